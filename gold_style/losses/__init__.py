@@ -1,0 +1,7 @@
+"""What a student is trained with: divergences, their fused form, and the losses for two different tokenizers."""
+
+from gold_style.losses.divergence import JSD, entropy, forward_kl, reverse_kl
+from gold_style.losses.fused import fused_jsd
+from gold_style.losses.identical import identical_tokenizers
+
+__all__ = ["JSD", "entropy", "forward_kl", "fused_jsd", "identical_tokenizers", "reverse_kl"]
