@@ -1,0 +1,288 @@
+"""Requests composed from a style pack: tasks x audiences x topics, as a pure function of (seed, row number).
+
+Row k of seed s is the same in every process, after a restart and in any order, because each row draws from a generator of its own, seeded
+with a hash of (seed, purpose, k). Training rows never hold a topic of `evaluation()` or `selection()`, not even inside another word.
+
+Example: `build(settings, pack, None)[0].request` is a text such as "친구에게 비빔밥을 소개해 줘.".
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from itertools import zip_longest
+from pathlib import Path
+from random import Random
+
+from gold_style.prompts import Prompt
+from gold_style.styles import DIRECTIONS, StylePack, one_of
+
+EVAL_SAMPLES, SELECTION_SAMPLES = 128, 32  # requests where the settings say null
+SYLLABLES = tuple(c for c in map(chr, range(0xAC00, 0xD7A4)) if len(c.encode("euc_kr", "ignore")) == 2)  # KS X 1001: 2,350
+PARTICLES = {"은": ("은", "는"), "을": ("을", "를"), "이": ("이", "가"), "과": ("과", "와"), "으로": ("으로", "로")}  # closed, open syllable
+MARKER = re.compile(r"\{([^{}]*)\}")
+MAX_DRAWS = 1000  # of one row, until it is free of held-out topics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is asked for, and who writes to whom."""
+
+    name: str
+    direction: str  # "up" | "equal" | "down"
+    requests: tuple[str, ...]  # templates with {topic}, {audience} and particle markers
+    writer: str | None = None
+    reader: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestParts:
+    """What requests are made of: the checked `requests` of a style pack."""
+
+    tasks: tuple[Task, ...]
+    audiences: Mapping[str, tuple[str, ...]]  # direction -> audiences
+    topics: Mapping[str, tuple[str, ...]]  # era -> training topics
+    evaluation_topics: Mapping[str, tuple[str, ...]]
+    selection_topics: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def from_pack(cls, pack: StylePack) -> "RequestParts":
+        """Raises ValueError with every mistake in `styles.requests`, a line each."""
+        source = pack.requests
+        missing = [name for name in ("tasks", "audiences", "topics", "evaluation_topics", "selection_topics") if not source.get(name)]
+        if missing:
+            raise ValueError("\n".join(f"styles.requests.{name}: missing, and prompts=dynamic composes from it" for name in missing))
+        mistakes: list[str] = []
+        audiences = {direction: tuple(names) for direction, names in source["audiences"].items()}
+        tasks = tuple(read_task(name, entry, audiences, mistakes) for name, entry in source["tasks"].items())
+        topics = {
+            kind: {era: tuple(map(str, names)) for era, names in source[kind].items()}
+            for kind in ("topics", "evaluation_topics", "selection_topics")
+        }
+        parts = cls(tasks=tasks, audiences=audiences, **topics)
+        mistakes += parts.held_out_in_training(pack)
+        if mistakes:
+            raise ValueError("\n".join(mistakes))
+        return parts
+
+    @cached_property
+    def held_out(self) -> re.Pattern[str]:
+        """Matches any topic of evaluation or selection."""
+        names = [topic for held in (self.evaluation_topics, self.selection_topics) for topics in held.values() for topic in topics]
+        return re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))))
+
+    @cached_property
+    def common_syllables(self) -> tuple[str, ...]:
+        """Syllables of the training topics, each once."""
+        return tuple(sorted({c for topics in self.topics.values() for topic in topics for c in topic if "가" <= c <= "힣"}))
+
+    def held_out_in_training(self, pack: StylePack) -> list[str]:
+        """A message for each held-out topic that a training topic, a template, an audience or a teacher text gives away."""
+        texts = [topic for topics in self.topics.values() for topic in topics]
+        texts += [name for names in self.audiences.values() for name in names]
+        texts += [template for task in self.tasks for template in task.requests]
+        texts += [text for style in pack.styles for shot in style.few_shots for text in (shot.request, shot.answer)]
+        texts += [pack.intro, *(style.rule for style in pack.styles)]
+        found = [(match.group(), text) for text in texts if (match := self.held_out.search(text))]
+        messages = [f"styles.requests: the held-out topic {topic!r} also stands in {text!r}" for topic, text in found]
+        both = {t for ts in self.evaluation_topics.values() for t in ts} & {t for ts in self.selection_topics.values() for t in ts}
+        return messages + [f"styles.requests: the topic {topic!r} is of evaluation and of selection" for topic in sorted(both)]
+
+
+def read_task(name: str, entry: Mapping, audiences: Mapping[str, tuple[str, ...]], mistakes: list[str]) -> Task:
+    """One entry of styles.requests.tasks; what is wrong with it is added to `mistakes`."""
+    key = f"styles.requests.tasks.{name}"
+    direction, templates = entry.get("direction"), tuple(entry.get("requests") or ())
+    wrong = one_of(f"{key}.direction", direction, DIRECTIONS)
+    if not wrong and not audiences.get(direction) and any("{audience}" in template for template in templates):
+        wrong = [f"styles.requests.audiences.{direction}: missing, and the task {name} needs it"]
+    if not templates:
+        wrong.append(f"{key}.requests: missing")
+    for template in templates:
+        for marker in MARKER.findall(template):
+            wrong += one_of(f"{key}.requests", marker, ("topic", "audience", *PARTICLES))
+        if "{topic}" not in template:
+            wrong.append(f"{key}.requests: {template!r} has no {{topic}}")
+    mistakes += wrong
+    return Task(name=name, direction=direction, requests=templates, writer=entry.get("writer"), reader=entry.get("reader"))
+
+
+def closing(text: str) -> str:
+    """How the last letter or digit of `text` ends when read aloud: "open" (a vowel), "l" (ㄹ) or "closed".
+
+    Digits are read as Sino-Korean numbers, capital letters by their names; other Latin words by a rule of thumb (chatbot, film: closed).
+    """
+    letters = [c for c in text if c.isalnum()]
+    if not letters:
+        return "open"
+    last = letters[-1]
+    if "가" <= last <= "힣":
+        return {0: "open", 8: "l"}.get((ord(last) - 0xAC00) % 28, "closed")
+    if last.isdigit():
+        return {"1": "l", "7": "l", "8": "l", "0": "closed", "3": "closed", "6": "closed"}.get(last, "open")
+    if last.isupper():
+        return {"L": "l", "R": "l", "M": "closed", "N": "closed"}.get(last, "open")
+    if last == "l":
+        return "l"
+    return "closed" if re.search(r"([mn]|ng|[aeiou][bckpt])$", "".join(letters).lower()) else "open"
+
+
+def fill(template: str, topic: str, audience: str | None = None) -> str:
+    """`template` with topic, audience and the particles that fit them."""
+    text, start = "", 0
+    for match in MARKER.finditer(template):
+        text += template[start : match.start()]
+        start, name = match.end(), match.group(1)
+        if name in PARTICLES:
+            end = closing(text)
+            text += PARTICLES[name][end == "open" or (name == "으로" and end == "l")]
+        else:
+            text += {"topic": topic, "audience": audience or ""}[name]
+    return text + template[start:]
+
+
+def compose(pack: StylePack, task: str, audience: str | None, topic: str, phrasing: int = 0) -> str:
+    """The request of one task to one audience about one topic, in the task's `phrasing`-th template.
+
+    Raises ValueError for a task that the pack does not have.
+    """
+    tasks = {entry.name: entry for entry in RequestParts.from_pack(pack).tasks}
+    if task not in tasks:
+        raise ValueError("\n".join(one_of("styles.requests.tasks", task, tasks)))
+    return fill(tasks[task].requests[phrasing], topic, audience)
+
+
+def draw(*key: object) -> Random:
+    """A generator that depends on `key` alone: the same in every process and on every machine."""
+    return Random(int.from_bytes(blake2b(repr(key).encode(), digest_size=16).digest(), "big"))
+
+
+def made_up_topic(rng: Random, common: Sequence[str], fragments: Sequence[str] = ()) -> str:
+    """A word of 1 to 5 syllables that means nothing, now and then two words or around one of `fragments`.
+
+    It keeps the embedded student able to copy any topic; half of the words use `common` syllables, half any of KS X 1001.
+    """
+    if fragments and rng.random() < 0.12:
+        word, kind = rng.choice(fragments), rng.random()
+        return word if kind < 0.3 else word + rng.choice(common) if kind < 0.65 else rng.choice(common) + word
+    syllables = common if rng.random() < 0.5 else SYLLABLES
+    length = rng.choices((1, 2, 3, 4, 5), (10, 33, 28, 20, 9))[0]
+    word = "".join(rng.choice(syllables) for _ in range(length))
+    if length >= 3 and rng.random() < 0.12:
+        cut = rng.randint(1, length - 1)
+        return f"{word[:cut]} {word[cut:]}"
+    return word
+
+
+class DynamicSource:
+    """Prompts without end, each composed when it is asked for (the PromptSource contract).
+
+    Args: the pack and its parts; `seed` of the run; `chosun_probability` = share of the pack's first tag, the other tags share the rest;
+    `pairing`: independent | paired (one request under every tag, in consecutive rows); `random_topics` = share of made-up topics, in
+    [0, 1]; how many requests `evaluation()` and `selection()` give.
+    """
+
+    num_rows = None
+    has_references = False
+
+    def __init__(
+        self,
+        pack: StylePack,
+        *,
+        seed: int,
+        chosun_probability: float = 0.6,
+        pairing: str = "independent",
+        random_topics: float = 0.0,
+        eval_samples: int = EVAL_SAMPLES,
+        selection_samples: int = SELECTION_SAMPLES,
+    ):
+        self.pack, self.parts, self.seed = pack, RequestParts.from_pack(pack), seed
+        self.chosun_probability, self.pairing, self.random_topics = chosun_probability, pairing, random_topics
+        self.notes: list[str] = []
+        self._evaluation = self._held_out("eval_samples", eval_samples, self.parts.evaluation_topics)
+        self._selection = self._held_out("selection_samples", selection_samples, self.parts.selection_topics)
+
+    def __getitem__(self, number: int) -> Prompt:
+        """The `number`-th training prompt, number >= 0."""
+        tags = self.pack.tags
+        if self.pairing == "paired":
+            tag, request = tags[number % len(tags)], number // len(tags)
+        else:
+            rng = draw(self.seed, "tag", number)
+            tag = tags[0] if rng.random() < self.chosun_probability else rng.choice(tags[1:])
+            request = number
+        rng = draw(self.seed, "request", request)
+        for _ in range(MAX_DRAWS):
+            prompt = self._request(rng, self._topic(rng))
+            if not self.parts.held_out.search(prompt["request"]):
+                return Prompt(style=tag, tag=tag, row=number, origin=f"dynamic:{number}", **prompt)
+        raise ValueError("styles.requests: every request drawn holds a topic of evaluation or selection")
+
+    def evaluation(self) -> Sequence[Prompt]:
+        """Requests for the summary, the same for every seed: both eras, all tasks, no topic twice while topics last."""
+        return self._evaluation
+
+    def selection(self) -> Sequence[Prompt]:
+        """Requests for live evaluation and for choosing a checkpoint, the same for every seed."""
+        return self._selection
+
+    def _topic(self, rng: Random) -> str:
+        if rng.random() < self.random_topics:
+            return made_up_topic(rng, self.parts.common_syllables)
+        return rng.choice(self.parts.topics[rng.choice(list(self.parts.topics))])
+
+    def _request(self, rng: Random, topic: str, task: Task | None = None) -> dict[str, str]:
+        task = task or rng.choice(self.parts.tasks)
+        template = rng.choice(task.requests)
+        audience = rng.choice(self.parts.audiences[task.direction]) if "{audience}" in template else None
+        return {"request": fill(template, topic, audience), "topic": topic, "direction": task.direction}
+
+    def _held_out(self, key: str, number: int, topics: Mapping[str, tuple[str, ...]]) -> tuple[Prompt, ...]:
+        """`number` distinct requests that walk through eras, tasks and topics in turn."""
+        rng = draw(key, self.pack.name)
+        shuffled = {era: rng.sample(names, len(names)) for era, names in topics.items()}
+        by_direction = [[task for task in self.parts.tasks if task.direction == direction] for direction in DIRECTIONS]
+        tasks = [task for turn in zip_longest(*by_direction) for task in turn if task]
+        eras, prompts, seen = list(shuffled), [], set()
+        for draws in range(number * MAX_DRAWS):
+            if len(prompts) == number:
+                break
+            row = len(prompts)
+            names = shuffled[eras[row % len(eras)]]
+            # a repeated request is replaced by one of the next topic, so that small packs fill up as well
+            topic = names[(row // len(eras) + (draws - row)) % len(names)]
+            prompt = self._request(rng, topic, tasks[row // len(eras) % len(tasks)])
+            if prompt["request"] not in seen:
+                seen.add(prompt["request"])
+                style = self.pack.tags[0]
+                prompts.append(Prompt(style=style, tag=style, row=row, origin=f"dynamic {key}:{row}", **prompt))
+        if len(prompts) < number:
+            raise ValueError(f"prompts.{key}: {number} asked for, but the pack's topics and tasks give no more than {len(prompts)} requests")
+        return tuple(prompts)
+
+
+def build(settings, pack: StylePack, run_directory: Path | None = None) -> DynamicSource:
+    """The source of `prompts=dynamic`. Raises ValueError for a pack without requests and for values out of range."""
+    prompts, mistakes = settings.prompts, []
+    for key in ("chosun_probability", "random_topics"):
+        value = getattr(prompts, key, 0.0)
+        if not 0 <= value <= 1:
+            mistakes.append(f"prompts.{key}: {value} is not in [0, 1]")
+    mistakes += one_of("prompts.pairing", prompts.pairing, ("independent", "paired"))
+    for key in ("eval_samples", "selection_samples"):
+        value = getattr(prompts, key, None)
+        if value is not None and value < 0:
+            mistakes.append(f"prompts.{key}: {value} is below 0")
+    if mistakes:
+        raise ValueError("\n".join(mistakes))
+    eval_samples, selection_samples = prompts.eval_samples, getattr(prompts, "selection_samples", None)
+    return DynamicSource(
+        pack,
+        seed=settings.seed,
+        chosun_probability=prompts.chosun_probability,
+        pairing=prompts.pairing,
+        random_topics=getattr(prompts, "random_topics", 0.0),
+        eval_samples=EVAL_SAMPLES if eval_samples is None else eval_samples,
+        selection_samples=SELECTION_SAMPLES if selection_samples is None else selection_samples,
+    )

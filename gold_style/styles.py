@@ -1,0 +1,176 @@
+"""What a style is: the style pack of conf/styles, checked once, and the system prompt that only the teacher reads.
+
+A pack is one YAML with two or more tags. The first tag is the style of interest, `neutral` the one whose share of that style counts as
+leakage. `combined` teacher prompts hold the intro and every rule (the row's tag says which to follow), `per_style` ones the row's own rule.
+
+Example: `StylePack.from_settings(settings.styles).teacher_system("chosun")`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+DIRECTIONS = ("up", "equal", "down")  # who writes to whom: to a superior, to an equal, to a subordinate
+TEACHER_PROMPTS = ("combined", "per_style")
+TAG = re.compile(r"[a-z0-9_-]{1,32}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewShot:
+    """One example that the teacher may read: a request without its tag, and its answer."""
+
+    request: str
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """One tag of a pack: what the teacher is told, and what counts as having followed it."""
+
+    tag: str
+    rule: str
+    verdict: str
+    few_shots: tuple[FewShot, ...] = ()
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # direction -> accepted speech levels
+
+
+@dataclass(frozen=True, kw_only=True)
+class StylePack:
+    """The styles of one run. Build it with `from_settings`, which checks it; `requests` is read by gold_style.prompts.dynamic."""
+
+    name: str
+    intro: str
+    styles: tuple[Style, ...]
+    neutral: str
+    untagged: str
+    teacher_prompt: str = "combined"
+    few_shots: int = 0  # examples per style in the teacher's system prompt
+    classifier: Mapping[str, Any] = field(default_factory=dict)
+    requests: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_settings(cls, styles: Any) -> "StylePack":
+        """The pack that `settings.styles` describes; a plain mapping will do as well.
+
+        Raises ValueError with every mistake found, a line each, naming the key.
+        """
+        source = plain(styles)
+        mistakes: list[str] = []
+        tags = source.get("styles") or {}
+        if not isinstance(tags, Mapping) or len(tags) < 2:
+            raise ValueError(f"styles.styles: a pack needs two or more tags, this one has {list(tags)}")
+        parsed = tuple(read_style(str(tag), entry or {}, mistakes) for tag, entry in tags.items())
+        for key in ("neutral", "untagged"):
+            mistakes += one_of(f"styles.{key}", source.get(key), [style.tag for style in parsed])
+        mistakes += one_of("styles.teacher_prompt", source.get("teacher_prompt", "combined"), TEACHER_PROMPTS)
+        if source.get("neutral") == parsed[0].tag:
+            mistakes.append(f"styles.neutral: {parsed[0].tag!r} is the pack's first tag, the style of interest; name another tag")
+        few_shots = source.get("few_shots", 0)
+        fewest = min(parsed, key=lambda style: len(style.few_shots))
+        if isinstance(few_shots, bool) or not isinstance(few_shots, int) or few_shots < 0:
+            mistakes.append(f"styles.few_shots: {few_shots!r} is not a whole number >= 0")
+        elif few_shots > len(fewest.few_shots):
+            number = len(fewest.few_shots)
+            mistakes.append(f"styles.few_shots: {few_shots} asked for, but styles.styles.{fewest.tag}.few_shots has {number}")
+        if mistakes:
+            raise ValueError("\n".join(mistakes))
+        return cls(
+            name=str(source.get("name", "")),
+            intro=str(source.get("intro") or "").strip(),
+            styles=parsed,
+            neutral=source["neutral"],
+            untagged=source["untagged"],
+            teacher_prompt=source.get("teacher_prompt", "combined"),
+            few_shots=few_shots,
+            classifier=source.get("classifier") or {},
+            requests=source.get("requests") or {},
+        )
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Every tag, the style of interest first."""
+        return tuple(style.tag for style in self.styles)
+
+    @property
+    def target_verdict(self) -> str:
+        """The verdict of the style of interest; its share under `neutral` is the leakage."""
+        return self.styles[0].verdict
+
+    def style(self, tag: str) -> Style:
+        """The style of a tag. Raises ValueError for a tag that the pack does not have."""
+        for style in self.styles:
+            if style.tag == tag:
+                return style
+        raise ValueError("\n".join(one_of("style", tag, self.tags)))
+
+    def verdict_of(self, tag: str) -> str:
+        """The verdict that an answer under `tag` should get."""
+        return self.style(tag).verdict
+
+    def levels(self, tag: str, direction: str | None) -> tuple[str, ...]:
+        """Speech levels accepted under `tag` for a direction of address; None (unknown) accepts those of every direction."""
+        levels = self.style(tag).levels
+        if direction is not None:
+            return levels.get(direction, ())
+        return tuple(dict.fromkeys(level for accepted in levels.values() for level in accepted))
+
+    def teacher_system(self, style: str) -> str:
+        """The system prompt that the teacher, and only the teacher, reads before a row of `style`."""
+        own = self.style(style)
+        if self.teacher_prompt == "per_style":
+            rules, shown = [own.rule], (own,)
+        else:
+            rules, shown = [f"<style:{entry.tag}>: {entry.rule}" for entry in self.styles], self.styles
+        examples = [
+            f"<style:{entry.tag}> {shot.request}\n→ {shot.answer}" for entry in shown for shot in entry.few_shots[: self.few_shots]
+        ]
+        return "\n".join(part for part in (self.intro, *rules, *examples) if part)
+
+
+def read_style(tag: str, entry: Mapping[str, Any], mistakes: list[str]) -> Style:
+    """One entry of styles.styles; what is wrong with it is added to `mistakes`."""
+    key = f"styles.styles.{tag}"
+    if not TAG.fullmatch(tag):
+        mistakes.append(f"{key}: a tag has 1 to 32 of the characters a-z 0-9 _ -, so that it can stand in <style:...>")
+    for name in ("rule", "verdict"):
+        if not str(entry.get(name) or "").strip():
+            mistakes.append(f"{key}.{name}: missing")
+    levels = entry.get("levels") or {}
+    for direction in levels:
+        mistakes += one_of(f"{key}.levels", direction, DIRECTIONS)
+    shots = []
+    for number, shot in enumerate(entry.get("few_shots") or ()):
+        if not (shot.get("request") and shot.get("answer")):
+            mistakes.append(f"{key}.few_shots[{number}]: needs request and answer")
+            continue
+        shots.append(FewShot(request=str(shot["request"]), answer=str(shot["answer"])))
+    return Style(
+        tag=tag,
+        rule=str(entry.get("rule") or "").strip(),
+        verdict=str(entry.get("verdict") or ""),
+        few_shots=tuple(shots),
+        levels={direction: tuple(accepted or ()) for direction, accepted in levels.items()},
+    )
+
+
+def one_of(key: str, value: Any, allowed: Any) -> list[str]:
+    """No message where `value` is allowed; else one that names key, value, what is allowed and the nearest of it."""
+    allowed = list(allowed)
+    if value in allowed:
+        return []
+    near = get_close_matches(str(value), allowed, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return [f"{key}: {value!r} is not one of {', '.join(allowed)}{hint}"]
+
+
+def plain(node: Any) -> Any:
+    """Mappings, sequences and attribute objects (typed settings) as plain dicts, lists and scalars."""
+    if isinstance(node, Mapping):
+        return {key: plain(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [plain(value) for value in node]
+    if hasattr(node, "__dict__"):
+        return {key: plain(value) for key, value in vars(node).items()}
+    return node
