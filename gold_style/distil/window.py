@@ -1,0 +1,105 @@
+"""The rows of one optimizer step: which prompts, who writes, what is scored; and how they are cut into micro-batches.
+
+Everything here is a pure function of (seed, step, row number), so a resumed run, another process count or another batch size
+sees the same rows, the same on/off-policy choices and the same random numbers.
+
+Shapes: B rows of a micro-batch, T tokens, N scored tokens, D hidden.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from gold_style.chat import TeacherIds
+from gold_style.distil.backbone import right_pad
+from gold_style.prompts import Prompt
+
+
+@dataclass(kw_only=True)
+class Row:
+    """One rollout of the window: prompt + completion, as both sides read it."""
+
+    number: int  # row number of the run: step x rows per window + place in the window
+    prompt: Prompt
+    student_prompt: tuple[int, ...]
+    teacher_prompt: TeacherIds
+    on_policy: bool
+    completion: tuple[int, ...] = ()  # student ids, stop token included
+    teacher_completion: tuple[int, ...] = ()  # teacher ids of the same bytes
+    finished: bool = False
+    alignment: object = None  # what a cross-tokenizer objective found out about this pair of completions
+    num_scored: int = 0  # units of the loss: scored tokens (or spans)
+
+
+@dataclass
+class MicroBatch:
+    """Rows whose student forward and backward run together.
+
+    `student_ids_BT` is right-padded; `row_N`, `position_N` say which hidden states predict the N completion tokens.
+    `weight` multiplies the sum of the per-token losses: 1 / scored tokens of the whole window over all processes.
+    """
+
+    rows: list[Row]
+    student_ids_BT: Tensor
+    row_N: Tensor
+    position_N: Tensor
+    completion_N: Tensor
+    teacher_hidden: list[Tensor]
+    weight: float
+    stats_mask_N: Tensor
+    stats: dict[str, Tensor] = field(default_factory=dict)  # filled by the objective, detached
+
+    @property
+    def num_scored(self) -> int:
+        return sum(row.num_scored for row in self.rows)
+
+
+def window_numbers(step: int, rows_per_process: int, rank: int, num_processes: int) -> list[int]:
+    """Row numbers of this process in the window of `step`: consecutive over the run, split evenly over processes."""
+    first = (step * num_processes + rank) * rows_per_process
+    return list(range(first, first + rows_per_process))
+
+
+def cut(rows: Sequence[Row], *, rows_per_microbatch: int | None, tokens_per_microbatch: int | None) -> list[list[Row]]:
+    """Micro-batches of at most so many rows, or of at most so many padded tokens (a longer single row is its own)."""
+    if tokens_per_microbatch is None:
+        return [list(rows[i : i + rows_per_microbatch]) for i in range(0, len(rows), rows_per_microbatch)]
+    batches: list[list[Row]] = []
+    for row in sorted(rows, key=lambda row: len(row.student_prompt) + len(row.completion)):
+        width = len(row.student_prompt) + len(row.completion)
+        if not batches or (len(batches[-1]) + 1) * width > tokens_per_microbatch:
+            batches.append([])
+        batches[-1].append(row)
+    return batches
+
+
+def collate(
+    rows: list[Row], teacher_hidden: list[Tensor], *, weight: float, pad_id: int, device: torch.device, stats_every: int
+) -> MicroBatch:
+    """Tensors of one micro-batch. Every completion token is scored, the first and the stop token included; prompt and padding never.
+
+    Statistics are measured on every `stats_every`-th scored token (0: none).
+    """
+    # a row without completion (refused by the alignment) still needs one token to stand in the batch
+    sequences = [(row.student_prompt + row.completion)[: max(1, len(row.student_prompt) + len(row.completion) - 1)] for row in rows]
+    row_N, position_N, completion_N = [], [], []
+    for b, row in enumerate(rows):
+        first = len(row.student_prompt) - 1
+        row_N += [b] * len(row.completion)
+        position_N += range(first, first + len(row.completion))
+        completion_N += row.completion
+    measured_N = torch.zeros(len(row_N), dtype=torch.bool, device=device)
+    if stats_every:
+        measured_N[::stats_every] = True
+    return MicroBatch(
+        rows=rows,
+        student_ids_BT=right_pad(sequences, pad_id, device),
+        row_N=torch.tensor(row_N, dtype=torch.long, device=device),
+        position_N=torch.tensor(position_N, dtype=torch.long, device=device),
+        completion_N=torch.tensor(completion_N, dtype=torch.long, device=device),
+        teacher_hidden=teacher_hidden,
+        weight=weight,
+        stats_mask_N=measured_N,
+    )
