@@ -1,4 +1,4 @@
-"""Projection, log-softmax and divergence chunk by chunk, gradients included: no (N, V) tensor of the window ever exists.
+"""Projection, log-softmax and divergence chunk by chunk with their gradients: no (N, V) tensor of the window exists.
 
 The numbers are those of `divergence.JSD` on `hidden @ head.T`; the gradients with respect to the student's hidden
 states and head are formed in the forward pass, while a chunk's logits still lie in the cache, and only scaled in the
@@ -15,15 +15,18 @@ Shapes: N = scored tokens, D = hidden size (student's and teacher's differ), V =
 C = rows of one chunk (one matrix product), K = rows of one block (pointwise work that stays in the cache).
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gold_style.losses.divergence import check_beta
+from gold_style.losses.divergence import MASKED_LOGPROB, check_beta
 
 # Measured on one and two CPU threads (512 KiB L2 a core): products want many rows, pointwise work few.
 CPU_CHUNK_BYTES = 8 * 2**20
 CPU_BLOCK_BYTES = 2**20
+MIN_CHUNK = 64  # fewer rows would starve the matrix product
 GPU_CHUNK_BYTES = 256 * 2**20
 STATISTICS = ("forward_kl_N", "reverse_kl_N", "teacher_entropy_N", "student_entropy_N", "top1_agree_N")
 
@@ -63,7 +66,6 @@ def fused_jsd(
     if not 0 < vocab_size <= smallest:
         raise ValueError(f"vocab_size={vocab_size}: the narrower head has {smallest} rows (allowed: 1..{smallest})")
     stats = _empty_stats(student_hidden_ND, stats_mask_N) if with_stats else None
-    record_grad = torch.is_grad_enabled()
     loss = _FusedJSD.apply(
         student_hidden_ND,
         student_head_VD,
@@ -72,7 +74,7 @@ def fused_jsd(
         teacher_head_VD.detach(),
         None if teacher_bias is None else teacher_bias.detach(),
         weight_N.detach(),
-        (beta, temperature, vocab_size, chunk, record_grad, stats, stats_mask_N),
+        _Options(beta, temperature, vocab_size, chunk, torch.is_grad_enabled(), stats, stats_mask_N),
     )
     return (loss, stats) if with_stats else loss
 
@@ -90,8 +92,24 @@ def _reduction_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def _rows_per(num_bytes: int, vocab_size: int, dtype: torch.dtype) -> int:
-    return max(1, num_bytes // (vocab_size * dtype.itemsize))
+@dataclass(frozen=True)
+class _Options:
+    """What `_FusedJSD` needs beside tensors of the graph."""
+
+    beta: float
+    temperature: float
+    vocab_size: int
+    chunk: int | None
+    record_grad: bool
+    stats: dict[str, Tensor] | None
+    stats_mask_N: Tensor | None
+
+    def rows(self, dtype: torch.dtype, on_gpu: bool, num_tokens: int) -> tuple[int, int]:
+        """Tokens of a chunk and of a block."""
+        row_bytes = self.vocab_size * dtype.itemsize
+        chunk = self.chunk or (GPU_CHUNK_BYTES if on_gpu else CPU_CHUNK_BYTES) // row_bytes
+        chunk = max(1, min(max(chunk, MIN_CHUNK), num_tokens) if self.chunk is None else min(chunk, num_tokens))
+        return chunk, chunk if on_gpu else min(chunk, max(1, CPU_BLOCK_BYTES // row_bytes))
 
 
 class _Side:
@@ -103,7 +121,7 @@ class _Side:
         self.hidden_ND = hidden_ND.to(product_dtype)
         self.head_VD = head_VD[:vocab_size].to(product_dtype)  # a copy only where the dtypes differ
         # log 0 as a finite number: a bias of -inf switches a vocabulary row off without an `inf - inf` below
-        self.bias_V = None if bias_V is None else bias_V[:vocab_size].to(dtype).clamp_min(-1e4)
+        self.bias_V = None if bias_V is None else bias_V[:vocab_size].to(dtype).clamp_min(MASKED_LOGPROB)
         self.dtype = dtype
 
     def logits(self, start: int, stop: int, temperature: float, out_CV: Tensor) -> Tensor:
@@ -120,47 +138,69 @@ class _Side:
         return logits_CV
 
 
+class _Gradients:
+    """Gradients of the student's hidden states, head and bias, filled chunk by chunk; None where not wanted."""
+
+    def __init__(self, student: _Side, head_VD: Tensor, bias_V: Tensor | None, hidden_ND: Tensor, wanted: list[bool]):
+        self.student, self.needed = student, any(wanted)
+        self.hidden_ND = torch.empty_like(hidden_ND) if wanted[0] else None
+        self.head_VD = torch.zeros_like(head_VD, dtype=student.dtype) if wanted[1] else None
+        self.bias_V = torch.zeros_like(bias_V, dtype=student.dtype) if wanted[2] else None
+
+    def add(self, start: int, stop: int, logits_grad_CV: Tensor, scale_C1: Tensor) -> None:
+        """Add tokens [start, stop): their logits' gradient is `scale_C1 * logits_grad_CV`."""
+        student, vocab_size = self.student, logits_grad_CV.shape[1]
+        # a half-precision product is wanted for its speed on an accelerator; on a CPU fp32 is faster and exact
+        half = logits_grad_CV.is_cuda and student.hidden_ND.dtype != student.dtype
+        if self.hidden_ND is not None:
+            grad_CD = torch.mm(logits_grad_CV.to(student.head_VD.dtype), student.head_VD)
+            self.hidden_ND[start:stop] = grad_CD.to(student.dtype).mul_(scale_C1)
+        if self.head_VD is not None:
+            hidden_CD = student.hidden_ND[start:stop].to(student.dtype).mul(scale_C1)
+            rows_VD = self.head_VD[:vocab_size]
+            if half:
+                rows_VD += torch.mm(logits_grad_CV.t().to(student.head_VD.dtype), hidden_CD.to(student.head_VD.dtype))
+            else:
+                rows_VD.addmm_(logits_grad_CV.t(), hidden_CD)
+        if self.bias_V is not None:
+            self.bias_V[:vocab_size].addmv_(logits_grad_CV.t(), scale_C1[:, 0])
+
+
 class _FusedJSD(torch.autograd.Function):
     """fused_jsd with its gradients computed in forward. Shapes as in the module's docstring."""
 
     @staticmethod
-    def forward(ctx, student_hidden, student_head, student_bias, teacher_hidden, teacher_head, teacher_bias, weight, options):
-        beta, temperature, vocab_size, chunk, record_grad, stats, stats_mask = options
-        needs_hidden, needs_head, needs_bias = (needed and record_grad for needed in ctx.needs_input_grad[:3])
-        needs_any = needs_hidden or needs_head or needs_bias
-        num_tokens, device = student_hidden.shape[0], student_hidden.device
-        dtype = _reduction_dtype(student_hidden.dtype)
-        on_cpu = device.type == "cpu"
-        if chunk is None:
-            chunk = _rows_per(CPU_CHUNK_BYTES if on_cpu else GPU_CHUNK_BYTES, vocab_size, dtype)
-        chunk = max(1, min(chunk, num_tokens))
-        block = min(chunk, _rows_per(CPU_BLOCK_BYTES, vocab_size, dtype)) if on_cpu else chunk
-        student = _Side(student_hidden, student_head, student_bias, vocab_size, dtype)
-        teacher = _Side(teacher_hidden, teacher_head, teacher_bias, vocab_size, dtype)
-        hidden_grad = torch.empty_like(student_hidden) if needs_hidden else None
-        head_grad = torch.zeros(student_head.shape, dtype=dtype, device=device) if needs_head else None
-        bias_grad = torch.zeros(student_bias.shape, dtype=dtype, device=device) if needs_bias else None
-        loss_N = torch.empty(num_tokens, dtype=dtype, device=device) if stats is None else stats["loss_N"]
-        buffers = [torch.empty(rows, vocab_size, dtype=dtype, device=device) for rows in (chunk, chunk, block, block)]
-        with torch.autocast(device.type, enabled=False):
+    def forward(ctx, hidden_ND, head_VD, bias_V, teacher_hidden_ND, teacher_head_VD, teacher_bias_V, weight_N, options):
+        dtype, num_tokens, temperature = _reduction_dtype(hidden_ND.dtype), hidden_ND.shape[0], options.temperature
+        student = _Side(hidden_ND, head_VD, bias_V, options.vocab_size, dtype)
+        teacher = _Side(teacher_hidden_ND, teacher_head_VD, teacher_bias_V, options.vocab_size, dtype)
+        wanted = [needed and options.record_grad for needed in ctx.needs_input_grad[:3]]
+        grads = _Gradients(student, head_VD, bias_V, hidden_ND, wanted)
+        chunk, block = options.rows(dtype, hidden_ND.is_cuda, num_tokens)
+        buffers = [hidden_ND.new_empty(rows, options.vocab_size, dtype=dtype) for rows in (chunk, chunk, block, block)]
+        stats = options.stats
+        loss_N = hidden_ND.new_empty(num_tokens, dtype=dtype) if stats is None else stats["loss_N"]
+        weight_N = weight_N.to(dtype)
+        with torch.autocast(hidden_ND.device.type, enabled=False):
             for start in range(0, num_tokens, chunk):
                 stop = min(start + chunk, num_tokens)
                 student_CV = student.logits(start, stop, temperature, buffers[0])
                 teacher_CV = teacher.logits(start, stop, temperature, buffers[1])
                 if stats is not None:
-                    _measure(stats, stats_mask, start, student_CV, teacher_CV)
+                    _measure(stats, options.stats_mask_N, start, student_CV, teacher_CV)
+                loss_C = loss_N[start:stop]
                 for first in range(0, stop - start, block):
-                    last = min(first + block, stop - start)
-                    loss_N[start + first : start + last] = _divergence_(
-                        student_CV[first:last], teacher_CV[first:last], buffers[2][: last - first],
-                        buffers[3][: last - first], beta, needs_any,
-                    )  # fmt: skip
-                if needs_any:
-                    scale_C1 = weight[start:stop, None].to(dtype) * (_gradient_scale(beta) / temperature)
-                    _accumulate(student, start, stop, student_CV, scale_C1, hidden_grad, head_grad, bias_grad)
-            loss = torch.dot(loss_N, weight.to(dtype))
-        ctx.grads = hidden_grad, head_grad, bias_grad
-        ctx.dtypes = student_head.dtype, None if student_bias is None else student_bias.dtype
+                    rows = slice(first, min(first + block, stop - start))
+                    p_KV, q_KV = (buffer[: rows.stop - first] for buffer in buffers[2:])
+                    loss_C[rows] = _divergence_(
+                        student_CV[rows], teacher_CV[rows], p_KV, q_KV, options.beta, grads.needed
+                    )
+                if grads.needed:
+                    scale_C1 = weight_N[start:stop, None] * (_gradient_scale(options.beta) / temperature)
+                    grads.add(start, stop, student_CV, scale_C1)
+            loss = torch.dot(loss_N, weight_N)
+        ctx.grads = grads.hidden_ND, grads.head_VD, grads.bias_V
+        ctx.dtypes = hidden_ND.dtype, head_VD.dtype, None if bias_V is None else bias_V.dtype
         return loss
 
     @staticmethod
@@ -168,15 +208,13 @@ class _FusedJSD(torch.autograd.Function):
     def backward(ctx, loss_grad):
         if ctx.grads is None:
             raise RuntimeError("fused_jsd frees its gradients in backward: call backward once per forward")
-        hidden_grad, head_grad, bias_grad = ctx.grads
-        ctx.grads = None
-        unscaled = loss_grad.device.type == "cpu" and loss_grad.item() == 1.0  # saves a pass over the head's gradient
-        for grad in (hidden_grad, head_grad, bias_grad):
-            if grad is not None and not unscaled:
-                grad.mul_(loss_grad)
-        head_grad = None if head_grad is None else head_grad.to(ctx.dtypes[0])
-        bias_grad = None if bias_grad is None else bias_grad.to(ctx.dtypes[1])
-        return hidden_grad, head_grad, bias_grad, None, None, None, None, None
+        grads, ctx.grads = ctx.grads, None
+        if loss_grad.is_cuda or loss_grad.item() != 1.0:  # on a CPU the look saves a pass over the head's gradient
+            for grad in grads:
+                if grad is not None:
+                    grad.mul_(loss_grad)
+        cast = (None if grad is None else grad.to(dtype) for grad, dtype in zip(grads, ctx.dtypes, strict=True))
+        return *cast, None, None, None, None, None
 
 
 def _gradient_scale(beta: float) -> float:
@@ -187,7 +225,7 @@ def _gradient_scale(beta: float) -> float:
 
 
 def _softmax_(logits_KV: Tensor, floor: float | None, out_KV: Tensor) -> tuple[Tensor, Tensor]:
-    """Shift logits in place by their maximum; probabilities go to `out_KV`. -> (probabilities, log of the sum, (K, 1))."""
+    """Shift logits in place by their maximum -> (probabilities in `out_KV`, log of their former sum, (K, 1))."""
     logits_KV.sub_(logits_KV.amax(-1, keepdim=True))
     if floor is not None:
         logits_KV.clamp_min_(floor)
@@ -224,18 +262,6 @@ def _divergence_(
     if needs_grad:
         u_KV.sub_(mean_K[:, None]).mul_(p_KV)
     return beta * kl_teacher_K - (1 - beta) * mean_K
-
-
-def _accumulate(student, start, stop, grad_CV, scale_C1, hidden_grad, head_grad, bias_grad) -> None:
-    """Add one chunk's logit gradient (before the row factors `scale_C1`) to the gradients wanted."""
-    dtype, hidden_CD = student.dtype, student.hidden_ND[start:stop]
-    if hidden_grad is not None:
-        grad_CD = torch.mm(grad_CV.to(student.head_VD.dtype), student.head_VD)
-        hidden_grad[start:stop] = grad_CD.to(dtype).mul_(scale_C1)
-    if head_grad is not None:  # fp32 product: a sum over thousands of tokens would not survive in half precision
-        head_grad[: grad_CV.shape[1]].addmm_(grad_CV.t(), hidden_CD.to(dtype).mul(scale_C1))
-    if bias_grad is not None:
-        bias_grad[: grad_CV.shape[1]].add_(torch.mv(grad_CV.t(), scale_C1[:, 0]))
 
 
 def _measure(stats: dict[str, Tensor], stats_mask_N: Tensor | None, start: int, student_CV: Tensor, teacher_CV: Tensor):
