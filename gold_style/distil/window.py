@@ -50,6 +50,7 @@ class MicroBatch:
     weight: float
     stats_mask_N: Tensor
     stats: dict[str, Tensor] = field(default_factory=dict)  # filled by the objective, detached
+    stats_rows_N: Tensor | None = None  # row of each statistic where units are not tokens (None: row_N)
 
     @property
     def num_scored(self) -> int:

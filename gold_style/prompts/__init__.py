@@ -39,6 +39,7 @@ class Prompt:
     reference: str | None = None
     topic: str | None = None  # what the answer must keep; None where the source does not know
     direction: str | None = None  # "up" | "equal" | "down": who writes to whom
+    era: str | None = None  # of the topic: "modern" | "joseon"
     origin: str = ""  # "file:line" or "dataset[split]:row"
 
     def messages(self) -> list[Message]:

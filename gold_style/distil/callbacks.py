@@ -1,0 +1,93 @@
+"""What happens between steps: live evaluation, best checkpoint, early stop, the bar, and an orderly end after a signal."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
+
+from gold_style.show.progress import Progress
+
+
+class LiveEvaluation(TrainerCallback, ExportableState):
+    """Every `every_steps` the student answers the selection requests, greedily; its style rates join that step's row.
+
+    `measure(trainer)` returns the row's `style/...` numbers. With `keep_best` a checkpoint is written whenever the margin is the
+    highest so far (a later step wins a tie); `stop_margin` ends training once the margin has been at least that
+    `stop_patience` times in a row. State travels with the checkpoint, so a resumed run goes on as if nothing had happened.
+    """
+
+    def __init__(
+        self, *, measure: Callable, every_steps: int, keep_best: bool, stop_margin: float | None, stop_patience: int
+    ):
+        self.measure = measure
+        self.every_steps, self.keep_best = every_steps, keep_best
+        self.stop_margin, self.stop_patience = stop_margin, stop_patience
+        self.trainer = None  # set once the trainer exists
+        self.best_margin: float | None = None
+        self.best_step: int | None = None
+        self.num_reached = 0
+        self.last: dict[str, float | None] = {}
+
+    def state(self) -> dict:
+        return {
+            "args": {},
+            "attributes": {"best_margin": self.best_margin, "best_step": self.best_step, "num_reached": self.num_reached},
+        }
+
+    def restore(self, attributes: dict) -> None:
+        """Take over what a checkpoint remembers."""
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if not self.every_steps or (state.global_step % self.every_steps and state.global_step != state.max_steps):
+            return
+        numbers = self.measure(self.trainer)
+        self.last = numbers
+        self.trainer.pending_numbers.update(numbers)
+        control.should_log = True
+        margin = numbers.get("style/margin")
+        if margin is None:
+            return
+        if self.keep_best and (self.best_margin is None or margin >= self.best_margin):
+            self.best_margin, self.best_step = margin, state.global_step
+            self.trainer.distillation.keep_checkpoints = {self.best_checkpoint(args)}
+            control.should_save = True
+        self.num_reached = self.num_reached + 1 if self.stop_margin is not None and margin >= self.stop_margin else 0
+        if self.stop_margin is not None and self.num_reached >= self.stop_patience:
+            control.should_training_stop = True
+
+    def best_checkpoint(self, args) -> Path:
+        return Path(args.output_dir) / f"checkpoint-{self.best_step}"
+
+
+class Bar(TrainerCallback):
+    """Moves the training bar; loss and margin stand behind it."""
+
+    def __init__(self, progress: Progress, live: LiveEvaluation):
+        self.progress, self.live = progress, live
+        self.loss: float | None = None
+        self.tick = None
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.tick = self.progress.phase("training", state.max_steps, state.global_step)
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        self.loss = (logs or {}).get("train/loss", self.loss)
+        self.tick(state.global_step, state.max_steps, loss=self.loss, margin=self.live.last.get("style/margin"))
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.tick(state.global_step, state.max_steps, loss=self.loss, margin=self.live.last.get("style/margin"))
+
+
+class StopOnSignal(TrainerCallback):
+    """After a signal the optimizer step is finished and saved, then training ends."""
+
+    def __init__(self, is_requested: Callable[[], bool]):
+        self.is_requested = is_requested
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if self.is_requested():
+            control.should_save = True
+            control.should_training_stop = True

@@ -1,0 +1,128 @@
+"""The loss of one micro-batch, computed inside the (wrapped) student's forward.
+
+Inside the forward, because DDP and FSDP hook the module's call: a loss computed from `model.model` and `lm_head.weight` outside
+of it would bypass gradient reduction and sharding. `install_scoring` teaches the student's forward one more keyword:
+
+    loss = model(scoring=micro_batch)      # a scalar: micro_batch.weight x sum of the per-token losses, in nats
+
+An objective has `prepare(rows)`, which says how many units of each row are scored before anything is computed, and
+`loss(student, hidden_ND, micro_batch)`.
+
+Shapes: B batch, T tokens, N scored tokens, D hidden, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gold_style.distil.backbone import Backbone
+from gold_style.distil.teacher import Teacher
+from gold_style.distil.window import MicroBatch, Row
+from gold_style.losses import JSD, fused_jsd, sorted_l1
+from gold_style.losses.divergence import entropy, forward_kl, reverse_kl
+
+
+class Objective(Protocol):
+    def prepare(self, rows: Sequence[Row]) -> None:
+        """Set each row's teacher_completion, alignment and num_scored."""
+
+    def loss(self, student: Backbone, hidden_ND: Tensor, batch: MicroBatch) -> Tensor:
+        """`batch.weight` x the sum over scored units, a scalar in nats; statistics go to `batch.stats`."""
+
+
+def install_scoring(model: nn.Module, student: Backbone, objective: Objective) -> None:
+    """Give `model.forward` the keyword `scoring`; without it the forward is unchanged."""
+    plain_forward = model.forward
+
+    def forward(*args, scoring: MicroBatch | None = None, **kwargs):
+        if scoring is None:
+            return plain_forward(*args, **kwargs)
+        hidden_BTD = student.hidden(scoring.student_ids_BT)
+        return objective.loss(student, hidden_BTD[scoring.row_N, scoring.position_N], scoring)
+
+    model.forward = forward
+
+
+@dataclass(kw_only=True)
+class TokenExact:
+    """Student and teacher share a tokenizer: position by position, on the completion's own token ids.
+
+    `plain_uld` keeps ULD's sorted L1 (it ignores which token is which); otherwise the divergence is the generalised JSD.
+    `crossentropy_weight` adds that multiple of the completion's cross-entropy, `distillation_weight` multiplies the rest.
+    """
+
+    teacher: Teacher
+    vocab_size: int  # ids that both sides have; padded vocabulary rows take no part
+    beta: float
+    plain_uld: bool = False
+    temperatures: tuple[float, float] = (1.0, 1.0)  # the student's and the teacher's logits are divided by these
+    crossentropy_weight: float = 0.0
+    distillation_weight: float = 1.0
+
+    def prepare(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            row.teacher_completion = row.completion
+            row.num_scored = len(row.completion)
+
+    def loss(self, student: Backbone, hidden_ND: Tensor, batch: MicroBatch) -> Tensor:
+        teacher_hidden_ND = torch.cat(batch.teacher_hidden)
+        teacher = self.teacher.backbone
+        one_temperature = self.temperatures[0] == self.temperatures[1]
+        is_divergence = one_temperature and not self.plain_uld and not self.crossentropy_weight
+        if is_divergence and student.is_plain and teacher.is_plain:
+            weight_N = hidden_ND.new_full((len(hidden_ND),), batch.weight * self.distillation_weight, dtype=torch.float32)
+            loss, batch.stats = fused_jsd(
+                hidden_ND,
+                student.head_weight,
+                teacher_hidden_ND,
+                teacher.head_weight,
+                weight_N,
+                self.beta,
+                temperature=self.temperatures[0],
+                vocab_size=self.vocab_size,
+                student_bias=student.head.bias,
+                teacher_bias=teacher.head.bias,
+                with_stats=True,
+                stats_mask_N=batch.stats_mask_N,
+            )
+            return loss
+        student_logits_NV = student.logits(hidden_ND)[:, : self.vocab_size].float()
+        with torch.no_grad():
+            teacher_logits_NV = teacher.logits(teacher_hidden_ND)[:, : self.vocab_size].float()
+        loss_N = self._loss_N(student_logits_NV, teacher_logits_NV) * self.distillation_weight
+        if self.crossentropy_weight:
+            loss_N = loss_N + self.crossentropy_weight * F.cross_entropy(
+                student_logits_NV, batch.completion_N, reduction="none"
+            )
+        batch.stats = statistics(student_logits_NV.detach(), teacher_logits_NV, batch.stats_mask_N)
+        batch.stats["loss_N"] = loss_N.detach()
+        return batch.weight * loss_N.sum()
+
+    def _loss_N(self, student_logits_NV: Tensor, teacher_logits_NV: Tensor) -> Tensor:
+        student_temperature, teacher_temperature = self.temperatures
+        student_logits_NV = student_logits_NV / student_temperature
+        teacher_logits_NV = teacher_logits_NV / teacher_temperature
+        if self.plain_uld:
+            return sorted_l1(student_logits_NV, teacher_logits_NV)
+        return JSD(beta=self.beta)(student_logits_NV, teacher_logits_NV)
+
+
+def statistics(student_logits_NV: Tensor, teacher_logits_NV: Tensor, mask_N: Tensor) -> dict[str, Tensor]:
+    """Readable twin of fused_jsd's statistics: (N,) tensors in nats, NaN where `mask_N` is False."""
+    student, teacher = student_logits_NV[mask_N], teacher_logits_NV[mask_N]
+    measured = {
+        "forward_kl_N": forward_kl(student, teacher),
+        "reverse_kl_N": reverse_kl(student, teacher),
+        "teacher_entropy_N": entropy(teacher),
+        "student_entropy_N": entropy(student),
+        "top1_agree_N": (student.argmax(-1) == teacher.argmax(-1)).float(),
+    }
+    result = {}
+    for name, values in measured.items():
+        result[name] = values.new_full(mask_N.shape, float("nan"))
+        result[name][mask_N] = values
+    return result

@@ -1,0 +1,63 @@
+"""Optimizers that transformers does not have by name: `train.optim=muon`.
+
+Muon (gold_style/muon.py) on the 2-D matrices of the layers, AdamW on the rest
+(embeddings, head, norms, biases), behind one optimizer so that schedule, checkpoint and clipping see a single one.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from gold_style.muon import Muon, split_parameters
+
+
+class MuonWithAdamW(torch.optim.Optimizer):
+    """Steps both; its `param_groups` are theirs, so one scheduler moves every learning rate by the same factor.
+
+    Args: the model; `learning_rate` for AdamW, `muon_learning_rate` for Muon; weight decay for both.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        learning_rate: float,
+        muon_learning_rate: float,
+        weight_decay: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ):
+        matrices, rest = split_parameters(model)
+        if not matrices:
+            raise ValueError("train.optim=muon: the student has no trained 2-D layer matrices; use train.optim=adamw_torch")
+        self.muon = Muon(matrices, lr=muon_learning_rate, weight_decay=weight_decay)
+        self.adamw = torch.optim.AdamW(rest, lr=learning_rate, betas=betas, eps=eps, weight_decay=weight_decay)
+        # not calling super().__init__: it would copy the groups, and the schedule must reach the originals
+        self.defaults: dict[str, object] = {}
+        self._hook_for_profile = lambda: None
+        self._share_groups()
+
+    def _share_groups(self) -> None:
+        self.param_groups = [*self.muon.param_groups, *self.adamw.param_groups]
+
+    @property
+    def state(self):
+        return {**self.muon.state, **self.adamw.state}
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:
+        assert closure is None
+        self.muon.step()
+        self.adamw.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.muon.zero_grad(set_to_none)
+        self.adamw.zero_grad(set_to_none)
+
+    def state_dict(self) -> dict:
+        return {"muon": self.muon.state_dict(), "adamw": self.adamw.state_dict()}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        self.muon.load_state_dict(state_dict["muon"])
+        self.adamw.load_state_dict(state_dict["adamw"])
+        self._share_groups()

@@ -1,0 +1,284 @@
+"""StyleGOLDTrainer: TRL's GOLDTrainer with a teacher-only system prompt, and with one optimizer step as the unit of work.
+
+Every override names the upstream fact it mends; the facts, with numbers, are in docs/upstream.md.
+
+| override               | mends                                                                                                   |
+|------------------------|---------------------------------------------------------------------------------------------------------|
+| `__init__`             | prompt-only rows crash (1); the JSD path resizes the caller's teacher (10); teacher keeps gradients (19) |
+| `get_train_dataloader` | streams lose prompts, resume changes the data order (3, 4): a step number is all the loop needs          |
+| `training_step`        | scale under accumulation (5), global random draws (11), one generate call per slice (12), seq_kd (2)     |
+| `compute_loss`         | no hook for a teacher-only prompt (9), text round trip (7, 8), logits of all positions (14)              |
+| `create_optimizer`     | `muon`                                                                                                   |
+| `_save_checkpoint`     | checkpoints appear complete or not at all                                                                |
+| `_get_grad_norm`       | a non-finite gradient trains on                                                                          |
+| `log`                  | per-slice means of unequal slices; the completions table can kill the run (18)                           |
+
+transformers' loop runs with gradient accumulation 1: its step is our window of `per_device_train_batch_size` x
+`gradient_accumulation_steps` rows, which `training_step` cuts into micro-batches itself.
+"""
+
+import contextlib
+import copy
+import math
+import time
+from pathlib import Path
+
+import torch
+from accelerate.utils import DistributedType, gather_object
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from transformers import Trainer
+from trl.experimental.gold import GOLDConfig, GOLDTrainer
+from trl.models import unwrap_model_for_generation
+
+from gold_style.distil.backbone import Backbone
+from gold_style.distil.meters import Meters
+from gold_style.distil.objective import install_scoring
+from gold_style.distil.optimizer import MuonWithAdamW
+from gold_style.distil.setup import Distillation
+from gold_style.distil.teacher import Scored
+from gold_style.distil.window import MicroBatch, Row, collate, cut
+from gold_style.resume import prune, seal_checkpoint
+
+MEASURED_TOKENS = 64  # scored tokens of a window on which the costly statistics are measured
+
+
+class NonFinite(RuntimeError):
+    """Training met a loss, gradient or weight that is not finite."""
+
+
+class StyleGOLDTrainer(GOLDTrainer):
+    """Trains `student` to follow `distillation.teacher` on prompts of `distillation.source`.
+
+    Args: a GOLDConfig whose `per_device_train_batch_size` is the window of one process; the parts of the run (see `Distillation`);
+    the run directory's `Run`, whose `log` gets every logged row.
+    """
+
+    def __init__(self, *, student, distillation: Distillation, run, args: GOLDConfig, callbacks=None, peft_config=None):
+        wanted = args.use_uld_loss, args.uld_use_hybrid_loss
+        # With use_uld_loss False the parent resizes the teacher's embeddings; its own ULD module is never called by us.
+        args.use_uld_loss, args.uld_use_hybrid_loss = True, False
+        args.teacher_tokenizer_name_or_path = distillation.teacher.tokenizer.name_or_path
+        super().__init__(
+            model=student,
+            teacher_model=distillation.teacher.model,
+            args=args,
+            data_collator=list,
+            train_dataset=Dataset.from_dict({"step": [0]}),
+            processing_class=distillation.chat.student_tokenizer,
+            callbacks=callbacks,
+            peft_config=peft_config,
+        )
+        args.use_uld_loss, args.uld_use_hybrid_loss = wanted
+        self.distillation, self.run = distillation, run
+        self.teacher = distillation.teacher
+        self.teacher.model = self.teacher_model
+        self.backbone = Backbone(self.model)
+        install_scoring(self.model, self.backbone, distillation.objective)
+        self.meters = Meters()
+        self.seconds: dict[str, float] = {}
+        self.num_generated_tokens = 0
+        self.num_skipped_steps = 0
+        self._rollout_copy = None
+
+    # ---- what the loop reads: step numbers, no data ------------------------------------------------------------------
+
+    def get_train_dataloader(self) -> DataLoader:
+        """One item per optimizer step on every process; prompts follow from the step number (upstream facts 3 and 4)."""
+        return DataLoader(range(self.args.max_steps), batch_size=1, collate_fn=list)
+
+    def floating_point_ops(self, inputs) -> int:
+        return 0  # the parent counts `input_ids`, which a step number does not have
+
+    def create_optimizer(self, model=None):
+        if not self.distillation.muon_learning_rate:
+            return super().create_optimizer(model)
+        if self.optimizer is None:
+            self.optimizer = MuonWithAdamW(
+                model or self.model,
+                learning_rate=self.args.learning_rate,
+                muon_learning_rate=self.distillation.muon_learning_rate,
+                weight_decay=self.args.weight_decay,
+                betas=(self.args.adam_beta1, self.args.adam_beta2),
+                eps=self.args.adam_epsilon,
+            )
+        return self.optimizer
+
+    # ---- one optimizer step ------------------------------------------------------------------------------------------
+
+    def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
+        """Write, score and back-propagate one window. Returns the window's loss in nats per scored token, this process's share
+        x the number of processes, so that the mean over processes is the mean over all scored tokens.
+
+        Raises NonFinite, with the step and the rows, when the loss is not finite and `on_nonfinite` is stop.
+        """
+        with self._timed("rollout"):
+            rows = self.distillation.rows(self.state.global_step, self.accelerator, self.rollout_model)
+            self.distillation.objective.prepare(rows)
+            self.num_generated_tokens += sum(len(row.completion) for row in rows)
+        model.train()
+        if hasattr(self.optimizer, "train") and callable(self.optimizer.train):
+            self.optimizer.train()
+        with self._timed("teacher"):
+            hidden = dict(zip((row.number for row in rows), self._teacher_hidden(rows), strict=True))
+        with self._timed("student"):
+            loss = torch.zeros((), device=self.args.device)
+            batches = self._micro_batches(rows)
+            for index, (batch_rows, weight, stats_every) in enumerate(batches):
+                batch = collate(
+                    batch_rows, [hidden[row.number] for row in batch_rows], weight=weight, pad_id=self.pad_token_id,
+                    device=self.args.device, stats_every=stats_every,
+                )  # fmt: skip
+                loss += self._backward(model, batch, is_last=index == len(batches) - 1)
+                self.meters.add_batch(batch)
+        self.meters.add_rows(rows)
+        self._check_loss(loss, rows)
+        return loss
+
+    def _teacher_hidden(self, rows: list[Row]) -> list[torch.Tensor]:
+        return self.teacher.hidden([Scored(row.teacher_prompt, row.teacher_completion) for row in rows])
+
+    def _micro_batches(self, rows: list[Row]) -> list[tuple[list[Row], float, int]]:
+        """(rows, weight, statistics interval) of each micro-batch; as many on every process, since FSDP synchronises each forward."""
+        batches = cut(
+            rows,
+            rows_per_microbatch=self.distillation.rows_per_microbatch,
+            tokens_per_microbatch=self.distillation.tokens_per_microbatch,
+        )
+        counts = torch.tensor([float(sum(row.num_scored for row in rows)), len(batches)], device=self.args.device)
+        if self.accelerator.num_processes > 1:
+            gathered = self.accelerator.gather(counts[None])
+            counts = torch.stack([gathered[:, 0].sum(), gathered[:, 1].max()])
+        num_scored, num_batches = counts.tolist()
+        weight = self.accelerator.num_processes / max(1.0, num_scored)
+        padding = [([batches[0][0]], 0.0, 0)] * (int(num_batches) - len(batches))
+        interval = max(1, sum(row.num_scored for row in rows) // MEASURED_TOKENS)
+        return [*padding, *((batch, weight, interval) for batch in batches)]
+
+    def _backward(self, model, batch: MicroBatch, is_last: bool) -> torch.Tensor:
+        """Loss of one micro-batch; gradients are reduced over processes with the last one only."""
+        self.accelerator.gradient_state._set_sync_gradients(is_last)
+        context = contextlib.nullcontext() if is_last else self.accelerator.no_sync(model)
+        with context:
+            with self.compute_loss_context_manager():
+                loss = self.compute_loss(model, batch)
+            self.accelerator.backward(loss)
+        return loss.detach()
+
+    def compute_loss(self, model, inputs: MicroBatch, return_outputs=False, num_items_in_batch=None) -> torch.Tensor:
+        """`inputs.weight` x the sum of the micro-batch's per-token losses, computed inside the wrapped forward."""
+        return model(scoring=inputs)
+
+    @contextlib.contextmanager
+    def rollout_model(self):
+        """The student as the decode loop should see it: unwrapped, in the compute dtype, in eval mode."""
+        if self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+            with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as unwrapped:
+                yield Backbone(unwrapped)
+            return
+        student = self.accelerator.unwrap_model(self.model)
+        dtype = self.distillation.compute_dtype
+        if next(student.parameters()).dtype != dtype:
+            student = self._synced_copy(student, dtype)
+        was_training = student.training
+        student.eval()
+        yield Backbone(student)
+        student.train(was_training)
+
+    def _synced_copy(self, student, dtype: torch.dtype):
+        """A copy in the compute dtype with today's weights: autocast would cast every weight again for every new token."""
+        if self._rollout_copy is None:
+            self._rollout_copy = copy.deepcopy(student).to(dtype).requires_grad_(False)
+        with torch.no_grad():
+            torch._foreach_copy_(list(self._rollout_copy.parameters()), [p.detach() for p in student.parameters()])
+        return self._rollout_copy
+
+    # ---- numbers -----------------------------------------------------------------------------------------------------
+
+    def _check_loss(self, loss: torch.Tensor, rows: list[Row]) -> None:
+        value = float(loss)
+        self.meters.add("train/window_loss", value)
+        if math.isfinite(value) or self.distillation.on_nonfinite == "skip":
+            return
+        raise NonFinite(
+            f"step {self.state.global_step + 1}: the loss is {value}; rows of the window: {_places(rows)}. The last checkpoint is "
+            "untouched. Lower train.learning_rate or train.max_grad_norm, or set on_nonfinite=skip to drop such steps"
+        )
+
+    def _get_grad_norm(self, model, grad_norm=None):
+        norm = super()._get_grad_norm(model, grad_norm)
+        if norm is not None and not math.isfinite(float(norm)):
+            if self.distillation.on_nonfinite == "stop":
+                raise NonFinite(
+                    f"step {self.state.global_step + 1}: the gradient norm is {float(norm)}. The last checkpoint is untouched. Lower "
+                    "train.learning_rate, or set on_nonfinite=skip to drop such steps"
+                )
+            self.num_skipped_steps += 1
+            model.zero_grad(set_to_none=True)  # optimizers pass over parameters without a gradient
+        return norm
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Turn the loop's row into ours (names under train/ and perf/) and hand it to the run."""
+        if "train_runtime" in logs or not self.model.training:
+            return
+        exports = [self.meters.export()]
+        if self.accelerator.num_processes > 1:
+            exports = gather_object(exports)
+        row = {"train/loss": math.nan, **self.meters.pop(exports)}
+        row["train/loss"] = row.pop("train/window_loss")
+        row["train/grad_norm"] = float(logs.get("grad_norm") or 0.0)
+        row["train/learning_rate"] = logs["learning_rate"]
+        if self.num_skipped_steps:
+            row["train/skipped_steps"] = self.num_skipped_steps
+        row |= {f"perf/{name}_s": seconds for name, seconds in self.seconds.items()}
+        row["perf/tokens"] = self.num_generated_tokens * self.accelerator.num_processes
+        self.state.log_history.append({"step": self.state.global_step, **row})
+        self.run.log(row, step=self.state.global_step)
+        self.control = self.callback_handler.on_log(self.args, self.state, self.control, row)
+
+    @contextlib.contextmanager
+    def _timed(self, name: str):
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    # ---- files -------------------------------------------------------------------------------------------------------
+
+    def _get_output_dir(self, trial) -> str:
+        return str(Path(self.args.output_dir) / ".partial")
+
+    def _save_checkpoint(self, model, trial) -> None:
+        """Write the checkpoint aside and rename it into place when it is complete and on the disk."""
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.is_world_process_zero():
+            name = f"checkpoint-{self.state.global_step}"
+            directory = Path(self.args.output_dir)
+            (directory / ".partial" / name / "training_args.bin").unlink(missing_ok=True)  # a pickle
+            seal_checkpoint(directory / ".partial" / name, directory / name)
+            prune(directory, self.distillation.save_total_limit, keep=self.distillation.keep_checkpoints)
+        self.accelerator.wait_for_everyone()
+
+    def save_student(self, directory: Path) -> None:
+        """The student for plain `from_pretrained`, in the compute dtype, LoRA merged, with tokenizer and chat template."""
+        student = self.accelerator.unwrap_model(self.model)
+        state = self.accelerator.get_state_dict(self.model_wrapped)
+        if not self.is_world_process_zero():
+            return
+        dtype = self.distillation.compute_dtype
+        if hasattr(student, "merge_and_unload"):
+            student = copy.deepcopy(student).merge_and_unload()
+            state = student.state_dict()
+        student.config.dtype = dtype
+        student.save_pretrained(directory, state_dict={name: tensor.to(dtype) for name, tensor in state.items()})
+        self.processing_class.save_pretrained(directory)
+
+    def create_model_card(self, *args, **kwargs) -> None:
+        """The run writes its own card into student/; the parent's would name hub defaults."""
+
+
+def _places(rows: list[Row]) -> str:
+    return ", ".join(row.prompt.origin or f"row {row.number}" for row in rows[:8]) + (" ..." if len(rows) > 8 else "")
+
+
+__all__ = ["NonFinite", "StyleGOLDTrainer", "Trainer"]
