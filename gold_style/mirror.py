@@ -1,0 +1,200 @@
+"""Plain mapping -> typed dataclass, collecting every mistake instead of raising at the first.
+
+A field's annotation says what is allowed: `int`, `float | None`, `Literal["last", "best"]`, `Annotated[float, Interval(0, 1)]`,
+`list[str]`, `dict[str, Any]` or another dataclass.
+
+    mistakes = []
+    loss = mirror(Loss, {"beta": 1.5}, "loss", mistakes)   # mistakes: loss.beta=1.5: must be between 0 and 1
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from difflib import get_close_matches
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+MISSING = "???"  # what OmegaConf writes for a value that has to be given
+PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The numbers from `low` to `high`; `also` lists single values allowed besides."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+    also: tuple[float, ...] = ()
+
+    def __contains__(self, number: float) -> bool:
+        above = number > self.low if self.open_low else number >= self.low
+        below = number < self.high if self.open_high else number <= self.high
+        return math.isfinite(number) and ((above and below) or number in self.also)
+
+    def __str__(self) -> str:
+        if not self.open_low and not self.open_high and math.isfinite(self.low) and math.isfinite(self.high):
+            text = f"between {self.low:g} and {self.high:g}"
+        else:
+            low = f"{'greater than' if self.open_low else 'at least'} {self.low:g}" if math.isfinite(self.low) else ""
+            high = f"{'less than' if self.open_high else 'at most'} {self.high:g}" if math.isfinite(self.high) else ""
+            text = " and ".join(part for part in (low, high) if part) or "finite"
+        return " or ".join([text, *(f"{number:g}" for number in self.also)])
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing that is wrong with a setting. `value` is written as on the command line; None where there is none to show."""
+
+    key: str
+    value: str | None
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.key if self.value is None else f'{self.key}={self.value}'}: {self.reason}"
+
+
+class Misfit(ValueError):
+    """A value that its annotation does not allow; the text says what is."""
+
+
+def mirror(cls: type[T], mapping: Any, key: str, mistakes: list[Mistake]) -> T:
+    """The dataclass `cls` filled from `mapping`; `key` is the mapping's own dotted key, "" at the root.
+
+    Fields that are wrong keep the value they came with, and are named in `mistakes`: use the object only if there are none,
+    or leave those fields alone.
+    """
+    if not isinstance(mapping, Mapping):
+        mistakes.append(Mistake(key, written(mapping), f"must be a mapping with the keys {', '.join(f.name for f in fields(cls))}"))
+        mapping = {}
+    values = {}
+    for name, hint in hints_of(cls).items():
+        own_key = f"{key}.{name}" if key else name
+        value = mapping.get(name, MISSING)
+        if (group := group_of(hint)) and not (value is None and group is not hint):
+            values[name] = mirror(group, {} if value == MISSING else value, own_key, mistakes)
+            continue
+        if isinstance(value, str) and value == MISSING:
+            mistakes.append(Mistake(own_key, None, "must be given"))
+            values[name] = None
+            continue
+        try:
+            values[name] = fitted(hint, value)
+        except Misfit as misfit:
+            mistakes.append(Mistake(own_key, written(value), f"must be {misfit}"))
+            values[name] = value
+    return cls(**values)
+
+
+def hints_of(cls: type) -> dict[str, Any]:
+    """Field name -> annotation of a dataclass."""
+    hints = get_type_hints(cls, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(cls)}
+
+
+def group_of(hint: Any) -> type | None:
+    """The dataclass that an annotation `Group` or `Group | None` stands for; None for plain values."""
+    return next((part for part in (hint, *get_args(hint)) if isinstance(part, type) and is_dataclass(part)), None)
+
+
+def fitted(hint: Any, value: Any) -> Any:
+    """`value` as the annotation `hint` wants it: whole floats become int, ints float, numbers text. Raises Misfit."""
+    if get_origin(hint) is Annotated:
+        hint, interval = get_args(hint)
+        value = fitted(hint, value)
+        if value is not None and value not in interval:
+            raise Misfit(str(interval))
+        return value
+    if get_origin(hint) in (Union, UnionType):
+        return _fitted_union(get_args(hint), value)
+    if get_origin(hint) is Literal:
+        return _chosen(get_args(hint), value)
+    if get_origin(hint) is list:
+        return [fitted(get_args(hint)[0], item) for item in fitted(list, value)]
+    if get_origin(hint) is dict:
+        return fitted(dict, value)
+    if hint is Any:
+        return value
+    return _fitted_plain(hint, value)
+
+
+def _fitted_union(hints: tuple[Any, ...], value: Any) -> Any:
+    if value is None and type(None) in hints:
+        return None
+    allowed = []
+    for hint in hints:
+        if hint is not type(None):
+            try:
+                return fitted(hint, value)
+            except Misfit as misfit:
+                allowed.append(str(misfit))
+    raise Misfit(" or ".join([*allowed, *(["null"] if type(None) in hints else [])]))
+
+
+def _chosen(options: tuple[str, ...], value: Any) -> str:
+    if value not in options:
+        raise Misfit(f"one of {', '.join(options)}{did_you_mean(str(value), options)}")
+    return value
+
+
+def _fitted_plain(hint: type, value: Any) -> Any:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    elif hint is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    elif hint is str and isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        raise Misfit(PLAIN[hint])
+    return value
+
+
+def keys_of(cls: type, key: str = "") -> Iterator[str]:
+    """Every dotted key of a settings dataclass, groups included."""
+    for name, hint in hints_of(cls).items():
+        own_key = f"{key}.{name}" if key else name
+        yield own_key
+        if group := group_of(hint):
+            yield from keys_of(group, own_key)
+
+
+def unknown_keys(cls: type, mapping: Any, key: str = "") -> Iterator[str]:
+    """Dotted keys of `mapping` that `cls` does not have; free mappings (dict fields) may hold anything."""
+    hints = hints_of(cls)
+    for name, value in mapping.items() if isinstance(mapping, Mapping) else ():
+        own_key = f"{key}.{name}" if key else str(name)
+        if name not in hints:
+            yield own_key
+        elif group := group_of(hints[name]):
+            yield from unknown_keys(group, value, own_key)
+
+
+def did_you_mean(text: str, candidates: Iterable[str]) -> str:
+    """ "; did you mean ...?" with the nearest candidate, or nothing."""
+    near = nearest(text, candidates)
+    return f"; did you mean {near}?" if near else ""
+
+
+def nearest(text: str, candidates: Iterable[str]) -> str | None:
+    """The candidate nearest to `text`; dotted keys are also compared by their last word, so that `beta` finds `loss.beta`."""
+    candidates = list(dict.fromkeys(candidates))
+    folded = {candidate.lower(): candidate for candidate in reversed(candidates)}
+    text = text.lower().replace("-", "_")
+    if near := get_close_matches(text, folded, n=1, cutoff=0.75):
+        return folded[near[0]]
+    by_last_word = {candidate.lower().rsplit(".", 1)[-1]: candidate for candidate in reversed(candidates)}
+    if near := get_close_matches(text.rsplit(".", 1)[-1], by_last_word, n=1, cutoff=0.75):
+        return by_last_word[near[0]]
+    starts = [candidate for candidate in candidates if text and candidate.lower().startswith(text)]
+    return starts[0] if starts else next((folded[near] for near in get_close_matches(text, folded, n=1)), None)
+
+
+def written(value: Any) -> str:
+    """A value as one would write it on the command line; long ones are cut."""
+    if value is None or isinstance(value, bool):
+        text = {None: "null", True: "true", False: "false"}[value]
+    else:
+        text = f"{value!r}" if isinstance(value, (dict, list)) else str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
