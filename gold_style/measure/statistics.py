@@ -1,0 +1,218 @@
+"""Intervals, paired tests and agreement for shares of answers, in numpy alone.
+
+Prompts, not answers, are resampled: the answers of one request under several tags stay together. Wilson:
+https://en.wikipedia.org/wiki/Binomial_proportion_confidence_interval; differences: Newcombe 1998 (Statistics in
+Medicine 17:873, method 10); bootstrap: Efron & Tibshirani 1993; Holm 1979; alpha: Krippendorff 2011, "Computing
+Krippendorff's Alpha-Reliability".
+
+Shapes: R = requests, S = bootstrap samples, G = groups compared, U = units rated. Example: `wilson(128, 128)` is
+(0.971, 1.0).
+"""
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from functools import lru_cache
+from statistics import NormalDist
+
+import numpy as np
+
+Interval = tuple[float, float]
+SAMPLES, CONFIDENCE = 2000, 0.95
+
+
+def wilson(successes: float, number: float, confidence: float = CONFIDENCE) -> Interval | None:
+    """Score interval of a share, in [0, 1]; never a point, not even without a failure. None without trials."""
+    if number <= 0:
+        return None
+    z, share = NormalDist().inv_cdf(0.5 + confidence / 2), successes / number
+    centre = (share + z * z / (2 * number)) / (1 + z * z / number)
+    half = z / (1 + z * z / number) * math.sqrt(share * (1 - share) / number + z * z / (4 * number * number))
+    low = 0.0 if successes <= 0 else max(0.0, centre - half)
+    return low, 1.0 if successes >= number else min(1.0, centre + half)
+
+
+def newcombe(
+    first: tuple[float, float], second: tuple[float, float], phi: float = 0.0, confidence: float = CONFIDENCE
+) -> Interval | None:
+    """Interval of share(first) - share(second), each (successes, number), in [-1, 1]; `phi`: correlation of pairs."""
+    intervals = wilson(*first, confidence), wilson(*second, confidence)
+    if None in intervals:
+        return None
+    (low_1, high_1), (low_2, high_2) = intervals
+    share_1, share_2 = first[0] / first[1], second[0] / second[1]
+    down, up = (share_1 - low_1, high_2 - share_2), (high_1 - share_1, share_2 - low_2)
+    spread = [math.sqrt(max(0.0, a * a + b * b - 2 * phi * a * b)) for a, b in (down, up)]
+    return max(-1.0, share_1 - share_2 - spread[0]), min(1.0, share_1 - share_2 + spread[1])
+
+
+@lru_cache(maxsize=8)
+def resampling(number: int, samples: int = SAMPLES, seed: int = 0) -> np.ndarray:
+    """How often each of `number` requests is drawn in each bootstrap sample, shape (S, R)."""
+    weights_SR = (
+        np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=samples).astype(np.float64)
+    )
+    weights_SR.flags.writeable = False
+    return weights_SR
+
+
+def resampled_shares(hits_R: np.ndarray, counted_R: np.ndarray, samples: int = SAMPLES, seed: int = 0) -> np.ndarray:
+    """Bootstrap draws of sum(hits) / sum(counted) over requests, shape (S,); NaN where a draw counted nothing."""
+    weights_SR = resampling(len(hits_R), samples, seed)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (weights_SR @ hits_R) / (weights_SR @ counted_R)
+
+
+def percentiles(draws: np.ndarray, confidence: float = CONFIDENCE) -> Interval | None:
+    """The middle `confidence` of the finite draws; None where there is none."""
+    finite = draws[np.isfinite(draws)]
+    if not len(finite):
+        return None
+    low, high = np.quantile(finite, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return float(low), float(high)
+
+
+def hull(*intervals: Interval | None) -> Interval | None:
+    """The smallest interval that holds all those given."""
+    known = [interval for interval in intervals if interval is not None]
+    return (min(low for low, _ in known), max(high for _, high in known)) if known else None
+
+
+def share_interval(
+    hits_R, counted_R, *, samples: int = SAMPLES, confidence: float = CONFIDENCE, seed: int = 0
+) -> Interval | None:
+    """Interval of sum(hits) / sum(counted) over requests.
+
+    The hull of the bootstrap over requests, which knows that the answers of one request belong together, and of
+    Wilson's interval with as many trials as there are requests, which is no point where every answer agrees. Args:
+    hits and counted answers of each request, (R,).
+    """
+    hits_R, counted_R = np.asarray(hits_R, np.float64), np.asarray(counted_R, np.float64)
+    requests = int((counted_R > 0).sum())
+    if not requests:
+        return None
+    score = wilson(requests * hits_R.sum() / counted_R.sum(), requests, confidence)
+    return hull(percentiles(resampled_shares(hits_R, counted_R, samples, seed), confidence), score)
+
+
+def margin_interval(
+    first, second, *, samples: int = SAMPLES, confidence: float = CONFIDENCE, seed: int = 0
+) -> Interval | None:
+    """Interval of share(first) - share(second), each (hits (R,), counted (R,)) over the same R requests.
+
+    The hull of the paired bootstrap over requests and of Newcombe's interval (phi 0), for the reason given at
+    `share_interval`.
+    """
+    arrays = [(np.asarray(hits, np.float64), np.asarray(counted, np.float64)) for hits, counted in (first, second)]
+    trials = [int((counted > 0).sum()) for _, counted in arrays]
+    if not all(trials):
+        return None
+    draws = [resampled_shares(hits, counted, samples, seed) for hits, counted in arrays]
+    scores = [
+        (number * hits.sum() / counted.sum(), number) for (hits, counted), number in zip(arrays, trials, strict=True)
+    ]
+    return hull(percentiles(draws[0] - draws[1], confidence), newcombe(*scores, confidence=confidence))
+
+
+def gap_interval(
+    before, after, teacher, *, samples: int = SAMPLES, confidence: float = CONFIDENCE, seed: int = 0
+) -> Interval | None:
+    """Interval of (after - before) / (teacher - before) of margins, each ((hits, counted), (hits, counted)), (R,).
+
+    Bootstrap over requests, with one success and one failure added to every share so that 0 and 1 vary too (Agresti &
+    Caffo 2000); the point estimate is always inside. None where the teacher is not above the start.
+    """
+
+    def draws_and_point(model):
+        shares, points = [], []
+        for hits, counted in model:
+            hits, counted = (
+                np.append(np.asarray(values, np.float64), extra) for values, extra in ((hits, 1.0), (counted, 2.0))
+            )
+            if not counted[:-1].sum():
+                return None
+            shares.append(resampled_shares(hits, counted, samples, seed))
+            points.append(hits[:-1].sum() / counted[:-1].sum())
+        return shares[0] - shares[1], points[0] - points[1]
+
+    known = [draws_and_point(model) for model in (before, after, teacher)]
+    if any(model is None for model in known):
+        return None
+    (start_S, start), (end_S, end), (ceiling_S, ceiling) = known
+    if ceiling <= start:
+        return None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        gaps_S = np.where(ceiling_S > start_S, (end_S - start_S) / (ceiling_S - start_S), np.nan)
+    point = (end - start) / (ceiling - start)
+    return hull(percentiles(gaps_S, confidence), (point, point))
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Exact two-sided p of McNemar's test, from how many requests only the first and only the second run got right."""
+    number, fewer = only_first + only_second, min(only_first, only_second)
+    if number == 0:
+        return 1.0
+    logs = [
+        math.lgamma(number + 1) - math.lgamma(k + 1) - math.lgamma(number - k + 1) - number * math.log(2)
+        for k in range(fewer + 1)
+    ]
+    return min(1.0, 2 * sum(map(math.exp, logs)))
+
+
+def paired_permutation(differences, *, samples: int = 10_000, seed: int = 0) -> np.ndarray:
+    """Two-sided p of sign-flip tests of mean difference 0, (G,): one per column of `differences`, (R, G) or (R,).
+
+    Under the null hypothesis a request's difference is as likely the other way round. NaN = not compared, counts as
+    0. The smallest p is 1 / (samples + 1): the observed signs are one of the draws (Phipson & Smyth 2010).
+    """
+    differences_RG = np.nan_to_num(np.asarray(differences, np.float64))
+    differences_RG = differences_RG[:, None] if differences_RG.ndim == 1 else differences_RG
+    observed_G = np.abs(differences_RG.sum(0))
+    rng, extreme_G = np.random.default_rng(seed), np.zeros(differences_RG.shape[1], np.int64)
+    for start in range(0, samples, 500):
+        signs = rng.integers(0, 2, size=(min(500, samples - start), len(differences_RG))) * 2.0 - 1.0
+        extreme_G += (np.abs(signs @ differences_RG) >= observed_G - 1e-9).sum(0)
+    return (1 + extreme_G) / (1 + samples)
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """p values corrected for their number (Holm), in the order given; None stays None and is not counted."""
+    known = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, index) in enumerate(known):
+        largest = max(largest, min(1.0, p * (len(known) - rank)))
+        corrected[index] = largest
+    return corrected
+
+
+def krippendorff_alpha(ratings: Sequence[Sequence[Hashable | None]], level: str = "nominal") -> float | None:
+    """Agreement of raters: 1 perfect, 0 as by chance. `ratings`: U values per rater, None = not rated.
+
+    `level`: nominal (values equal or not) | interval (numbers, squared difference). None where fewer than two ratings
+    meet on any unit, or where all ratings are the same value, so that there is nothing to agree about. Raises
+    ValueError for raters of unequal length.
+    """
+    if level not in ("nominal", "interval"):
+        raise ValueError(f"level: {level!r} is not one of nominal, interval")
+    if len({len(values) for values in ratings}) > 1:
+        raise ValueError(f"ratings: raters rated different numbers of units, {[len(values) for values in ratings]}")
+    units = [[value for value in unit if value is not None] for unit in zip(*ratings, strict=True)]
+    units = [unit for unit in units if len(unit) > 1]
+    totals = Counter(value for unit in units for value in unit)
+    number = sum(totals.values())
+
+    def disagreement(counts: Counter) -> float:
+        """Sum over ordered pairs of different ratings."""
+        return sum(
+            n * m * (1.0 if level == "nominal" else (a - b) ** 2)
+            for a, n in counts.items()
+            for b, m in counts.items()
+            if a != b
+        )
+
+    expected = disagreement(totals)
+    if not expected:
+        return None
+    observed = sum(disagreement(Counter(unit)) / (len(unit) - 1) for unit in units)
+    return 1 - (number - 1) * observed / expected
