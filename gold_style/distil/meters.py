@@ -41,8 +41,8 @@ class Meters:
             self.add("train/matched_tokens", row.num_scored, max(1, len(row.completion)))
             self.add("train/on_policy", float(row.on_policy))
 
-    def add_batch(self, batch: MicroBatch) -> None:
-        """Per-token statistics of one micro-batch; tokens that were not measured (NaN) do not count."""
+    def add_batch(self, batch: MicroBatch, share: float = 1.0) -> None:
+        """Per-token statistics of one micro-batch, `share` of its window; tokens that were not measured (NaN) do not count."""
         if not batch.stats:
             return
         names = list(batch.stats)
@@ -57,7 +57,7 @@ class Meters:
                 if counts[k, b]:
                     for suffix in _suffixes(row):
                         self.add(f"train/{LABELS[name]}{suffix}", float(sums[k, b]), float(counts[k, b]))
-        self.add("train/measured_tokens", float(measured[-1].sum()))
+        self.add("train/measured_tokens", float(measured[-1].sum()), share)
 
     def export(self) -> dict[str, tuple[float, float]]:
         return {name: (total, count) for name, (total, count) in self._sums.items()}

@@ -27,7 +27,8 @@ import torch
 from accelerate.utils import DistributedType, gather_object
 from datasets import Dataset
 from torch.utils.data import DataLoader
-from transformers import Trainer
+from safetensors.torch import load_file
+from transformers import PrinterCallback
 from trl.experimental.gold import GOLDConfig, GOLDTrainer
 from trl.models import unwrap_model_for_generation
 
@@ -79,7 +80,10 @@ class StyleGOLDTrainer(GOLDTrainer):
         self.seconds: dict[str, float] = {}
         self.num_generated_tokens = 0
         self.num_skipped_steps = 0
+        self.pending_numbers: dict[str, float | None] = {}  # joins the next logged row
         self._rollout_copy = None
+        self.remove_callback(PrinterCallback)
+        Path(args.output_dir).mkdir(parents=True, exist_ok=True)
 
     # ---- what the loop reads: step numbers, no data ------------------------------------------------------------------
 
@@ -130,7 +134,7 @@ class StyleGOLDTrainer(GOLDTrainer):
                     device=self.args.device, stats_every=stats_every,
                 )  # fmt: skip
                 loss += self._backward(model, batch, is_last=index == len(batches) - 1)
-                self.meters.add_batch(batch)
+                self.meters.add_batch(batch, share=1 / len(batches))
         self.meters.add_rows(rows)
         self._check_loss(loss, rows)
         return loss
@@ -231,6 +235,8 @@ class StyleGOLDTrainer(GOLDTrainer):
         if self.num_skipped_steps:
             row["train/skipped_steps"] = self.num_skipped_steps
         row |= {f"perf/{name}_s": seconds for name, seconds in self.seconds.items()}
+        row |= self.pending_numbers
+        self.pending_numbers = {}
         row["perf/tokens"] = self.num_generated_tokens * self.accelerator.num_processes
         self.state.log_history.append({"step": self.state.global_step, **row})
         self.run.log(row, step=self.state.global_step)
@@ -273,6 +279,11 @@ class StyleGOLDTrainer(GOLDTrainer):
         student.save_pretrained(directory, state_dict={name: tensor.to(dtype) for name, tensor in state.items()})
         self.processing_class.save_pretrained(directory)
 
+    def load_weights(self, checkpoint: Path) -> None:
+        """Take the student's weights from one of this run's checkpoints."""
+        state = load_file(checkpoint / "model.safetensors")
+        self.accelerator.unwrap_model(self.model).load_state_dict(state, strict=False)
+
     def create_model_card(self, *args, **kwargs) -> None:
         """The run writes its own card into student/; the parent's would name hub defaults."""
 
@@ -280,5 +291,3 @@ class StyleGOLDTrainer(GOLDTrainer):
 def _places(rows: list[Row]) -> str:
     return ", ".join(row.prompt.origin or f"row {row.number}" for row in rows[:8]) + (" ..." if len(rows) > 8 else "")
 
-
-__all__ = ["NonFinite", "StyleGOLDTrainer", "Trainer"]
