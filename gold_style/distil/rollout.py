@@ -71,10 +71,10 @@ def draw(logits_BV: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
 def _invert(probs_BV: Tensor, uniform_B: Tensor) -> Tensor:
     """Index at which the cumulative sum of (unnormalised) probabilities first exceeds uniform x total."""
     cumulative_BV = probs_BV.cumsum(-1)
-    target_B1 = (uniform_B * cumulative_BV[:, -1])[:, None]
-    index_B = torch.searchsorted(cumulative_BV, target_B1, right=True)[:, 0]
-    last_B = (probs_BV > 0).int().cumsum(-1).argmax(-1)  # rounding must not step past the last possible token
-    return torch.minimum(index_B, last_B)
+    total_B = cumulative_BV[:, -1]
+    below_total_B = torch.nextafter(total_B, torch.zeros_like(total_B))  # so that rounding cannot step past the last possible token
+    target_B = torch.minimum(uniform_B * total_B, below_total_B)
+    return torch.searchsorted(cumulative_BV, target_B[:, None], right=True)[:, 0]
 
 
 @torch.no_grad()

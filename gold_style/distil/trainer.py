@@ -27,7 +27,6 @@ import torch
 from accelerate.utils import DistributedType, gather_object
 from datasets import Dataset
 from torch.utils.data import DataLoader
-from safetensors.torch import load_file
 from transformers import PrinterCallback
 from trl.experimental.gold import GOLDConfig, GOLDTrainer
 from trl.models import unwrap_model_for_generation
@@ -281,8 +280,7 @@ class StyleGOLDTrainer(GOLDTrainer):
 
     def load_weights(self, checkpoint: Path) -> None:
         """Take the student's weights from one of this run's checkpoints."""
-        state = load_file(checkpoint / "model.safetensors")
-        self.accelerator.unwrap_model(self.model).load_state_dict(state, strict=False)
+        self._load_from_checkpoint(str(checkpoint))
 
     def create_model_card(self, *args, **kwargs) -> None:
         """The run writes its own card into student/; the parent's would name hub defaults."""
