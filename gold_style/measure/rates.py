@@ -119,15 +119,6 @@ def toggled_share(answers: Sequence[Judged], toggle: Toggle) -> float | None:
     return sum(all(right.values()) for right in known) / len(known) if known else None
 
 
-def live_metrics(scores: dict[str, Any]) -> dict[str, float]:
-    """S as metrics of one step: `style/chosun_rate`, ..., `style/<tag>/<verdict>`; what is None is left out."""
-    named = {f"style/{name}": value for name, value in scores.items() if name not in ("rates", "prompts")}
-    named |= {
-        f"style/{tag}/{verdict}": rate for tag, rates in scores["rates"].items() for verdict, rate in rates.items()
-    }
-    return {name: value for name, value in named.items() if value is not None}
-
-
 def gap_closed(
     before: dict[str, Any] | None, after: dict[str, Any] | None, teacher: dict[str, Any] | None
 ) -> float | None:

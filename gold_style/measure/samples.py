@@ -8,21 +8,18 @@ that model was not asked) with `verdict_<model>`, and behind them the other judg
 Example: `score(read_samples("multirun/.../samples.jsonl")["after"], toggle)` is `summary.json`'s `after`.
 """
 
-import json
-import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from gold_style.files import read_json_lines
 from gold_style.measure.answers import Answer, Judged
 
 MODELS = ("before", "after", "teacher")
 SHARED = ("id", "style", "request", "topic", "direction", "era")  # of the request, not of a model's answer
 OWN = tuple(field.name for field in fields(Judged) if field.name not in (*SHARED, "text", "verdict"))
 
-Samples = dict[
-    str, list[Judged] | None
-]  # "before", "after", "teacher" -> judged answers; None = that model was not asked
+Samples = dict[str, list[Judged] | None]  # of each of MODELS; None = that model was not asked
 
 
 def sample_rows(samples: Samples) -> list[dict[str, Any]]:
@@ -52,29 +49,9 @@ def flat_row(row: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def write_samples(path: Path | str, samples: Samples) -> None:
-    """Write samples.jsonl, whole or not at all."""
-    path = Path(path)
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in sample_rows(samples))
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
-
-
 def read_rows(path: Path | str) -> list[dict[str, Any]]:
-    """The lines of samples.jsonl as they are. Raises ValueError, with file and line, for what is not an object."""
-    rows = []  # split at \n alone: a text may hold U+2028, which splitlines() would cut at
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}:{number}: not JSON ({error.msg})") from None
-        if not isinstance(row, dict):
-            raise ValueError(f"{path}:{number}: {row!r} is not an object")
-        rows.append(row)
-    return rows
+    """The lines of samples.jsonl as they are; none where there is no file. Raises ValueError for what is not JSON."""
+    return list(read_json_lines(Path(path)))
 
 
 def read_samples(path: Path | str) -> Samples:
@@ -89,7 +66,7 @@ def read_samples(path: Path | str) -> Samples:
                 try:
                     samples[model].append(judged_from(row, model))
                 except KeyError as error:
-                    raise ValueError(f"{path}: sample {number} has no {error.args[0]!r}") from None
+                    raise ValueError(f"{path}:{number}: no {error.args[0]!r}, and numbers are made from it") from None
     return {model: answers or None for model, answers in samples.items()}
 
 
