@@ -1,14 +1,15 @@
-"""Toy parts for tests: a lossless byte-level tokenizer with a ChatML template, small random Qwen2 models, a source of fixed prompts.
+"""Toy parts for tests: lossless byte-level tokenizers with the common templates, small Qwen2 models, fixed prompts.
 
 Random weights are enough for what these tests show (scale, alignment, masks); style is tested on the embedded pair.
 """
 
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from gold_style.prompts import Prompt
 from gold_style.styles import StylePack
@@ -17,6 +18,17 @@ CHATML = (
     "{%- for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{%- endfor %}"
     "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{%- endif %}"
 )
+QWEN25 = (  # as ChatML, but a conversation without a system turn gets a default one
+    "{%- if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. "
+    "You are a helpful assistant.<|im_end|>\n' }}{%- endif %}" + CHATML
+)
+LLAMA3 = (
+    "{{ '<|begin_of_text|>' }}{%- for m in messages %}{{ '<|start_header_id|>' + m['role'] + '<|end_header_id|>\n\n' "
+    "+ (m['content'] | trim) + '<|eot_id|>' }}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}"
+)
+CHATML_SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+LLAMA3_SPECIALS = ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
 PACK = StylePack.from_settings(
     {
         "name": "toy",
@@ -32,23 +44,43 @@ PACK = StylePack.from_settings(
 )
 
 
-def byte_tokenizer(extra_merges: tuple[tuple[str, str], ...] = ()) -> PreTrainedTokenizerFast:
-    """256 bytes, the given merges (in ByteLevel characters), three ChatML specials."""
+def byte_tokenizer(
+    extra_merges: tuple[tuple[str, str], ...] = (),
+    *,
+    specials: tuple[str, ...] = CHATML_SPECIALS,
+    eos: str = "<|im_end|>",
+    pad: str = "<|endoftext|>",
+    template: str = CHATML,
+) -> PreTrainedTokenizerFast:
+    """256 bytes, the given merges (in ByteLevel characters), the specials; loaded from a directory."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocab = {piece: i for i, piece in enumerate([*alphabet, *("".join(pair) for pair in extra_merges)])}
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=list(extra_merges)))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
-    fast.chat_template = CHATML
-    return fast
+    tokenizer.add_special_tokens(list(specials))
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=eos, pad_token=pad)
+    fast.chat_template = template
+    # without a config.json beside it: AutoTokenizer would make a Qwen2Tokenizer of a directory that names qwen2
+    directory = Path(tempfile.mkdtemp(prefix="toy-tokenizer-"))
+    fast.save_pretrained(directory)
+    return AutoTokenizer.from_pretrained(directory)
 
 
-def model(vocab_size: int, *, seed: int = 0, hidden: int = 32, layers: int = 2, scale: float = 0.2, dtype=torch.float32):
-    """A random Qwen2; `scale` of the weights sets how peaked its distributions are."""
+def llama3_tokenizer(extra_merges: tuple[tuple[str, str], ...] = ()) -> PreTrainedTokenizerFast:
+    """Another vocabulary and a Llama-3-like template: BOS, headers, `<|eot_id|>`."""
+    specials = {"specials": LLAMA3_SPECIALS, "eos": "<|eot_id|>", "pad": "<|end_of_text|>"}
+    return byte_tokenizer(extra_merges, **specials, template=LLAMA3)
+
+
+def model(
+    vocab_size: int, *, seed: int = 0, hidden: int = 32, layers: int = 2, scale: float = 0.2, dtype=torch.float32,
+    **config,
+) -> Qwen2ForCausalLM:  # fmt: skip
+    """A random Qwen2; `scale` of the weights sets how peaked it is; `config` are further fields of Qwen2Config."""
     torch.manual_seed(seed)
-    config = Qwen2Config(
+    config = {"tie_word_embeddings": True, **config}
+    settings = Qwen2Config(
         vocab_size=vocab_size,
         hidden_size=hidden,
         intermediate_size=2 * hidden,
@@ -56,13 +88,32 @@ def model(vocab_size: int, *, seed: int = 0, hidden: int = 32, layers: int = 2, 
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=512,
-        tie_word_embeddings=True,
         initializer_range=scale,
         bos_token_id=None,
         eos_token_id=vocab_size - 1,
         pad_token_id=vocab_size - 3,
+        **config,
     )
-    return Qwen2ForCausalLM(config).to(dtype).eval()
+    return Qwen2ForCausalLM(settings).to(dtype).eval()
+
+
+def scripted_model(vocab_size: int, chain: list[int], *, sharpness: float = 40.0) -> Qwen2ForCausalLM:
+    """A model that continues each id of `chain` with the next one (ids must differ), and anything else with chain[0].
+
+    Embeddings are one-hot and the layers add nothing, so that the head alone says what follows what.
+    """
+    assert len(set(chain)) == len(chain)
+    built = model(vocab_size, hidden=-(-vocab_size // 8) * 8, layers=1, tie_word_embeddings=False)
+    with torch.no_grad():
+        layer = built.model.layers[0]
+        for parameter in (layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight, built.lm_head.weight):
+            parameter.zero_()
+        built.model.embed_tokens.weight.copy_(torch.eye(*built.model.embed_tokens.weight.shape))
+        built.lm_head.weight[chain[0]] = sharpness
+        for previous, following in zip(chain, chain[1:], strict=False):
+            built.lm_head.weight[chain[0], previous] = 0
+            built.lm_head.weight[following, previous] = sharpness
+    return built
 
 
 def saved(tokenizer, built, directory: Path) -> str:
