@@ -74,8 +74,8 @@ def test_a_difference_below_rounding_is_no_loss_where_stock_has_a_full_gradient(
                         uld_use_hybrid_loss=False)  # fmt: skip
     ids, labels = torch.zeros(1, 7, dtype=torch.long), torch.tensor([[-100, 1, 1, 1, 1, 1, 1]])
     padding = torch.zeros(1, 1, 300, dtype=dtype)  # the logits of the last position predict nothing
-    uld = ULDLoss(config, device="cpu")
-    uld(torch.cat([stock[None], padding], 1), torch.cat([teacher[None], padding], 1), labels, labels, ids, ids).backward()
+    sides = torch.cat([stock[None], padding], 1), torch.cat([teacher[None], padding], 1)
+    ULDLoss(config, device="cpu")(*sides, labels, labels, ids, ids).backward()
     other = logits(6, 300, 2, dtype).requires_grad_()
     sorted_l1(other, teacher).sum().backward()
     assert stock.grad.norm() * 6 > 0.05 * other.grad.norm()  # stock's is a mean over the 6 tokens, ours a sum

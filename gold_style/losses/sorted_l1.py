@@ -42,7 +42,7 @@ def sorted_l1(
 def sorted_l1_of_probs(
     student_NU: Tensor, teacher_NW: Tensor, rounding: float | None = None, top_k: int = TOP_K
 ) -> Tensor:
-    """L1 distance of the two sorted rows, the shorter one filled up with zeros, shape (N,); no gradient to the teacher."""
+    """L1 distance of the two sorted rows, the shorter one filled up with zeros, shape (N,). The teacher is constant."""
     rounding = ROUNDING[student_NU.dtype] if rounding is None else rounding
     return _SortedL1.apply(student_NU, teacher_NW.detach(), rounding, top_k)
 
