@@ -1,4 +1,4 @@
-"""Which fields `train.*` takes: those of TRL's GOLDConfig, from a committed list, so that a check needs no import of trl.
+"""Which fields `train.*` takes: those of TRL's GOLDConfig, from a committed list, so that no check imports trl.
 
 `gold_config_fields.json` holds name, type, default and what it is for; a test compares it with the installed trl.
 Fields that this project sets elsewhere are refused with the key to use instead.

@@ -1,7 +1,7 @@
-"""How this process was started: the launcher's wishes against what it did, and one time stamp for all processes of a launch.
+"""How this process was started: what its launcher was asked for against what it did, and one time stamp for all.
 
-`accelerate launch --num_processes 2 train.py` starts a single process on a machine without a GPU, and says nothing (accelerate 1.15);
-the launcher's own command line still says 2. Standard library and psutil only: this runs before torch is imported.
+`accelerate launch --num_processes 2 train.py` starts a single process on a machine without a GPU, and says nothing
+(accelerate 1.15); the launcher's own command line still says 2. This runs before torch is imported.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-LAUNCHERS = ("accelerate", "torchrun", "torch.distributed.run", "torch/distributed/run.py", "accelerate.commands.launch")
+LAUNCHERS = ("accelerate", "torchrun", "torch.distributed.run", "torch/distributed/run.py")
 PROCESSES_PER_NODE = ("--nproc_per_node", "--nproc-per-node")
 NODES = ("--nnodes",)
 PROCESSES = ("--num_processes", "--num-processes")
@@ -35,7 +35,7 @@ def is_main_process() -> bool:
 def run_stamp() -> str:
     """<date>/<time> of this launch, the same in all its processes: `2026-11-22/15-04-05-123456`.
 
-    Processes of one launcher take the launcher's start time; on several machines, which have a launcher each, nothing is shared:
+    Processes of one launcher take the launcher's start time. Several machines have a launcher each and share nothing:
     ValueError asks for `output_dir` there. The environment variable GOLD_STYLE_STAMP wins.
     """
     if stamp := os.environ.get("GOLD_STYLE_STAMP"):
@@ -43,7 +43,7 @@ def run_stamp() -> str:
     started = datetime.now()
     if world_size() > 1:
         if int(os.environ.get("LOCAL_WORLD_SIZE") or world_size()) != world_size():
-            raise ValueError("output_dir: must be given when a run spans several machines, on a disk that all of them see")
+            raise ValueError("must be given when a run spans several machines, on a disk that all of them see")
         started = datetime.fromtimestamp(psutil.Process(os.getppid()).create_time())
     return f"{started:%Y-%m-%d/%H-%M-%S-%f}"
 
@@ -116,12 +116,12 @@ def _read(path: Path) -> dict:
 def launch_mistakes(hardware: str, num_processes: int | None, accelerate_config: str | None) -> list[str]:
     """What is wrong with the way this process was started, for `hardware=<hardware>`; empty where all is well.
 
-    Args: the processes that the settings ask for (None: any number), and the accelerate file of that hardware (None: none).
+    Args: the processes that the settings ask for (None: any number), the accelerate file of that hardware (None: none).
     """
     mistakes, world = [], world_size()
     command = launcher_command()
     if command and (asked := asked_processes(command, sys.argv[0])) and asked[0] != world:
-        remedy = "; write `accelerate launch --multi_gpu --num_processes N` (on CPUs too), or torchrun" if world == 1 else ""
+        remedy = "; use `accelerate launch --multi_gpu --num_processes N` (on CPUs too) or torchrun" if world == 1 else ""
         mistakes.append(f"the launcher was asked for {asked[0]} processes ({asked[1]}) and started {world}{remedy}")
     if num_processes is not None and num_processes != world:
         mistakes.append(f"hardware.num_processes={num_processes}: this run was started with {world}")

@@ -1,7 +1,7 @@
 """Plain mapping -> typed dataclass, collecting every mistake instead of raising at the first.
 
-A field's annotation says what is allowed: `int`, `float | None`, `Literal["last", "best"]`, `Annotated[float, Interval(0, 1)]`,
-`list[str]`, `dict[str, Any]` or another dataclass.
+A field's annotation says what is allowed: `int`, `float | None`, `Literal["last", "best"]`, `list[str]`,
+`dict[str, Any]`, `Annotated[float, Interval(0, 1)]`, or another dataclass.
 
     mistakes = []
     loss = mirror(Loss, {"beta": 1.5}, "loss", mistakes)   # mistakes: loss.beta=1.5: must be between 0 and 1
@@ -16,7 +16,14 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 T = TypeVar("T")
 MISSING = "???"  # what OmegaConf writes for a value that has to be given
-PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
+PLAIN = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "a mapping",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Mistake:
-    """One thing that is wrong with a setting. `value` is written as on the command line; None where there is none to show."""
+    """One thing that is wrong with a setting. `value` is as on the command line; None where there is none to show."""
 
     key: str
     value: str | None
@@ -63,11 +70,11 @@ class Misfit(ValueError):
 def mirror(cls: type[T], mapping: Any, key: str, mistakes: list[Mistake]) -> T:
     """The dataclass `cls` filled from `mapping`; `key` is the mapping's own dotted key, "" at the root.
 
-    Fields that are wrong keep the value they came with, and are named in `mistakes`: use the object only if there are none,
-    or leave those fields alone.
+    Fields that are wrong keep the value they came with and are named in `mistakes`: leave those fields alone.
     """
     if not isinstance(mapping, Mapping):
-        mistakes.append(Mistake(key, written(mapping), f"must be a mapping with the keys {', '.join(f.name for f in fields(cls))}"))
+        names = ", ".join(field.name for field in fields(cls))
+        mistakes.append(Mistake(key, written(mapping), f"must be a mapping with the keys {names}"))
         mapping = {}
     values = {}
     for name, hint in hints_of(cls).items():
@@ -178,7 +185,7 @@ def did_you_mean(text: str, candidates: Iterable[str]) -> str:
 
 
 def nearest(text: str, candidates: Iterable[str]) -> str | None:
-    """The candidate nearest to `text`; dotted keys are also compared by their last word, so that `beta` finds `loss.beta`."""
+    """The candidate nearest to `text`; keys are also compared by their last word, so that `beta` finds `loss.beta`."""
     candidates = list(dict.fromkeys(candidates))
     folded = {candidate.lower(): candidate for candidate in reversed(candidates)}
     text = text.lower().replace("-", "_")

@@ -1,7 +1,7 @@
 """Typed mirror of conf/: the only file that knows OmegaConf.
 
-A DictConfig goes in, plain dataclasses come out; units stand beside the same keys in conf/config.yaml and conf/evaluate.yaml.
-Importing this module registers the `schema` node that opens `train.*`, so import it before Hydra's `compose`.
+A DictConfig goes in, the plain dataclasses of gold_style/schema.py come out. Importing this module registers the node
+`schema` that opens `train.*`, so import it before Hydra's `compose`.
 
     settings = Settings.from_config(cfg)              # on the first line of main
     settings = Settings.compose("loss.beta=0.5")      # in a test or a notebook
@@ -9,11 +9,11 @@ Importing this module registers the `schema` node that opens `train.*`, so impor
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import yaml
 from hydra import compose, initialize_config_dir
@@ -25,20 +25,25 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gold_style.gold_config import train_mistakes
 from gold_style.launch import run_stamp
-from gold_style.mirror import Interval, Mistake, did_you_mean, keys_of, mirror, unknown_keys, written
+from gold_style.mirror import Mistake, did_you_mean, keys_of, mirror, unknown_keys, written
+from gold_style.schema import (
+    CountOrZero,
+    EvaluateModel,
+    EvaluatePrompts,
+    Evaluation,
+    Hardware,
+    Loss,
+    Model,
+    Prompts,
+    Scoring,
+    Styles,
+    Tracker,
+    Weight,
+)
 
 PROJECT = Path(__file__).resolve().parent.parent
 CONF = PROJECT / "conf"
-
-Share = Annotated[float, Interval(0, 1)]
-Nucleus = Annotated[float, Interval(0, 1, open_low=True)]
-Margin = Annotated[float, Interval(-1, 1)]
-Positive = Annotated[float, Interval(0, open_low=True)]
-Weight = Annotated[float, Interval(0)]
-Count = Annotated[int, Interval(1)]
-CountOrZero = Annotated[int, Interval(0)]
-Port = Annotated[int, Interval(1, 65535)]
-Dtype = Literal["float32", "bfloat16", "float16"]
+EVALUATION_PROMPTS = "data/evaluation_prompts.jsonl"  # requests that a bare model is asked
 
 
 class SettingsError(ValueError):
@@ -47,169 +52,6 @@ class SettingsError(ValueError):
     def __init__(self, mistakes: Iterable[Mistake]):
         self.mistakes = list(dict.fromkeys(mistakes))
         super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
-
-
-@dataclass(kw_only=True)
-class Lora:
-    enabled: bool
-    r: Count
-    alpha: Count
-    dropout: Annotated[float, Interval(0, 1, open_high=True)]
-    target_modules: str | list[str]
-
-
-@dataclass(kw_only=True)
-class Recipe:
-    """Values that a pair was tried with; other groups read them by interpolation."""
-
-    beta: Share
-    lmbda: Share
-    temperature: Positive
-    top_p: Nucleus
-    optim: str
-    learning_rate: Weight
-    muon_learning_rate: Weight
-    weight_decay: Weight
-    lr_scheduler_type: str
-    lr_scheduler_kwargs: dict[str, Any] | None
-    warmup_steps: Weight
-    max_grad_norm: Weight
-    per_device_train_batch_size: Count
-    gradient_accumulation_steps: Count
-    max_steps: Annotated[int, Interval(1, also=(-1,))]
-    max_completion_length: Count
-    chosun_probability: Share
-    pairing: Literal["independent", "paired"]
-    few_shots: CountOrZero
-    warm_start_steps: CountOrZero
-    every_steps: CountOrZero | None
-
-
-@dataclass(kw_only=True)
-class Model:
-    name: str
-    teacher: str
-    student: str
-    dtype: Dtype
-    teacher_dtype: Dtype | None
-    teacher_revision: str | None
-    student_revision: str | None
-    trust_remote_code: bool
-    attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] | None
-    lora: Lora
-    recipe: Recipe
-
-
-@dataclass(kw_only=True)
-class Prompts:
-    source: Literal["dynamic", "jsonl", "hf"]
-    chosun_probability: Share
-    pairing: Literal["independent", "paired"]
-    path: str | None
-    name: str | None
-    config: str | None
-    split: str
-    streaming: bool
-    revision: str | None
-    eval_samples: CountOrZero | None
-    selection_samples: CountOrZero
-    student_system_prompt: str | None
-    teacher_system_prompt: str | None
-    on_bad_row: Literal["stop", "quarantine"]
-    max_prompt_tokens: Count | None
-
-
-@dataclass(kw_only=True)
-class Styles:
-    """The style pack as composed; gold_style.styles.StylePack reads and checks what it says."""
-
-    name: str
-    teacher_prompt: Literal["combined", "per_style"]
-    untagged: str
-    few_shots: CountOrZero
-    neutral: str
-    intro: str
-    styles: dict[str, Any]
-    classifier: dict[str, Any]
-    requests: dict[str, Any]
-
-
-@dataclass(kw_only=True)
-class Loss:
-    kind: Literal["jsd", "uld", "uld_hybrid", "tree"]
-    beta: Share
-    lmbda: Share
-    seq_kd: bool
-    temperature: Positive
-    top_p: Nucleus
-    top_k: CountOrZero
-    uld_crossentropy_weight: Weight
-    uld_distillation_weight: Weight
-    uld_student_temperature: Positive
-    uld_teacher_temperature: Positive
-    uld_skip_student_eos: bool
-    uld_skip_teacher_eos: bool
-    uld_hybrid_matched_weight: Weight | None
-    uld_hybrid_unmatched_weight: Weight | None
-    warm_start_steps: CountOrZero
-    warm_start_until: Nucleus | None
-
-
-@dataclass(kw_only=True)
-class Hardware:
-    name: str
-    device: Literal["auto", "cpu", "cuda"]
-    num_processes: Count | None
-    threads: Count | None
-    rollout: Literal["native", "vllm_colocate", "vllm_server"]
-    tokens_per_microbatch: Count | None
-    auto_microbatch: bool
-    prefix_cache_bytes: CountOrZero
-    accelerate_config: str | None
-    vllm_server_base_url: str | None
-    vllm_server_host: str
-    vllm_server_port: Port
-    vllm_server_timeout: Positive
-    vllm_group_port: Port
-    vllm_gpu_memory_utilization: Nucleus
-    vllm_tensor_parallel_size: Count
-    vllm_max_model_length: Count | None
-    vllm_model_impl: Literal["vllm", "transformers"]
-    vllm_sync_frequency: Count
-    vllm_enable_sleep_mode: bool
-
-
-@dataclass(kw_only=True)
-class Scoring:
-    """How answers are produced and counted: the part of `evaluation` that train.py and evaluate.py share."""
-
-    batch_size: Count
-    max_completion_length: Count | None
-    sampled: bool
-    bootstrap_samples: Count
-    confidence: Annotated[float, Interval(0, 1, open_low=True, open_high=True)]
-
-
-@dataclass(kw_only=True)
-class Evaluation(Scoring):
-    every_steps: CountOrZero | None
-    live_samples: Count
-    keep: Literal["last", "best"]
-    require_teacher_margin: Margin | None
-    early_stop_margin: Margin | None
-    early_stop_patience: Count
-
-
-@dataclass(kw_only=True)
-class Tracker:
-    name: Literal["wandb", "tensorboard", "none"]
-    mode: Literal["auto", "online", "offline"]
-    project: str
-    entity: str | None
-    group: str | None
-    tags: list[str]
-    run_name: str | None
-    log_model: bool
 
 
 class Composed:
@@ -236,7 +78,10 @@ class Composed:
         except OmegaConfBaseException as error:
             raise SettingsError([Mistake(error.full_key or "conf", None, str(error).splitlines()[0])]) from None
         sources = interpolated_keys(OmegaConf.to_container(cfg, resolve=False))
-        mapping["output_dir"] = _output_directory(mapping)
+        try:
+            mapping["output_dir"] = _output_directory(mapping)
+        except ValueError as error:
+            raise SettingsError([Mistake("output_dir", None, str(error))]) from None
         settings, mistakes = cls.from_mapping(mapping)
         wrong = {mistake.key for mistake in mistakes}
         return settings, [mistake for mistake in mistakes if sources.get(mistake.key) not in wrong]
@@ -265,7 +110,7 @@ class Composed:
 
     @classmethod
     def load(cls, run: str | os.PathLike) -> Self:
-        """The settings a run directory was made with, from its config.yaml. Raises ValueError where that cannot be read."""
+        """The settings a run was made with, from its config.yaml. Raises ValueError where that cannot be read."""
         path = Path(run) / "config.yaml"
         try:
             mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -328,35 +173,6 @@ class Settings(Composed):
 
 
 @dataclass(kw_only=True)
-class EvaluateRecipe:
-    few_shots: CountOrZero  # read by the pack that styles= names
-
-
-@dataclass(kw_only=True)
-class EvaluateModel:
-    dtype: Dtype | None
-    revision: str | None
-    trust_remote_code: bool
-    recipe: EvaluateRecipe
-
-
-@dataclass(kw_only=True)
-class EvaluatePrompts:
-    source: Literal["dynamic", "jsonl", "hf"] | None
-    path: str | None
-    name: str | None
-    config: str | None
-    split: str
-    streaming: bool
-    revision: str | None
-    eval_samples: CountOrZero | None
-    student_system_prompt: str | None
-    teacher_system_prompt: str | None
-    on_bad_row: Literal["stop", "quarantine"]
-    max_prompt_tokens: Count | None
-
-
-@dataclass(kw_only=True)
 class EvaluateSettings(Composed):
     """Everything that `python evaluate.py` was asked for; null means the run's own. `for_target` fills that in."""
 
@@ -373,18 +189,53 @@ class EvaluateSettings(Composed):
     hardware: Hardware
     evaluation: Scoring
 
+    def for_target(self, run: Settings | None) -> Settings:
+        """The settings to score with: those of the target's run (None: a bare model), and what was asked for here.
+
+        `output_dir`, `hardware` and the scoring are this command's; so are prompts and styles where they were named.
+        """
+        base = run or Settings.compose("prompts=jsonl", f"prompts.path={EVALUATION_PROMPTS}", "tracker=none")
+        prompts = base.prompts
+        if self.prompts.source is not None:
+            prompts = replace(prompts, **{name: value for name, value in vars(self.prompts).items()})
+        for name in ("eval_samples", "student_system_prompt", "teacher_system_prompt", "max_prompt_tokens"):
+            if (value := getattr(self.prompts, name)) is not None:
+                prompts = replace(prompts, **{name: value})
+        scoring = {name: value for name, value in vars(self.evaluation).items() if value is not None}
+        model = base.model
+        if run is None:
+            model = replace(model, name=self.target, student=self.target, student_revision=self.model.revision)
+        return replace(
+            base,
+            output_dir=self.output_dir,
+            seed=base.seed if self.seed is None else self.seed,
+            resume=None,
+            reproduce=None,
+            model=replace(
+                model,
+                dtype=self.model.dtype or base.model.dtype,
+                trust_remote_code=self.model.trust_remote_code or base.model.trust_remote_code,
+            ),
+            prompts=prompts,
+            styles=self.styles or base.styles,
+            hardware=self.hardware,
+            evaluation=replace(base.evaluation, **scoring),
+        )
+
 
 @cache
 def register() -> None:
-    """Make `schema` (an open `train` mapping) and the resolver of a sweep's directory known to Hydra; once per process."""
+    """Make `schema` (an open `train` mapping) and the resolver of a sweep's directory known to Hydra."""
     schema = OmegaConf.create({"train": {}})
     OmegaConf.set_struct(schema.train, False)
     ConfigStore.instance().store(name="schema", node=schema)
-    OmegaConf.register_new_resolver("sweep_directory", lambda path: path or default_directory(), use_cache=False, replace=True)
+    OmegaConf.register_new_resolver("sweep_directory", lambda path: path or default_directory(), replace=True)
 
 
-def compose_config(config_name: str, overrides: list[str], directory: Path = CONF, searchpath: list[str] = ()) -> DictConfig:
-    """The config that a command line composes. Raises Hydra's exceptions; `searchpath` are further config directories."""
+def compose_config(
+    config_name: str, overrides: Sequence[str], directory: Path = CONF, searchpath: Sequence[Path] = ()
+) -> DictConfig:
+    """The config that a command line composes. Raises Hydra's exceptions; `searchpath`: further config directories."""
     extra = [f"hydra.searchpath=[{','.join(f'file://{path}' for path in searchpath)}]"] if searchpath else []
     with initialize_config_dir(str(directory), version_base="1.3"):
         return compose(config_name, [*overrides, *extra])
@@ -396,7 +247,7 @@ def default_directory() -> str:
 
 
 def _output_directory(mapping: dict[str, Any]) -> str:
-    """The absolute directory of this run: what was asked for, the job's own in a sweep, or a new one under multirun/."""
+    """The absolute directory of this run: as asked for, the job's own in a sweep, or a new one under multirun/."""
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         return os.path.abspath(HydraConfig.get().runtime.output_dir)
     if isinstance(mapping.get("resume"), str) and mapping["resume"] != "auto":

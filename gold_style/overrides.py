@@ -1,0 +1,255 @@
+"""Command-line arguments -> overrides that Hydra can read, and what is wrong with their keys and options.
+
+Hydra's own parser does the reading. Outside quotes its grammar knows no letters beyond ASCII, so Korean is quoted.
+
+    line = read_arguments(["loss.betta=1", "prompts.path=요청.jsonl"])
+    override_mistake(line.overrides[0], groups_of([CONF]), {"loss.beta"}, False)  # did you mean loss.beta?
+"""
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, OverrideType, Quote, QuotedString
+from hydra.errors import HydraException
+
+from gold_style.gold_config import gold_config_fields
+from gold_style.mirror import Mistake, did_you_mean, nearest, written
+
+HELP = {"--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc"}
+SHOWING = {*HELP, "--info", "-i", "--experimental-rerun"}
+FLAGS = {*SHOWING, "--resolve", "--run", "-r", "--multirun", "-m"}
+CONFIG_FLAGS = {"--config-path": "-cp", "--config-name": "-cn", "--config-dir": "-cd"}
+FLAGS_WITH_VALUE = {"--cfg": "-c", "--package": "-p", **CONFIG_FLAGS}
+LONG = {short: long for long, short in FLAGS_WITH_VALUE.items()} | {"-m": "--multirun", "-r": "--run"}
+FREE_TEXT = {"request", "prompts.teacher_system_prompt", "prompts.student_system_prompt", "styles.intro"}
+FREE_MAPPINGS = ("styles.styles.", "styles.requests.", "styles.classifier.", "model.recipe.lr_scheduler_kwargs.")
+OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir")
+EMPTY_ALLOWED = ("experiment", "prompts", "styles")  # groups that may be null, where the config says so
+MAX_JOBS = 48  # of a sweep that are checked one by one; of larger ones each value is checked once
+
+# Flags of the origin's script, for those who type them here; docs/origin_flags.md is the table for readers.
+ORIGIN_FLAGS = {
+    "output-dir": "output_dir",
+    "max-steps": "train.max_steps",
+    "prompt-source": "prompts",
+    "dataset-path": "prompts.path",
+    "dataset-name": "prompts.name",
+    "eval-samples": "prompts.eval_samples",
+    "chosun-probability": "prompts.chosun_probability",
+    "student-system-prompt": "prompts.student_system_prompt",
+    "teacher-system-prompt": "prompts.teacher_system_prompt",
+    "per-device-train-batch-size": "train.per_device_train_batch_size",
+    "gradient-accumulation-steps": "train.gradient_accumulation_steps",
+    "learning-rate": "train.learning_rate",
+    "lmbda": "loss.lmbda",
+    "beta": "loss.beta",
+    "seq-kd": "loss.seq_kd",
+    "use-uld-loss": "loss",
+    "uld-use-hybrid-loss": "loss",
+    "dtype": "model.dtype",
+    "report-to": "tracker",
+}
+
+
+@dataclass
+class CommandLine:
+    """Arguments taken apart: Hydra's own options, and overrides in a form that Hydra's parser reads."""
+
+    flags: list[str] = field(default_factory=list)  # Hydra's own, as it takes them
+    texts: list[str] = field(default_factory=list)  # the overrides
+    options: dict[str, str] = field(default_factory=dict)  # long name -> value, "" for flags
+    overrides: list[Override] = field(default_factory=list)
+    mistakes: list[Mistake] = field(default_factory=list)
+
+    @property
+    def arguments(self) -> list[str]:
+        """What Hydra is to be given; its parser wants overrides together."""
+        return [*self.texts, *self.flags]
+
+    @property
+    def is_sweep(self) -> bool:
+        return "--multirun" in self.options
+
+    @property
+    def only_shows(self) -> bool:
+        """Whether Hydra will print its help, version or the like, so that there is nothing to check."""
+        return not SHOWING.isdisjoint(self.options)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One override with one of its values, as a job of a sweep has it."""
+
+    override: Override
+    value: Any
+    text: str  # as Hydra's parser reads it
+
+    @property
+    def key(self) -> str:
+        return self.override.key_or_group
+
+
+def read_arguments(arguments: Sequence[str], known_keys: Iterable[str] = ()) -> CommandLine:
+    """Tells Hydra's options from overrides, and quotes values that Hydra's grammar cannot read unquoted."""
+    line, parser, rest = CommandLine(), OverridesParser.create(), list(arguments)
+    if {"-m", "--multirun"} & set(rest):
+        line.options["--multirun"] = ""
+    while rest:
+        argument = rest.pop(0)
+        name, equals, value = argument.partition("=")
+        name = LONG.get(name, name)
+        if argument in FLAGS:
+            line.options[name] = ""
+            line.flags.append(argument)
+        elif name in FLAGS_WITH_VALUE and not (equals or rest):
+            line.mistakes.append(Mistake(name, None, "needs a value"))
+        elif name in FLAGS_WITH_VALUE:
+            line.options[name] = value if equals else rest.pop(0)
+            line.flags += [name, line.options[name]]
+        elif argument.startswith("-"):
+            if not equals and rest and "=" not in rest[0] and not rest[0].startswith("-"):
+                value = rest.pop(0)
+            line.mistakes.append(_flag_mistake(name.lstrip("-"), value, known_keys))
+        elif line.only_shows and not equals:
+            line.flags.append(argument)  # the topic of --info
+        else:
+            _read_override(argument, line, parser)
+    return line
+
+
+def _flag_mistake(name: str, value: str, known_keys: Iterable[str]) -> Mistake:
+    """An unknown --flag; flags of the origin's script and names of keys are answered with the override to write."""
+    key = ORIGIN_FLAGS.get(name.replace("_", "-")) or nearest(name, known_keys)
+    return Mistake(f"--{name}", value or None, f"no such flag; write {key or 'KEY'}={value or 'VALUE'}")
+
+
+def _read_override(text: str, line: CommandLine, parser: OverridesParser) -> None:
+    for candidate in quoted_forms(text, line.is_sweep):
+        try:
+            line.overrides.append(parser.parse_override(candidate))
+        except HydraException:
+            continue
+        line.texts.append(candidate)
+        return
+    key, equals, value = text.partition("=")
+    reason = "cannot be read; quote it twice, KEY='\"VALUE\"'" if equals else "settings are written KEY=VALUE"
+    line.mistakes.append(Mistake(key, written(value) if equals else None, reason))
+
+
+def quoted_forms(text: str, is_sweep: bool) -> Iterator[str]:
+    """`text` as it is, then with parts of its value quoted, for the first that Hydra's parser accepts."""
+    key, equals, value = text.partition("=")
+    if key in FREE_TEXT and not is_sweep and value not in ("", "null") and value[0] not in "\"'":
+        yield f"{key}={_quoted(value)}"
+        return
+    yield text
+    if not equals:
+        return
+    if value.startswith(("[", "{", "choice(")):
+        foreign = re.compile(r"[^,\[\]{}():\"']*[^\x00-\x7f][^,\[\]{}():\"']*")
+        yield f"{key}={foreign.sub(lambda match: _quoted(match.group().strip()), value)}"
+    if is_sweep and "," in value:
+        yield f"{key}={','.join(_quoted(part.strip()) for part in value.split(','))}"
+    yield f"{key}={_quoted(value)}"
+
+
+def _quoted(text: str) -> str:
+    return QuotedString(text=text, quote=Quote.double).with_quotes()
+
+
+def groups_of(directories: Iterable[Path]) -> dict[str, list[str]]:
+    """Config group -> its options, from the YAML files of config directories."""
+    groups: dict[str, list[str]] = {}
+    for directory in directories:
+        for path in sorted(directory.glob("*/**/*.yaml")):
+            groups.setdefault(path.parent.relative_to(directory).as_posix(), []).append(path.stem)
+    return groups
+
+
+def choices_of(override: Override, groups: dict[str, list[str]]) -> list[Choice]:
+    """Every value that an override takes: one, or those of a sweep; an interval gives its two ends."""
+    if not override.is_sweep_override():
+        return [Choice(override, override.value(), override.input_line)]
+    value, key, parser = override.value(), override.get_key_element(), OverridesParser.create()
+    if isinstance(value, IntervalSweep):
+        texts = [str(value.start), str(value.end)]
+    elif isinstance(value, Glob):
+        texts = value.filter(groups.get(override.key_or_group, []))
+    else:
+        texts = list(override.sweep_string_iterator())
+    return [Choice(override, parser.parse_override(text).value(), text) for text in (f"{key}={text}" for text in texts)]
+
+
+def jobs_of(overrides: Sequence[Override], groups: dict[str, list[str]]) -> Iterator[list[Choice]]:
+    """The jobs that a command line stands for; of a sweep beyond MAX_JOBS, enough of them to meet each value once."""
+    choices = [choices_of(override, groups) for override in overrides]
+    product = itertools.product(*choices)
+    first = [list(job) for job in itertools.islice(product, MAX_JOBS + 1)]
+    if len(first) <= MAX_JOBS:
+        yield from first
+        return
+    base = first[0]
+    yield base
+    for number, values in enumerate(choices):
+        yield from ([*base[:number], choice, *base[number + 1 :]] for choice in values[1:])
+
+
+def override_mistake(
+    override: Override, groups: dict[str, list[str]], known: set[str], is_sweep: bool
+) -> Mistake | None:
+    """What is wrong with an override's key, or with its option where the key is a group."""
+    key = override.key_or_group
+    if key.startswith("hydra"):
+        reason = "is the project's own; use output_dir" if key in OURS else None
+    elif override.is_sweep_override() and not is_sweep:
+        reason = "several values make a sweep; add -m"
+    elif key in groups:
+        reason = _option_fault(override, groups)
+    else:
+        reason = _key_fault(override, known, groups)
+    if reason is None:
+        return None
+    sign = {OverrideType.ADD: "+", OverrideType.FORCE_ADD: "++", OverrideType.DEL: "~"}.get(override.type, "")
+    _, equals, text = override.input_line.partition("=")
+    return Mistake(f"{sign}{key}", written(text) if equals else None, reason)
+
+
+def _option_fault(override: Override, groups: dict[str, list[str]]) -> str | None:
+    group, options = override.key_or_group, groups[override.key_or_group]
+    if override.type == OverrideType.DEL:
+        return f"cannot be taken away; choose one of {', '.join(options)}"
+    values = [choice.value for choice in choices_of(override, groups)]
+    for value in values:
+        for option in value if isinstance(value, list) else [value]:
+            if option is None and group in EMPTY_ALLOWED:
+                continue
+            if option not in options:
+                near = did_you_mean(str(option), options)
+                return f"{_option_text(option)} is no option of {group}; there are {', '.join(options)}{near}"
+    if override.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
+        return f"{group} is chosen already; write {group}=... without the plus"
+    return None
+
+
+def _key_fault(override: Override, known: set[str], groups: dict[str, list[str]]) -> str | None:
+    key = override.key_or_group
+    train_field = key.removeprefix("train.").partition(".")[0] if key.startswith("train.") else None
+    is_free = key.startswith(FREE_MAPPINGS) or (train_field in gold_config_fields() and key.count(".") > 1)
+    if key not in known and not is_free and train_field is None:
+        return f"unknown key{did_you_mean(key, [*known, *groups])}"
+    if override.type == OverrideType.DEL:
+        return "cannot be taken away; give it a value, or null"
+    if override.type == OverrideType.ADD and key in known:
+        return "exists already; write it without the plus"
+    return None
+
+
+def _option_text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(_option_text(item) for item in value)}]"
+    return "null" if value is None else str(value)

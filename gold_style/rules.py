@@ -1,0 +1,291 @@
+"""What has to hold between settings: combinations that cannot work, files that are missing, keys that would do nothing.
+
+Each rule names the keys it reads and gets their values; it returns None, or what is wrong with the first of them. A
+rule is left out where one of its values is wrong by itself, so that one mistake is not reported twice.
+
+    mistakes = rule_mistakes(settings) + file_mistakes(settings)
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from gold_style.mirror import Mistake, did_you_mean, written
+from gold_style.settings import find_directory
+from gold_style.styles import StylePack
+
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+ROW_SUFFIXES = (".jsonl", ".ndjson", ".json")
+SUMMARY_KEYS = ("before", "after", "teacher", "gap_closed", "steps", "train_seconds")
+STYLE_KEYS = ("chosun_rate", "leakage", "margin", "content", "degenerate", "ambiguous", "rates", "prompts")
+RULES: list[tuple[tuple[str, ...], Callable[..., str | None]]] = []
+
+
+def rule(*keys: str) -> Callable:
+    """Registers a rule under the keys whose values it takes."""
+
+    def register(function: Callable[..., str | None]) -> Callable[..., str | None]:
+        RULES.append((keys, function))
+        return function
+
+    return register
+
+
+def rule_mistakes(settings: Any, wrong: Iterable[str] = ()) -> list[Mistake]:
+    """Every combination that cannot work. `wrong` are keys wrong by themselves: their rules are left out."""
+    wrong, mistakes = set(wrong), []
+    for keys, function in RULES:
+        values = [value_at(settings, key) for key in keys]
+        if not wrong.intersection(keys) and ABSENT not in values and (reason := function(*values)):
+            mistakes.append(Mistake(keys[0], written(values[0]), reason))
+    if value_at(settings, "styles") not in (ABSENT, None) and not any(key.startswith("styles") for key in wrong):
+        mistakes += _pack_mistakes(settings.styles)
+    return mistakes
+
+
+ABSENT = object()
+
+
+def value_at(settings: Any, key: str) -> Any:
+    """The value under a dotted key; ABSENT where these settings have no such key. Unset train fields are None."""
+    for word in key.split("."):
+        if isinstance(settings, dict):
+            settings = settings.get(word)
+        else:
+            settings = getattr(settings, word, ABSENT)
+        if settings is ABSENT:
+            return ABSENT
+    return settings
+
+
+def _pack_mistakes(styles: Any) -> list[Mistake]:
+    try:
+        StylePack.from_settings(styles)
+    except ValueError as error:
+        pairs = (line.partition(": ") for line in str(error).splitlines())
+        return [Mistake(key, None, reason) for key, _, reason in pairs]
+    return []
+
+
+@rule("loss.lmbda", "loss.seq_kd", "prompts.source")
+def off_policy_rows_need_an_author(lmbda, seq_kd, source):
+    if source == "dynamic" and lmbda < 1 and not seq_kd:
+        return "prompts=dynamic has no answers for the off-policy rows; add loss.seq_kd=true (the teacher writes them)"
+
+
+@rule("train.max_steps", "prompts.source", "train.num_train_epochs")
+def a_run_needs_an_end(max_steps, source, epochs):
+    if max_steps in (None, -1) and source == "dynamic":
+        return "prompts=dynamic never ends; give the number of optimizer steps"
+    if max_steps in (None, -1) and epochs is None:
+        return "give the number of optimizer steps, or train.num_train_epochs"
+
+
+@rule("train.num_train_epochs", "train.max_steps")
+def epochs_or_steps(epochs, max_steps):
+    if epochs is not None and max_steps not in (None, -1):
+        return f"has no effect while train.max_steps={max_steps}; add train.max_steps=-1"
+
+
+@rule("train.num_generations", "train.per_device_train_batch_size", "train.gradient_accumulation_steps")
+def generations_fill_the_window(num_generations, batch, accumulation):
+    rows = (batch or 1) * (accumulation or 1)
+    if num_generations and rows % num_generations:
+        return f"must divide the rows of one step of one process, {batch} x {accumulation} = {rows}"
+
+
+@rule("loss.uld_hybrid_matched_weight", "loss.uld_hybrid_unmatched_weight")
+def hybrid_weights_come_together(matched, unmatched):
+    if (matched is None) != (unmatched is None):
+        return f"must be null together with loss.uld_hybrid_unmatched_weight={written(unmatched)}, or both be numbers"
+
+
+@rule("loss.warm_start_steps", "train.max_steps")
+def a_warm_start_ends(warm_start_steps, max_steps):
+    if max_steps and 0 < max_steps <= warm_start_steps:
+        return f"leaves no step after the warm start; train.max_steps={max_steps} must be larger"
+
+
+@rule("evaluation.keep", "evaluation.every_steps", "prompts.selection_samples")
+def keeping_the_best_needs_live_evaluation(keep, every_steps, selection_samples):
+    if keep == "best" and not every_steps:
+        return "needs live evaluation; set evaluation.every_steps to at least 1"
+    if keep == "best" and not selection_samples:
+        return "needs requests to choose by; set prompts.selection_samples to at least 1"
+
+
+@rule("evaluation.early_stop_margin", "evaluation.every_steps", "prompts.selection_samples")
+def stopping_early_needs_live_evaluation(margin, every_steps, selection_samples):
+    if margin is not None and not (every_steps and selection_samples):
+        return "needs live evaluation; set evaluation.every_steps and prompts.selection_samples to at least 1"
+
+
+@rule("resume", "reproduce")
+def resume_or_reproduce(resume, reproduce):
+    if resume is not None and reproduce is not None:
+        return "cannot stand beside reproduce: one goes on in a directory, the other begins a new one"
+
+
+@rule("prompts.path", "prompts.source")
+def path_belongs_to_jsonl(path, source):
+    if path is not None and source != "jsonl":
+        return f"is read by prompts=jsonl alone, not by {_source(source)}; add prompts=jsonl"
+    if path is None and source == "jsonl":
+        return "must be given with prompts=jsonl: a .jsonl or .json file"
+
+
+@rule("prompts.name", "prompts.source")
+def name_belongs_to_hf(name, source):
+    if name is not None and source != "hf":
+        return f"is read by prompts=hf alone, not by {_source(source)}; add prompts=hf"
+    if name is None and source == "hf":
+        return "must be given with prompts=hf: a hub name or a local directory"
+
+
+def _source(source: str | None) -> str:
+    return "the run's own prompts" if source is None else f"prompts={source}"
+
+
+@rule("hardware.rollout", "hardware.device")
+def vllm_needs_a_gpu(rollout, device):
+    if rollout != "native" and device == "cpu":
+        return "vLLM decodes on a GPU; hardware.device=cpu needs hardware.rollout=native"
+
+
+@rule("tracker.log_model", "tracker.name")
+def artifacts_need_wandb(log_model, name):
+    if log_model and name != "wandb":
+        return f"only W&B takes artifacts, tracker={name} does not; add tracker=wandb"
+
+
+@rule("objective")
+def objective_stands_in_the_summary(objective):
+    first, _, rest = (objective or "after.margin").partition(".")
+    if first not in SUMMARY_KEYS:
+        near = did_you_mean(first, SUMMARY_KEYS)
+        return f"must be a key of summary.json, beginning with {', '.join(SUMMARY_KEYS)}{near}"
+    word = rest.partition(".")[0]
+    if first in SUMMARY_KEYS[:3] and word not in STYLE_KEYS:
+        return f"must go on with one of {', '.join(STYLE_KEYS)}{did_you_mean(word, STYLE_KEYS)}"
+
+
+@rule("request")
+def a_request_says_something(request):
+    if request is not None and not request.strip():
+        return "must not be empty"
+
+
+def notes(settings: Any, given: Iterable[str]) -> list[str]:
+    """What the user should know but may want: settings `given` on the command line that do nothing beside others."""
+    said = [f"{key} has no effect {reason}" for key in given if (reason := _idle(settings, key))]
+    loss = value_at(settings, "loss")
+    if loss is not ABSENT and loss.seq_kd and loss.lmbda == 1:
+        said.append("loss.seq_kd=true has no effect while loss.lmbda=1: the student writes every row")
+    return said
+
+
+def _idle(settings: Any, key: str) -> str | None:
+    """Why a key does nothing beside the other settings; None where it does something."""
+    for prefix, other, idle in (
+        ("loss.uld_hybrid_", "loss.kind", lambda kind: kind != "uld_hybrid"),
+        ("loss.uld_", "loss.kind", lambda kind: kind in ("jsd", "tree")),
+        ("prompts.chosun_probability", "prompts.source", lambda source: source != "dynamic"),
+        ("prompts.pairing", "prompts.source", lambda source: source != "dynamic"),
+        ("hardware.vllm_", "hardware.rollout", lambda rollout: rollout == "native"),
+        ("tracker.entity", "tracker.name", lambda name: name != "wandb"),
+        ("tracker.mode", "tracker.name", lambda name: name != "wandb"),
+        ("model.lora.", "model.lora.enabled", lambda enabled: not enabled),
+        ("model.recipe.muon_learning_rate", "train.optim", lambda optim: optim != "muon"),
+        ("train.save_total_limit", "train.save_steps", lambda steps: steps is None),
+    ):
+        value = value_at(settings, other)
+        if key.startswith(prefix) and key != other and value is not ABSENT and idle(value):
+            return f"while {other}={written(value)}"
+    return None
+
+
+def file_mistakes(settings: Any, wrong: Iterable[str] = ()) -> list[Mistake]:
+    """Files and directories that are named and not there, or not what they should be. Reads names, never contents."""
+    checks: dict[str, Callable[[str], str | None]] = {
+        "model.teacher": model_fault,
+        "model.student": model_fault,
+        "teacher": model_fault,
+        "target": target_fault,
+        "prompts.path": rows_fault,
+        "prompts.name": dataset_fault,
+        "resume": lambda path: None if path == "auto" else run_fault(path),
+        "reproduce": run_fault,
+    }
+    mistakes = []
+    for key, fault_of in checks.items():
+        value = value_at(settings, key)
+        if key not in wrong and isinstance(value, str) and (fault := fault_of(value)):
+            mistakes.append(Mistake(key, value, fault))
+    return mistakes
+
+
+def is_local(text: str) -> bool:
+    """Whether a model or data set is meant as a path: it is there, or cannot be a hub name."""
+    return find_directory(text).exists() or text.startswith((".", "/", "~", "gold_style/")) or text.count("/") > 1
+
+
+def model_fault(text: str) -> str | None:
+    """Why `text` names no model; None for a directory with a config.json, or for a hub name."""
+    path = find_directory(text)
+    if not is_local(text):
+        return None if HUB_NAME.fullmatch(text) else "must be a hub name (organisation/name) or a local directory"
+    if not path.is_dir():
+        return f"no such directory{near_file(path)}"
+    return None if (path / "config.json").is_file() else "the directory has no config.json, so it holds no model"
+
+
+def target_fault(text: str) -> str | None:
+    """As model_fault, and a run directory will do."""
+    return None if (find_directory(text) / "config.yaml").is_file() else model_fault(text)
+
+
+def dataset_fault(text: str) -> str | None:
+    """Why `text` names no data set; None for a path that exists, or for a hub name."""
+    if not is_local(text):
+        return None if HUB_NAME.fullmatch(text) else "must be a hub name (user/dataset) or a local directory"
+    return None if find_directory(text).exists() else f"no such directory{near_file(find_directory(text))}"
+
+
+def rows_fault(text: str) -> str | None:
+    """Why `text` is no file of rows."""
+    path = find_directory(text)
+    if not path.is_file():
+        return ("is a directory, not a file" if path.is_dir() else "no such file") + near_file(path)
+    return None if path.suffix.lower() in ROW_SUFFIXES else f"must end in {', '.join(ROW_SUFFIXES)}"
+
+
+def run_fault(text: str) -> str | None:
+    """Why `text` is no run directory."""
+    path = find_directory(text)
+    if not path.is_dir():
+        return f"no such directory{near_file(path)}"
+    return None if (path / "config.yaml").is_file() else "no run directory: it has no config.yaml"
+
+
+def output_fault(path: str) -> str | None:
+    """Why a new run cannot write into `path`: it holds files, is no directory, or cannot be made."""
+    directory = Path(path)
+    if directory.is_dir():
+        return "the directory is not empty; choose another, or add resume=auto" if any(directory.iterdir()) else None
+    if directory.exists():
+        return "is a file, not a directory"
+    parent = next(parent for parent in directory.parents if parent.exists())
+    return None if parent.is_dir() and os.access(parent, os.W_OK) else f"cannot be made: {parent} does not allow it"
+
+
+def near_file(path: Path) -> str:
+    """ "; did you mean ...?" with the most similar name in the same directory."""
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        return ""
+    near = get_close_matches(path.name, names, n=1)
+    return f"; did you mean {path.parent / near[0]}?" if near else ""

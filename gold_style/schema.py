@@ -1,0 +1,212 @@
+"""Every group of settings as a dataclass; an annotation says what each value may be.
+
+What a key means, and its unit, stands beside it in conf/config.yaml and conf/evaluate.yaml. Nothing has a default here:
+values come from conf/ alone. Names that go to TRL keep TRL's spelling.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from gold_style.mirror import Interval
+
+Share = Annotated[float, Interval(0, 1)]
+Nucleus = Annotated[float, Interval(0, 1, open_low=True)]
+Margin = Annotated[float, Interval(-1, 1)]
+Positive = Annotated[float, Interval(0, open_low=True)]
+Weight = Annotated[float, Interval(0)]
+Count = Annotated[int, Interval(1)]
+CountOrZero = Annotated[int, Interval(0)]
+Port = Annotated[int, Interval(1, 65535)]
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(kw_only=True)
+class Lora:
+    enabled: bool
+    r: Count
+    alpha: Count
+    dropout: Annotated[float, Interval(0, 1, open_high=True)]
+    target_modules: str | list[str]
+
+
+@dataclass(kw_only=True)
+class Recipe:
+    """Values that a pair was tried with; other groups read them by interpolation."""
+
+    beta: Share
+    lmbda: Share
+    temperature: Positive
+    top_p: Nucleus
+    optim: str
+    learning_rate: Weight
+    muon_learning_rate: Weight
+    weight_decay: Weight
+    lr_scheduler_type: str
+    lr_scheduler_kwargs: dict[str, Any] | None
+    warmup_steps: Weight
+    max_grad_norm: Weight
+    per_device_train_batch_size: Count
+    gradient_accumulation_steps: Count
+    max_steps: Annotated[int, Interval(1, also=(-1,))]
+    max_completion_length: Count
+    chosun_probability: Share
+    pairing: Literal["independent", "paired"]
+    few_shots: CountOrZero
+    warm_start_steps: CountOrZero
+    every_steps: CountOrZero | None
+
+
+@dataclass(kw_only=True)
+class Model:
+    name: str
+    teacher: str
+    student: str
+    dtype: Dtype
+    teacher_dtype: Dtype | None
+    teacher_revision: str | None
+    student_revision: str | None
+    trust_remote_code: bool
+    attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] | None
+    lora: Lora
+    recipe: Recipe
+
+
+@dataclass(kw_only=True)
+class Prompts:
+    source: Literal["dynamic", "jsonl", "hf"]
+    chosun_probability: Share
+    pairing: Literal["independent", "paired"]
+    path: str | None
+    name: str | None
+    config: str | None
+    split: str
+    streaming: bool
+    revision: str | None
+    eval_samples: CountOrZero | None
+    selection_samples: CountOrZero
+    student_system_prompt: str | None
+    teacher_system_prompt: str | None
+    on_bad_row: Literal["stop", "quarantine"]
+    max_prompt_tokens: Count | None
+
+
+@dataclass(kw_only=True)
+class Styles:
+    """The style pack as composed; gold_style.styles.StylePack reads and checks what it says."""
+
+    name: str
+    teacher_prompt: Literal["combined", "per_style"]
+    untagged: str
+    few_shots: CountOrZero
+    neutral: str
+    intro: str
+    styles: dict[str, Any]
+    classifier: dict[str, Any]
+    requests: dict[str, Any]
+
+
+@dataclass(kw_only=True)
+class Loss:
+    kind: Literal["jsd", "uld", "uld_hybrid", "tree"]
+    beta: Share
+    lmbda: Share
+    seq_kd: bool
+    temperature: Positive
+    top_p: Nucleus
+    top_k: CountOrZero
+    uld_crossentropy_weight: Weight
+    uld_distillation_weight: Weight
+    uld_student_temperature: Positive
+    uld_teacher_temperature: Positive
+    uld_skip_student_eos: bool
+    uld_skip_teacher_eos: bool
+    uld_hybrid_matched_weight: Weight | None
+    uld_hybrid_unmatched_weight: Weight | None
+    warm_start_steps: CountOrZero
+    warm_start_until: Nucleus | None
+
+
+@dataclass(kw_only=True)
+class Hardware:
+    name: str
+    device: Literal["auto", "cpu", "cuda"]
+    num_processes: Count | None
+    threads: Count | None
+    rollout: Literal["native", "vllm_colocate", "vllm_server"]
+    tokens_per_microbatch: Count | None
+    auto_microbatch: bool
+    prefix_cache_bytes: CountOrZero
+    accelerate_config: str | None
+    vllm_server_base_url: str | None
+    vllm_server_host: str
+    vllm_server_port: Port
+    vllm_server_timeout: Positive
+    vllm_group_port: Port
+    vllm_gpu_memory_utilization: Nucleus
+    vllm_tensor_parallel_size: Count
+    vllm_max_model_length: Count | None
+    vllm_model_impl: Literal["vllm", "transformers"]
+    vllm_sync_frequency: Count
+    vllm_enable_sleep_mode: bool
+
+
+@dataclass(kw_only=True)
+class Scoring:
+    """How answers are produced and counted: the part of `evaluation` that train.py and evaluate.py share."""
+
+    batch_size: Count
+    max_completion_length: Count | None
+    sampled: bool
+    bootstrap_samples: Count
+    confidence: Annotated[float, Interval(0, 1, open_low=True, open_high=True)]
+
+
+@dataclass(kw_only=True)
+class Evaluation(Scoring):
+    every_steps: CountOrZero | None
+    live_samples: Count
+    keep: Literal["last", "best"]
+    require_teacher_margin: Margin | None
+    early_stop_margin: Margin | None
+    early_stop_patience: Count
+
+
+@dataclass(kw_only=True)
+class Tracker:
+    name: Literal["wandb", "tensorboard", "none"]
+    mode: Literal["auto", "online", "offline"]
+    project: str
+    entity: str | None
+    group: str | None
+    tags: list[str]
+    run_name: str | None
+    log_model: bool
+
+
+@dataclass(kw_only=True)
+class EvaluateRecipe:
+    few_shots: CountOrZero  # read by the pack that styles= names
+
+
+@dataclass(kw_only=True)
+class EvaluateModel:
+    dtype: Dtype | None
+    revision: str | None
+    trust_remote_code: bool
+    recipe: EvaluateRecipe
+
+
+@dataclass(kw_only=True)
+class EvaluatePrompts:
+    source: Literal["dynamic", "jsonl", "hf"] | None
+    path: str | None
+    name: str | None
+    config: str | None
+    split: str
+    streaming: bool
+    revision: str | None
+    eval_samples: CountOrZero | None
+    student_system_prompt: str | None
+    teacher_system_prompt: str | None
+    on_bad_row: Literal["stop", "quarantine"]
+    max_prompt_tokens: Count | None
