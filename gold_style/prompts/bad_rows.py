@@ -1,0 +1,84 @@
+"""What happens to rows that cannot be used: all told at once, or set aside in a file; counted either way.
+
+`prompts.on_bad_row=stop` ends in one ValueError that lists the first NUM_SHOWN of them. `quarantine` writes every one
+to `<run directory>/quarantine.jsonl`, `{"origin", "field", "reason", "text"}` a line, and goes on without them.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from gold_style.prompts import Prompt
+from gold_style.prompts.files import KEPT_BYTES, RawRow
+from gold_style.prompts.rows import RowError, parse_row
+
+NUM_SHOWN = 20
+
+
+class BadRows:
+    """Collects the bad rows of one data set; `subject` names it in messages, as in "prompts.path=my.jsonl"."""
+
+    def __init__(self, subject: str, on_bad_row: str, run_directory: Path | None = None):
+        self.subject, self.quarantine = subject, on_bad_row == "quarantine"
+        self.count = 0
+        self._shown: list[str] = []
+        self._last = -1  # number of the latest bad row, so that reading a stream again counts nothing twice
+        first_process = os.environ.get("RANK", "0") == "0"  # of a launch; all of them read the same rows
+        self._path = run_directory / "quarantine.jsonl" if self.quarantine and run_directory and first_process else None
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def accepted(
+        self, raw_rows: Iterable[RawRow], pack: Any, special_tokens: frozenset[str] = frozenset()
+    ) -> Iterator[Prompt]:
+        """The prompts of the good rows, in order; the bad ones are kept here."""
+        for raw in raw_rows:
+            if raw.error is not None:
+                self._add(raw, raw.error)
+                continue
+            try:
+                prompt = parse_row(raw.value, pack, raw.origin, raw.number, special_tokens)
+            except RowError as error:
+                self._add(raw, error)
+                continue
+            yield prompt
+
+    def check(self, num_good: int) -> None:
+        """Raises ValueError for the bad rows met so far (on_bad_row=stop), or where no row is left at all."""
+        if self.count and not self.quarantine:
+            more = [f"  and {self.count - NUM_SHOWN} more"] if self.count > NUM_SHOWN else []
+            head = f"{self.subject}: {self.count} of {self.count + num_good} rows cannot be used"
+            hint = "  prompts.on_bad_row=quarantine sets them aside and goes on"
+            raise ValueError("\n".join([f"{head}:", *self._shown, *more, hint]))
+        if not num_good:
+            reason = f"all {self.count} rows are bad:" if self.count else "there are no rows in it"
+            raise ValueError("\n".join([f"{self.subject}: {reason}", *self._shown]))
+
+    def notes(self) -> list[str]:
+        """What the user should know about the rows set aside."""
+        if not self.count:
+            return []
+        where = f"set aside in {self._path}" if self._path else "left out"
+        return [
+            "\n".join(
+                [f"{self.subject}: {self.count} bad row{'s' * (self.count > 1)} {where}; the first:", self._shown[0]]
+            )
+        ]
+
+    def _add(self, raw: RawRow, error: RowError) -> None:
+        if self.quarantine and raw.number <= self._last:
+            return
+        self._last = raw.number
+        self.count += 1
+        if len(self._shown) < NUM_SHOWN:
+            self._shown.append(f"  {raw.origin}: {error}")
+        if self._path is not None:
+            text = raw.text if raw.text is not None else json.dumps(raw.value, ensure_ascii=False, default=str)
+            row = {"origin": raw.origin, "field": error.field, "reason": error.reason, "text": text[:KEPT_BYTES]}
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open(
+                "a", encoding="utf-8", errors="backslashreplace"
+            ) as file:  # a lone surrogate as \udXXX
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
