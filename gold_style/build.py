@@ -22,13 +22,19 @@ from gold_style.distil.teacher import Teacher
 from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.losses import identical_tokenizers
 from gold_style.prompts import Prompt, PromptSource, build_source
-from gold_style.settings import Settings, local_model
+from gold_style.settings import Settings, find_directory
 from gold_style.styles import StylePack
 from gold_style.verdicts import Classifier, build_classifier
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 MAX_CHECKED_ROWS = 50_000  # prompts whose length is checked before training; later rows are checked when their turn comes
 MAX_REPORTED_ROWS = 20
+
+
+def local_model(name: str) -> str:
+    """The directory of a local model, looked up from the working directory, then from the project's root; else the hub name."""
+    directory = find_directory(name)
+    return str(directory) if directory.is_dir() else name
 
 
 def load_tokenizer(name: str, revision: str | None, trust_remote_code: bool) -> PreTrainedTokenizerBase:
@@ -89,7 +95,7 @@ class Parts:
     same_tokenizer: bool
 
     @classmethod
-    def load(cls, settings: Settings, run_directory: Path | None) -> "Parts":
+    def load(cls, settings: Settings) -> "Parts":
         """Raises ValueError for everything that stands against the run: names, rows, lengths, combinations."""
         model = settings.model
         pack = StylePack.from_settings(settings.styles)
@@ -102,12 +108,19 @@ class Parts:
             settings=settings,
             pack=pack,
             classifier=build_classifier(settings.styles.classifier),
-            source=build_source(settings, pack, run_directory),
+            source=build_source(settings, pack, None, special_tokens(student, teacher)),
             chat=chat,
             same_tokenizer=identical_tokenizers(student, teacher),
         )
         parts.check()
         return parts
+
+    def set_aside(self, run) -> list[str]:
+        """What the user should know about the source; with on_bad_row=quarantine the bad rows are written beside the run first."""
+        if self.settings.prompts.on_bad_row == "quarantine":
+            special = special_tokens(self.chat.student_tokenizer, self.chat.teacher_tokenizer)
+            self.source = build_source(self.settings, self.pack, run.directory, special)
+        return self.source.notes if run.is_main else []
 
     def training_prompts(self) -> Iterator[Prompt]:
         """Each distinct training row once, or a sample of an unlimited source."""
@@ -168,6 +181,11 @@ class Parts:
 def _room(tokenizer: PreTrainedTokenizerBase, max_completion_length: int) -> int:
     longest = tokenizer.model_max_length
     return max(0, min(longest, 10**9) - max_completion_length)
+
+
+def special_tokens(*tokenizers: PreTrainedTokenizerBase) -> frozenset[str]:
+    """Control tokens of the chat templates: text of a row must not hold them."""
+    return frozenset(t.content for tokenizer in tokenizers for t in tokenizer.added_tokens_decoder.values() if t.special)
 
 
 def num_processes() -> int:

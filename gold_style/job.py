@@ -1,13 +1,14 @@
 """One run from settings to summary: what train.py does once the settings are typed.
 
-    summary = distil(settings, parts, run)
+    value = run_job(Settings.from_config(cfg), sys.argv)
 
 Order: the student before training and the teacher with its system prompt answer the held-out requests; the student is trained; it
 answers the same requests again; summary.json, samples.jsonl, student/ and report.html are written.
 """
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gold_style.build import Parts, build_trainer
 from gold_style.distil.callbacks import Bar, LiveEvaluation, StopOnSignal
@@ -15,20 +16,60 @@ from gold_style.distil.openings import cold_start_warning, measure_openings
 from gold_style.distil.rollout import GREEDY, Sampling
 from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.evaluation import Exam
+from gold_style.launch import is_main_process
 from gold_style.measure.answers import Judged, judge
 from gold_style.measure.cheats import cheats
 from gold_style.measure.rates import Toggle, score
-from gold_style.measure.samples import sample_rows
+from gold_style.measure.samples import read_rows, sample_rows
 from gold_style.measure.summary import run_summary
+from gold_style.redact import say
+from gold_style.run import Run, open_run
 from gold_style.settings import Settings
 from gold_style.show.card import write_card
+from gold_style.show.plan import print_plan
 from gold_style.show.progress import Progress
 from gold_style.show.report import write_report
+from gold_style.show.tables import print_summary
+from gold_style.signals import StopRequest, listen
 
 LOW_TEACHER_MARGIN = 0.5  # a teacher below it hardly toggles: warn
 
 
-def distil(settings: Settings, parts: Parts, run, progress: Progress, stop) -> dict:
+def run_job(settings: Settings, argv: Sequence[str]) -> float:
+    """Run what `settings` ask for, or only show it (dry_run). Returns the objective: a number of summary.json, NaN for null.
+
+    The last line on stdout names the run directory, also after an interruption or a failure.
+    Raises ValueError for the user's mistakes, before a directory is made where it can be told before.
+    """
+    parts = Parts.load(settings)
+    if settings.dry_run:
+        print_plan(settings, parts)
+        return math.nan
+    directory = None
+    try:
+        with open_run(settings, argv) as run:
+            directory = run.directory
+            for note in parts.set_aside(run):
+                say(note)
+            with listen(settings.grace_s, run.interrupted_at_once) as stop, Progress(run.is_main) as progress:
+                summary = distil(settings, parts, run, progress, stop)
+            if run.is_main:
+                print_summary(summary, read_rows(run.directory / "samples.jsonl"))
+    finally:
+        if directory is not None and is_main_process():
+            print(f"run directory: {directory}", flush=True)
+    return value_of(summary, settings.objective)
+
+
+def value_of(summary: dict, objective: str | None) -> float:
+    """The number under a dotted key of summary.json; NaN for null or without an objective."""
+    value = summary
+    for word in objective.split(".") if objective else ():
+        value = value and value.get(word)
+    return math.nan if value is None or isinstance(value, dict) else float(value)
+
+
+def distil(settings: Settings, parts: Parts, run: Run, progress: Progress, stop: StopRequest) -> dict:
     """Train and measure; returns the content of summary.json, which has been written.
 
     Raises ValueError when the teacher's margin is below evaluation.require_teacher_margin, Interrupted (from `stop`) after a
@@ -52,10 +93,9 @@ def distil(settings: Settings, parts: Parts, run, progress: Progress, stop) -> d
     tell_openings(settings, parts, trainer, progress.say)
     start = time.monotonic()
     trainer.train(resume_from_checkpoint=str(run.resumed_from) if run.resumed_from else None)
-    train_seconds = time.monotonic() - start + run.earlier_train_seconds
-    run.update(train_seconds=train_seconds, steps=trainer.state.global_step)
-    if stop.requested is not None:
-        stop.raise_interrupted()
+    train_seconds = time.monotonic() - start
+    run.update(train_seconds=train_seconds, device=str(trainer.accelerator.device))
+    stop.raise_if_requested()
     run.update(student=keep(settings, trainer, live))
     after = examiner.student("student after")
     trainer.save_student(run.student)

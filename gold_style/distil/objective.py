@@ -66,7 +66,7 @@ class TokenExact:
     def prepare(self, rows: Sequence[Row]) -> None:
         for row in rows:
             row.teacher_completion = row.completion
-            row.num_scored = len(row.completion)
+            row.num_scored = row.num_matched = len(row.completion)
 
     def loss(self, student: Backbone, hidden_ND: Tensor, batch: MicroBatch) -> Tensor:
         teacher_hidden_ND = torch.cat(batch.teacher_hidden)

@@ -231,6 +231,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         row["train/loss"] = row.pop("train/window_loss")
         row["train/grad_norm"] = float(logs.get("grad_norm") or 0.0)
         row["train/learning_rate"] = logs["learning_rate"]
+        row |= self.meters.counts
         if self.num_skipped_steps:
             row["train/skipped_steps"] = self.num_skipped_steps
         row |= {f"perf/{name}_s": seconds for name, seconds in self.seconds.items()}

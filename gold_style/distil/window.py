@@ -29,8 +29,10 @@ class Row:
     completion: tuple[int, ...] = ()  # student ids, stop token included
     teacher_completion: tuple[int, ...] = ()  # teacher ids of the same bytes
     finished: bool = False
-    alignment: object = None  # what a cross-tokenizer objective found out about this pair of completions
-    num_scored: int = 0  # units of the loss: scored tokens (or spans)
+    spans: list[tuple[int, int, int, int]] = field(default_factory=list)  # two tokenizers: see losses/alignment.py
+    reason: str = "exact"  # how the completion reached the teacher's tokens
+    num_scored: int = 0  # units of the loss: scored tokens, or spans
+    num_matched: int = 0  # completion tokens that take part in them
 
 
 @dataclass

@@ -21,6 +21,7 @@ from gold_style.styles import DIRECTIONS, StylePack, one_of
 EVAL_SAMPLES, SELECTION_SAMPLES = 128, 32  # requests where the settings say null
 SYLLABLES = tuple(c for c in map(chr, range(0xAC00, 0xD7A4)) if len(c.encode("euc_kr", "ignore")) == 2)  # KS X 1001: 2,350
 PARTICLES = {"은": ("은", "는"), "을": ("을", "를"), "이": ("이", "가"), "과": ("과", "와"), "으로": ("으로", "로")}  # closed, open syllable
+PARTICLE_LIKE = "이가은는을를의도만과와로기지에"  # last syllables of nouns that a particle could be, too
 MARKER = re.compile(r"\{([^{}]*)\}")
 MAX_DRAWS = 1000  # of one row, until it is free of held-out topics
 
@@ -161,18 +162,23 @@ def draw(*key: object) -> Random:
 def made_up_topic(rng: Random, common: Sequence[str], fragments: Sequence[str] = ()) -> str:
     """A word of 1 to 5 syllables that means nothing, now and then two words or around one of `fragments`.
 
-    It keeps the embedded student able to copy any topic; half of the words use `common` syllables, half any of KS X 1001.
+    It keeps the embedded student able to copy any topic. Half of the words use `common` syllables, half any of KS X 1001;
+    what small models stumble over comes often: a last syllable that looks like a particle, a syllable said twice.
     """
-    if fragments and rng.random() < 0.12:
-        word, kind = rng.choice(fragments), rng.random()
-        return word if kind < 0.3 else word + rng.choice(common) if kind < 0.65 else rng.choice(common) + word
+    kind = rng.random()
+    if fragments and kind < 0.12:
+        word, place = rng.choice(fragments), rng.random()
+        return word if place < 0.3 else word + rng.choice(common) if place < 0.65 else rng.choice(common) + word
     syllables = common if rng.random() < 0.5 else SYLLABLES
     length = rng.choices((1, 2, 3, 4, 5), (10, 33, 28, 20, 9))[0]
-    word = "".join(rng.choice(syllables) for _ in range(length))
-    if length >= 3 and rng.random() < 0.12:
-        cut = rng.randint(1, length - 1)
-        return f"{word[:cut]} {word[cut:]}"
-    return word
+    word = [rng.choice(syllables) for _ in range(length)]
+    if length >= 2 and kind > 0.85:
+        word[-1] = rng.choice(PARTICLE_LIKE)
+    elif length >= 3 and kind > 0.77:
+        word[-1] = word[-2]
+    elif length >= 3 and kind > 0.70:
+        word.insert(rng.randint(1, length - 1), " ")
+    return "".join(word)
 
 
 class DynamicSource:
@@ -262,7 +268,7 @@ class DynamicSource:
         return tuple(prompts)
 
 
-def build(settings, pack: StylePack, run_directory: Path | None = None) -> DynamicSource:
+def build(settings, pack: StylePack, run_directory: Path | None = None, special_tokens: frozenset[str] = frozenset()) -> DynamicSource:
     """The source of `prompts=dynamic`. Raises ValueError for a pack without requests and for values out of range."""
     prompts, mistakes = settings.prompts, []
     for key in ("chosun_probability", "random_topics"):

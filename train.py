@@ -1,0 +1,27 @@
+"""Distil a style toggle: config -> one run directory.
+
+    python train.py                                            the embedded pair, two minutes on two cores
+    python train.py model=qwen3b_to_1p5b prompts=dynamic       Qwen2.5 3B -> 1.5B, on a GPU
+    python train.py -m loss.beta=0,0.3,1 seed=0,1,2            a sweep of nine
+    python train.py dry_run=true                               check everything, show what each model reads, stop
+"""
+
+import sys
+
+from omegaconf import DictConfig
+
+from gold_style.command_line import hydra_main
+
+
+@hydra_main("config")
+def main(cfg: DictConfig) -> float:
+    from gold_style.settings import Settings
+
+    settings = Settings.from_config(cfg)  # the last line to see a DictConfig; typos stopped before main, ranges and files here
+    from gold_style.job import run_job  # torch and transformers: not before the settings stand
+
+    return run_job(settings, sys.argv)  # what a Hydra sweeper optimises
+
+
+if __name__ == "__main__":
+    main()
