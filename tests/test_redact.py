@@ -1,0 +1,50 @@
+"""No secret gets through, and nothing else is lost."""
+
+import pytest
+
+from gold_style.redact import REDACTED, redact
+
+KEY = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(autouse=True)
+def secrets(monkeypatch, tmp_path):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("MY_SERVICE_TOKEN", "s3cr3t-value")
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine api.example.org login user password netrc-password\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"401 for key {KEY}",
+        "a s3cr3t-value here",
+        "netrc-password",
+        "hf_abcdefghijklmnopqrstuvwxyz",
+        "Authorization: Basic YXBpOmtleQ==",
+        "'Authorization': Bearer abc.def.ghi",
+        "https://user:pass1234@github.com/a/b.git",
+        "train.hub_token=whatever",
+        "+model.api_key=whatever",
+    ],
+)
+def test_secrets_in_text(text):
+    hidden = redact(text)
+    assert REDACTED in hidden
+    for secret in (KEY, "s3cr3t-value", "netrc-password", "hf_abc", "YXBpOmtleQ", "abc.def", "pass1234", "whatever"):
+        assert secret not in hidden
+
+
+def test_secrets_in_a_config():
+    config = {"train": {"hub_token": "whatever", "push_to_hub": False}, "notes": [f"key {KEY}"]}
+    assert redact(config) == {"train": {"hub_token": REDACTED, "push_to_hub": False}, "notes": [f"key {REDACTED}"]}
+
+
+def test_everything_else_stays():
+    config = {
+        "eos_token": "<|im_end|>", "pad_token": "<pad>", "max_prompt_tokens": 12, "tokens_per_microbatch": None,
+        "hub_token": None, "url": "https://api.wandb.ai/graphql", "text": "<style:chosun> 봄 축제를 알려 줘.", "command": "loss.beta=0.3 seed=1",
+    }  # fmt: skip
+    assert redact(config) == config
