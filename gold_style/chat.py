@@ -18,25 +18,39 @@ from gold_style.styles import StylePack
 
 
 def stop_ids(tokenizer: PreTrainedTokenizerBase, model=None) -> tuple[int, ...]:
-    """Ids at which a completion ends: the union of the tokenizer's and the model's generation config's (sorted)."""
-    ids = {tokenizer.eos_token_id}
+    """Ids at which a completion ends, sorted: the tokenizer's stop, those of the model's generation config, and the one its
+    chat template writes behind an assistant turn (a base model's own settings often do not name it)."""
+    ids = {tokenizer.eos_token_id, turn_end_id(tokenizer)}
     configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     ids.update(configured if isinstance(configured, (list, tuple)) else [configured])
     return tuple(sorted(i for i in ids if i is not None))
 
 
+def turn_end_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The special token right behind an assistant turn's text (`<|im_end|>`, `<|eot_id|>`, ...); None where there is none."""
+    if not tokenizer.chat_template:
+        return None
+    answer = "zqz"  # a text that no template writes by itself
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": answer}]
+    _, _, tail = tokenizer.apply_chat_template(turns, tokenize=False).rpartition(answer)
+    behind = encode(tokenizer, tail.lstrip())
+    return behind[0] if behind and behind[0] in _special_ids(tokenizer) else None
+
+
 def template_stop_id(tokenizer: PreTrainedTokenizerBase, stops: tuple[int, ...]) -> int:
-    """The stop token that the chat template itself writes behind an assistant turn (`<|im_end|>`, `<|eot_id|>`, ...)."""
-    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    ids = tokenizer(tokenizer.apply_chat_template(turns, tokenize=False), add_special_tokens=False)["input_ids"]
-    written = [i for i in ids if i in stops]
-    return written[-1] if written else tokenizer.eos_token_id
+    """The stop token that the chat template itself writes behind an assistant turn, else the tokenizer's."""
+    written = turn_end_id(tokenizer)
+    return written if written in stops else tokenizer.eos_token_id
+
+
+def _special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    return {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
 def render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
     """Chat text up to and with the generation prompt.
 
-    A template that refuses system turns gets the system text in front of the first user turn.
+    A template that refuses system turns, or leaves them out without a word, gets the system text in front of the first user turn.
     Raises ValueError when the tokenizer has no chat template.
     """
     if not tokenizer.chat_template:
@@ -44,14 +58,17 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
             f"tokenizer {tokenizer.name_or_path!r} has no chat template: use an instruct model, or save the tokenizer "
             "with a chat_template.jinja"
         )
+    has_system = messages[0]["role"] == "system"
     try:
-        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        if not has_system or messages[0]["content"].strip() in text:
+            return text
     except Exception:
-        if messages[0]["role"] != "system":
+        if not has_system:
             raise
-        system, first, *others = messages
-        merged = {"role": first["role"], "content": f"{system['content']}\n\n{first['content']}"}
-        return tokenizer.apply_chat_template([merged, *others], tokenize=False, add_generation_prompt=True)
+    system, first, *others = messages
+    merged = {"role": first["role"], "content": f"{system['content']}\n\n{first['content']}"}
+    return tokenizer.apply_chat_template([merged, *others], tokenize=False, add_generation_prompt=True)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -119,7 +136,7 @@ class Chat:
                 encode(self.teacher_tokenizer, render(self.teacher_tokenizer, _with_system(system, [{"role": "user", "content": text}])))
                 for text in ("가", "z")
             ]
-            special = {i for i, token in self.teacher_tokenizer.added_tokens_decoder.items() if token.special}
+            special = _special_ids(self.teacher_tokenizer)
             common = next((i for i, (a, b) in enumerate(zip(*probes, strict=False)) if a != b), 0)
             cut = max((i for i in range(common) if probes[0][i] in special), default=0)
             self._prefixes[system] = tuple(probes[0][:cut])
