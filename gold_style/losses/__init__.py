@@ -5,10 +5,14 @@ from gold_style.losses.divergence import JSD, entropy, forward_kl, reverse_kl
 from gold_style.losses.fused import fused_jsd
 from gold_style.losses.identical import identical_tokenizers
 from gold_style.losses.sorted_l1 import sorted_l1
+from gold_style.losses.uld import ULD
+from gold_style.losses.vocabulary import VocabularyMatch
 
 __all__ = [
     "JSD",
+    "ULD",
     "TokenBytes",
+    "VocabularyMatch",
     "align",
     "entropy",
     "forward_kl",

@@ -1,0 +1,171 @@
+"""Universal logit distillation between two tokenizers, plain and hybrid, without a loop over positions or samples.
+
+Plain: https://arxiv.org/abs/2402.12030. Hybrid, merging of split tokens and weights: TRL's GOLD
+(https://github.com/huggingface/trl, trl/experimental/gold at v1.16.0).
+
+A span is the shortest stretch of text at whose ends both tokenizers have a boundary. Its distribution on either side is
+that of the span's last token given its real earlier tokens, times the probability of those earlier tokens ("bayesian"
+merging). It sums to less than 1 in spans of several tokens, so divergences of such spans may be negative. Tokens that
+both vocabularies have are compared by the generalised JSD, the rest by the L1 of sorted probabilities:
+
+    loss(span) = matched_weight * JSD(matched) + unmatched_weight * L1(sorted unmatched)
+
+    loss, num_spans = ULD(match=match, beta=0.3)(student_logits_NV, teacher_logits_MV, student_ids, teacher_ids, spans)
+
+Unlike TRL's ULDLoss: work in log-probabilities without a clamp at 1e-8, so unlikely tokens keep their gradient; special
+tokens (but the paired stop tokens) and padding rows of both heads take no part; every token is scored, the first and
+the stop included; sums over spans are returned, so that the caller can take the mean over a whole window.
+
+Shapes: N and M student and teacher tokens of all rows behind each other, V the width of the logits (each side its own),
+S spans; logits at [i] predict ids[i] and are finite.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gold_style.losses.divergence import check_beta, jsd_of_logprobs
+from gold_style.losses.sorted_l1 import ROUNDING, TOP_K, sorted_l1_of_probs
+from gold_style.losses.vocabulary import VocabularyMatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class ULD:
+    """Settings under TRL's names (there with the prefix `uld_`).
+
+    hybrid False: the sorted L1 on the whole vocabulary. Weights of the hybrid are both None (adaptive: the matched
+    share of the teacher's usable ids, and the rest) or both numbers. `crossentropy_weight` adds that multiple of the
+    span's -log P(student) in nats. A span of the stop tokens is skipped if either skip flag is set.
+    Raises ValueError for settings out of range.
+    """
+
+    match: VocabularyMatch
+    hybrid: bool = True
+    beta: float = 0.5
+    matched_weight: float | None = None
+    unmatched_weight: float | None = None
+    crossentropy_weight: float = 0.0
+    distillation_weight: float = 1.0
+    student_temperature: float = 1.0
+    teacher_temperature: float = 1.0
+    skip_student_eos: bool = False
+    skip_teacher_eos: bool = False
+    top_k: int = TOP_K
+
+    def __post_init__(self) -> None:
+        check_beta(self.beta)
+        if (self.matched_weight is None) != (self.unmatched_weight is None):
+            raise ValueError(
+                f"matched_weight={self.matched_weight} and unmatched_weight={self.unmatched_weight}: "
+                "set both to numbers, or leave both None for weights by the share of matched tokens"
+            )
+        for name in ("matched_weight", "unmatched_weight", "crossentropy_weight", "distillation_weight"):
+            if (getattr(self, name) or 0.0) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} must not be negative")
+        for name in ("student_temperature", "teacher_temperature"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be greater than 0")
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """Of the matched and the unmatched part."""
+        if self.matched_weight is None:
+            return self.match.matched_share, 1.0 - self.match.matched_share
+        return self.matched_weight, self.unmatched_weight
+
+    def __call__(
+        self,
+        student_logits_NV: Tensor,
+        teacher_logits_MV: Tensor,
+        student_ids_N: Tensor,
+        teacher_ids_M: Tensor,
+        spans_S4: Tensor,
+    ) -> tuple[Tensor, int]:
+        """-> (sum of the spans' losses, number of scored spans). Spans hold flat indices (s0, s1, t0, t1)."""
+        loss_S, _ = self.per_span(student_logits_NV, teacher_logits_MV, student_ids_N, teacher_ids_M, spans_S4)
+        return loss_S.sum(), len(loss_S)
+
+    def per_span(
+        self,
+        student_logits_NV: Tensor,
+        teacher_logits_MV: Tensor,
+        student_ids_N: Tensor,
+        teacher_ids_M: Tensor,
+        spans_S4: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """-> (loss of each scored span (S,), its unweighted parts matched_S, unmatched_S, crossentropy_S, detached)."""
+        match, spans_S4 = self.match, torch.as_tensor(spans_S4, device=student_logits_NV.device).reshape(-1, 4)
+        if self.skip_student_eos or self.skip_teacher_eos:
+            spans_S4 = spans_S4[student_ids_N[spans_S4[:, 0]] != match.student_stop_id]
+        student_ids = match.student_matched_M, match.student_unmatched_U
+        teacher_ids = match.teacher_matched_M, match.teacher_unmatched_W
+        student_stop, teacher_stop = match.student_stop_id, match.teacher_stop_id
+        student_spans_S2, teacher_spans_S2 = spans_S4[:, :2], spans_S4[:, 2:]
+        temperature = self.student_temperature
+        student = merge(student_logits_NV, student_ids_N, student_spans_S2, student_ids, student_stop, temperature)
+        with torch.no_grad():
+            temperature = self.teacher_temperature
+            teacher = merge(teacher_logits_MV, teacher_ids_M, teacher_spans_S2, teacher_ids, teacher_stop, temperature)
+        matched_S, unmatched_S = self._compare(student, teacher, ROUNDING[student_logits_NV.dtype])
+        matched_weight, unmatched_weight = self.weights if self.hybrid else (0.0, 1.0)
+        loss_S = self.distillation_weight * (matched_weight * matched_S + unmatched_weight * unmatched_S)
+        if self.crossentropy_weight:
+            loss_S = loss_S + self.crossentropy_weight * student.nll_S
+        parts = {"matched_S": matched_S, "unmatched_S": unmatched_S, "crossentropy_S": student.nll_S}
+        return loss_S, {name: value.detach() for name, value in parts.items()}
+
+    def _compare(self, student: "Merged", teacher: "Merged", rounding: float) -> tuple[Tensor, Tensor]:
+        """JSD of the matched and L1 of the sorted unmatched ids, (S,) each; plain ULD is all L1."""
+        if not self.hybrid:
+            student_SV, teacher_SV = (torch.cat([side.matched_SM, side.unmatched_SU], 1) for side in (student, teacher))
+            l1_S = sorted_l1_of_probs(student_SV.exp(), teacher_SV.exp(), rounding, self.top_k)
+            return torch.zeros_like(l1_S), l1_S
+        matched_S = jsd_of_logprobs(student.matched_SM, teacher.matched_SM, self.beta)
+        if not student.unmatched_SU.shape[1] or not teacher.unmatched_SU.shape[1]:
+            return matched_S, torch.zeros_like(matched_S)  # as in TRL: nothing to pair off
+        student_SU, teacher_SW = student.unmatched_SU.exp(), teacher.unmatched_SU.exp()
+        return matched_S, sorted_l1_of_probs(student_SU, teacher_SW, rounding, self.top_k)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Log-probabilities of spans over one side's matched and unmatched ids, and the spans' own -log P in nats."""
+
+    matched_SM: Tensor
+    unmatched_SU: Tensor
+    nll_S: Tensor
+
+
+def merge(
+    logits_NV: Tensor,
+    ids_N: Tensor,
+    spans_S2: Tensor,
+    ids: tuple[Tensor, Tensor],
+    stop_id: int,
+    temperature: float = 1.0,
+) -> Merged:
+    """Each span's merged distribution: that of its last token, times the probabilities of its earlier tokens.
+
+    `ids` are the matched and unmatched ids; all others have no probability, they are left out of the softmax. A special
+    token inside a span can only be a stop and is read as `stop_id`. Half-precision logits are reduced in fp32.
+    """
+    if logits_NV.dtype != torch.float64:
+        logits_NV = logits_NV.float()
+    logits_NV = logits_NV / temperature if temperature != 1.0 else logits_NV
+    usable_V = torch.zeros(logits_NV.shape[1], dtype=torch.bool, device=logits_NV.device)
+    usable_V[torch.cat(ids)] = True
+    ids_N = torch.where(usable_V[ids_N], ids_N, stop_id)
+    matched_NM, unmatched_NU = (logits_NV.index_select(1, part) for part in ids)
+    lse_N = torch.logsumexp(matched_NM, -1)
+    if unmatched_NU.shape[1]:
+        lse_N = torch.logaddexp(lse_N, torch.logsumexp(unmatched_NU, -1))
+    own_N = logits_NV.gather(1, ids_N[:, None])[:, 0] - lse_N
+
+    first_S, last_S = spans_S2[:, 0], spans_S2[:, 1] - 1
+    num_early_S = last_S - first_S
+    span_of = torch.repeat_interleave(torch.arange(len(first_S), device=ids_N.device), num_early_S)
+    offset = torch.arange(len(span_of), device=ids_N.device) - (torch.cumsum(num_early_S, 0) - num_early_S)[span_of]
+    early_S = own_N.new_zeros(len(first_S)).index_add(0, span_of, own_N[first_S[span_of] + offset])
+    shift_S1 = (early_S - lse_N[last_S])[:, None]
+    return Merged(matched_NM[last_S] + shift_S1, unmatched_NU[last_S] + shift_S1, -(early_S + own_N[last_S]))
