@@ -1,7 +1,7 @@
 """The command line, checked before Hydra runs and torch is imported: every mistake at once, exit code 2, no traceback.
 
 Hydra by itself stops at the first unknown key, with exit code 1, and checks no range. Here each override, and each
-value of a sweep, is held against the composed config, the typed settings, the rules between them, the files and the launch.
+value of a sweep, is held against the composed config, the typed settings, their rules, the files and the launch.
 
     @hydra_main("config")
     def main(cfg: DictConfig) -> float: ...
@@ -159,11 +159,16 @@ class _Config:
             raise SettingsError([Mistake("conf", None, " ".join(str(error).split()))]) from None
 
     def composed(self, job: Sequence[Choice]) -> DictConfig:
-        """The config of a job. Composing reads files: it is done once per choice of options, then values are put in."""
+        """The config of a job. Composing reads files: it is done once per choice of options, then values are put in.
+
+        All jobs of a sweep set the same keys, so the composed config is used again, unless a mapping is merged.
+        """
         options = tuple(choice.text for choice in job if choice.key in self.groups)
         if options not in self._composed:
             self._composed[options] = self.compose(list(options))
-        cfg = deepcopy(self._composed[options])
+        cfg = self._composed[options]
+        if any(isinstance(choice.value, dict) for choice in job):
+            cfg = deepcopy(cfg)
         for choice in job:
             if choice.key not in self.groups and not choice.key.startswith("hydra"):
                 OmegaConf.update(cfg, choice.key, choice.value, merge=True, force_add=True)
@@ -199,7 +204,9 @@ def _place_mistakes(settings: Any, wrong: Sequence[str], job: Sequence[Choice], 
     mistakes = []
     if resume not in (None, "auto"):
         if line.is_sweep:
-            mistakes.append(Mistake("resume", resume, "is one run; a sweep goes on with resume=auto added to its command"))
+            mistakes.append(
+                Mistake("resume", resume, "is one run; a sweep goes on with resume=auto added to its command")
+            )
         elif asked and find_directory(asked) != find_directory(resume):
             mistakes.append(Mistake("output_dir", asked, f"a run goes on in its own directory, resume={resume}"))
     elif resume is None and is_main_process() and "output_dir" not in wrong:

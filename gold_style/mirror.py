@@ -191,7 +191,8 @@ def nearest(text: str, candidates: Iterable[str]) -> str | None:
     text = text.lower().replace("-", "_")
     if near := get_close_matches(text, folded, n=1, cutoff=0.75):
         return folded[near[0]]
-    by_last_word = {candidate.lower().rsplit(".", 1)[-1]: candidate for candidate in reversed(candidates)}
+    deepest_first = sorted(reversed(candidates), key=lambda candidate: -candidate.count("."))
+    by_last_word = {candidate.lower().rsplit(".", 1)[-1]: candidate for candidate in deepest_first}
     if near := get_close_matches(text.rsplit(".", 1)[-1], by_last_word, n=1, cutoff=0.75):
         return by_last_word[near[0]]
     starts = [candidate for candidate in candidates if text and candidate.lower().startswith(text)]

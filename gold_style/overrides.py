@@ -17,7 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override, OverrideType, Quote, QuotedString
 from hydra.errors import HydraException
 
-from gold_style.gold_config import gold_config_fields
+from gold_style.gold_config import gold_config_fields, instead_of
 from gold_style.mirror import Mistake, did_you_mean, nearest, written
 
 HELP = {"--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc"}
@@ -240,8 +240,12 @@ def _key_fault(override: Override, known: set[str], groups: dict[str, list[str]]
     key = override.key_or_group
     train_field = key.removeprefix("train.").partition(".")[0] if key.startswith("train.") else None
     is_free = key.startswith(FREE_MAPPINGS) or (train_field in gold_config_fields() and key.count(".") > 1)
+    if is_free and key not in known and override.type == OverrideType.CHANGE:
+        near = did_you_mean(key, [known_key for known_key in known if known_key.startswith(FREE_MAPPINGS)])
+        return f"unknown key{near}; to add it, write a plus before it"
     if key not in known and not is_free and train_field is None:
-        return f"unknown key{did_you_mean(key, [*known, *groups])}"
+        usable = [name for name in sorted(known) if not (name.startswith("train.") and instead_of(name.split(".")[1]))]
+        return f"unknown key{did_you_mean(key, [*usable, *groups])}"
     if override.type == OverrideType.DEL:
         return "cannot be taken away; give it a value, or null"
     if override.type == OverrideType.ADD and key in known:

@@ -229,6 +229,8 @@ def file_mistakes(settings: Any, wrong: Iterable[str] = ()) -> list[Mistake]:
 
 def is_local(text: str) -> bool:
     """Whether a model or data set is meant as a path: it is there, or cannot be a hub name."""
+    if not text.strip():
+        return False
     return find_directory(text).exists() or text.startswith((".", "/", "~", "gold_style/")) or text.count("/") > 1
 
 

@@ -77,14 +77,15 @@ class Composed:
             mapping = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
         except OmegaConfBaseException as error:
             raise SettingsError([Mistake(error.full_key or "conf", None, str(error).splitlines()[0])]) from None
-        sources = interpolated_keys(OmegaConf.to_container(cfg, resolve=False))
         try:
             mapping["output_dir"] = _output_directory(mapping)
         except ValueError as error:
             raise SettingsError([Mistake("output_dir", None, str(error))]) from None
         settings, mistakes = cls.from_mapping(mapping)
-        wrong = {mistake.key for mistake in mistakes}
-        return settings, [mistake for mistake in mistakes if sources.get(mistake.key) not in wrong]
+        if mistakes:
+            sources, wrong = interpolated_keys(OmegaConf.to_container(cfg, resolve=False)), {m.key for m in mistakes}
+            mistakes = [mistake for mistake in mistakes if sources.get(mistake.key) not in wrong]
+        return settings, mistakes
 
     @classmethod
     def from_mapping(cls, mapping: dict[str, Any]) -> tuple[Self, list[Mistake]]:
@@ -192,9 +193,10 @@ class EvaluateSettings(Composed):
     def for_target(self, run: Settings | None) -> Settings:
         """The settings to score with: those of the target's run (None: a bare model), and what was asked for here.
 
-        `output_dir`, `hardware` and the scoring are this command's; so are prompts and styles where they were named.
+        `output_dir`, `hardware` and the scoring are this command's; so are prompts and styles where they were named. A
+        bare model without `prompts.source` is asked EVALUATION_PROMPTS; that is the caller's to read.
         """
-        base = run or Settings.compose("prompts=jsonl", f"prompts.path={EVALUATION_PROMPTS}", "tracker=none")
+        base = run or Settings.compose("tracker=none")
         prompts = base.prompts
         if self.prompts.source is not None:
             prompts = replace(prompts, **{name: value for name, value in vars(self.prompts).items()})
@@ -266,6 +268,12 @@ def interpolated_keys(mapping: dict[str, Any], key: str = "") -> dict[str, str]:
         elif isinstance(value, str) and value.startswith("${") and value.endswith("}"):
             found[own_key] = value[2:-1]
     return found
+
+
+def local_model(name: str) -> str:
+    """What from_pretrained is given for `model.teacher` or `model.student`: an absolute directory, or a hub name."""
+    path = find_directory(name)
+    return str(path) if path.is_dir() else name
 
 
 def find_directory(text: str) -> Path:
