@@ -69,6 +69,15 @@ class Teacher:
         empty = self.backbone.head_weight.new_empty(0, self.backbone.head_weight.shape[1])
         return [empty if state is None else state for state in states]
 
+    def logprobs(self, rows: Sequence[Scored]) -> list[list[float]]:
+        """For each row the log-probability of each of its completion's tokens, in nats."""
+        found = []
+        for row, hidden_ND in zip(rows, self.hidden(rows), strict=True):
+            logprobs_NV = self.backbone.logits(hidden_ND).float().log_softmax(-1)
+            chosen = torch.tensor(row.completion, dtype=torch.long, device=logprobs_NV.device)[:, None]
+            found.append(logprobs_NV.gather(1, chosen)[:, 0].tolist())
+        return found
+
     def generate(
         self,
         prompts: Sequence[TeacherIds],

@@ -1,0 +1,26 @@
+"""Score a student, or answer one request with it.
+
+    python evaluate.py target=multirun/2026-11-22/15-04-05-123456/0                     a run directory (or a checkpoint in one)
+    python evaluate.py target=Qwen/Qwen2.5-1.5B-Instruct                                 a bare model, on data/'s requests
+    python evaluate.py target=RUN request="봄 축제를 알려 줘."                             one request of your own, under every tag
+"""
+
+import sys
+
+from omegaconf import DictConfig
+
+from gold_style.command_line import hydra_main
+
+
+@hydra_main("evaluate")
+def main(cfg: DictConfig) -> float:
+    from gold_style.settings import EvaluateSettings
+
+    settings = EvaluateSettings.from_config(cfg)
+    from gold_style.examine import run_evaluation  # torch and transformers: not before the settings stand
+
+    return run_evaluation(settings, sys.argv)
+
+
+if __name__ == "__main__":
+    main()

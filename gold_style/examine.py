@@ -1,0 +1,260 @@
+"""What evaluate.py does: a finished student (or any model) answers requests under every tag, beside the student it came from and the teacher.
+
+    summary = run_evaluation(EvaluateSettings.from_config(cfg), sys.argv)
+
+A target is a run directory, a checkpoint or student/ in one, a model directory, or a hub name. One that belongs to a run brings the run's
+settings along: pack, requests, teacher and the student before training.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from transformers import PreTrainedModel
+
+from gold_style.build import DTYPES, Parts, build_teacher, load_model
+from gold_style.chat import stop_ids
+from gold_style.distil.backbone import Backbone
+from gold_style.distil.rollout import GREEDY, Sampling
+from gold_style.distil.teacher import Scored, Teacher
+from gold_style.evaluation import Exam
+from gold_style.files import plain, write_json, write_json_lines
+from gold_style.measure.answers import Answer, Judged, judge
+from gold_style.measure.cheats import cheats
+from gold_style.measure.rates import Toggle, score
+from gold_style.measure.samples import sample_rows
+from gold_style.measure.second_opinion import likelihood_opinion, likelihood_ratio
+from gold_style.measure.summary import run_summary
+from gold_style.prompts import Prompt, build_source
+from gold_style.prompts.jsonl import read_requests
+from gold_style.provenance import now, provenance
+from gold_style.redact import redact
+from gold_style.settings import PROJECT, EvaluateSettings, Settings, find_directory
+from gold_style.show.progress import Progress
+from gold_style.show.report import write_report
+from gold_style.show.tables import print_summary
+
+EVALUATION_PROMPTS = PROJECT / "data" / "evaluation_prompts.jsonl"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be evaluated, and the run it came from."""
+
+    model: str  # local directory or hub name
+    run: Path | None
+
+    @classmethod
+    def find(cls, text: str) -> "Target":
+        """Raises ValueError for a run without a student and for a directory that holds neither a run nor a model."""
+        path = find_directory(text)
+        if not path.exists():
+            return cls(text, None)
+        if (path / "run.json").is_file():
+            if not (path / "student" / "config.json").is_file():
+                raise ValueError(f"target={text}: this run has no student/ yet; name one of its checkpoints, or resume={path}")
+            return cls(str(path / "student"), path)
+        if not (path / "config.json").is_file():
+            raise ValueError(f"target={text}: holds neither a run (run.json) nor a model (config.json)")
+        run = next((parent for parent in (path.parent, path.parent.parent) if (parent / "run.json").is_file()), None)
+        return cls(str(path), run)
+
+
+def run_settings(asked: EvaluateSettings, target: Target) -> Settings:
+    """The settings that the target's run was made with (the defaults for a bare model), with what evaluate.py was asked for on top."""
+    base = Settings.load(target.run) if target.run else Settings.compose("tracker=none")
+    if target.run is None:
+        base.model = replace(
+            base.model, student=target.model, teacher=asked.teacher or target.model, dtype="bfloat16", name=target.model,
+            student_revision=asked.model.revision, trust_remote_code=asked.model.trust_remote_code,
+        )  # fmt: skip
+        base.train["max_completion_length"] = 128
+        base.styles.few_shots = asked.model.recipe.few_shots
+    elif asked.teacher:
+        base.model = replace(base.model, teacher=asked.teacher)
+    base.model.dtype = asked.model.dtype or base.model.dtype
+    if asked.styles is not None:
+        base.styles = asked.styles
+    wanted = {name: value for name, value in vars(asked.prompts).items() if value is not None}
+    if asked.prompts.source is None:
+        wanted = {name: value for name, value in wanted.items() if name in ("eval_samples", "student_system_prompt", "teacher_system_prompt")}
+    base.prompts = replace(base.prompts, **wanted)
+    base.hardware = asked.hardware
+    base.seed = base.seed if asked.seed is None else asked.seed
+    base.output_dir = asked.output_dir
+    base.loss = replace(base.loss, lmbda=1.0)  # nothing is trained: rows need no answers
+    base.train |= {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
+    base.evaluation = replace(base.evaluation, **vars(asked.evaluation))
+    return base
+
+
+def requests_of(asked: EvaluateSettings, target: Target, parts: Parts) -> list[Prompt]:
+    """The requests to ask: the run's held-out ones, every row of a file that was named, or data/'s for a bare model."""
+    limit = asked.prompts.eval_samples
+    if asked.prompts.source in (None, "dynamic") and (target.run or asked.prompts.source):
+        requests = list(parts.source.evaluation())
+    elif asked.prompts.source is None:
+        requests = read_requests(EVALUATION_PROMPTS)
+    else:
+        settings = replace(parts.settings, prompts=replace(parts.settings.prompts, eval_samples=0, selection_samples=0))
+        source = build_source(settings, parts.pack)
+        rows = [source[number] for number in range(source.num_rows)]
+        requests = list({(row.system, row.before, row.request): row for row in rows}.values())
+    if not requests:
+        raise ValueError("no request is held out in that run (prompts.eval_samples=0); name some: prompts=jsonl prompts.path=FILE")
+    return requests[:limit] if limit else requests
+
+
+def run_evaluation(asked: EvaluateSettings, argv: Sequence[str]) -> float:
+    """Evaluate, print and write what was asked. Returns the target's margin, NaN where it could not be scored.
+
+    The last line on stdout names the directory that was written. Raises ValueError for the user's mistakes.
+    """
+    target = Target.find(asked.target)
+    settings = run_settings(asked, target)
+    directory = Path(asked.output_dir)
+    parts = Parts.load(settings)
+    if asked.request is not None:
+        rows = answer_request(asked.request, target, settings, parts)
+        margin = math.nan
+        directory.mkdir(parents=True, exist_ok=True)
+        write_json_lines(directory / "samples.jsonl", rows)
+    else:
+        margin = _evaluate(asked, target, settings, parts, directory, argv)
+    print(f"run directory: {directory}", flush=True)
+    return margin
+
+
+def answer_request(request: str, target: Target, settings: Settings, parts: Parts) -> list[dict[str, Any]]:
+    """Print the target's answer to one request under every tag and without one; returns them as rows of samples.jsonl."""
+    prompt = Prompt(request=request, style=parts.pack.untagged, tag=None)
+    model = _load(target.model, settings)
+    answers = judge(_student_answers(model, settings, parts, [prompt], GREEDY, None), parts.classifier, parts.pack)
+    for answer in answers:
+        tag = f"<style:{answer.style}>" if answer.style else "(no tag)"
+        print(f"{tag} [{answer.verdict}]\n{answer.text}\n")
+    return sample_rows({"before": None, "after": answers, "teacher": None})
+
+
+def _evaluate(
+    asked: EvaluateSettings, target: Target, settings: Settings, parts: Parts, directory: Path, argv: Sequence[str]
+) -> float:
+    started, clock = now(), time.monotonic()
+    requests = requests_of(asked, target, parts)
+    toggle = Toggle.from_pack(parts.pack)
+    samplings = {"greedy": GREEDY}
+    if asked.evaluation.sampled:
+        loss = settings.loss
+        samplings["sampled"] = Sampling(temperature=loss.temperature, top_p=loss.top_p, top_k=loss.top_k)
+    found: dict[str, dict[str, list[Judged] | None]] = {}
+    with Progress() as progress:
+        has_teacher = target.run is not None or asked.teacher is not None
+        teacher = build_teacher(settings, parts) if has_teacher else None
+        models = {"before": settings.model.student if target.run else None, "after": target.model}
+        for name, sampling in samplings.items():
+            found[name] = {"teacher": None}
+            for role, path in models.items():
+                found[name][role] = None
+                if path is not None:
+                    answers = _student_answers(_load(path, settings), settings, parts, requests, sampling, progress, role)
+                    found[name][role] = _judged(answers, requests, parts, teacher)
+            if teacher is not None:
+                exam = _exam(settings, parts, requests, sampling, progress, "teacher")
+                found[name]["teacher"] = _judged(exam.teacher(teacher), requests, parts, teacher)
+    samples = found["greedy"]
+    summary = run_summary(
+        samples,
+        toggle,
+        steps=0,
+        train_seconds=0.0,
+        status="completed",
+        cheats=cheats(samples["after"], parts.classifier, parts.pack),
+        bootstrap_samples=asked.evaluation.bootstrap_samples,
+        confidence=asked.evaluation.confidence,
+    )
+    summary["details"]["backend"] = parts.classifier.backend
+    summary["details"]["likelihood"] = {role: likelihood_opinion(rows, toggle) for role, rows in samples.items() if rows}
+    if "sampled" in found:
+        summary["details"]["sampled"] = {role: score(rows, toggle) for role, rows in found["sampled"].items() if rows}
+    directory.mkdir(parents=True, exist_ok=True)
+    rows = plain(sample_rows(samples))
+    write_json_lines(directory / "samples.jsonl", rows)
+    write_json(directory / "summary.json", summary)
+    state = redact(provenance(argv)) | {"status": "completed", "target": asked.target, "started": started, "ended": now()}
+    write_json(directory / "run.json", state | {"seed": settings.seed, "seconds": time.monotonic() - clock})
+    write_report(directory)
+    print_summary(summary, rows)
+    return math.nan if summary["after"]["margin"] is None else summary["after"]["margin"]
+
+
+def _load(path: str, settings: Settings) -> PreTrainedModel:
+    model = settings.model
+    revision = model.student_revision if path == model.student else None
+    return load_model(
+        path, DTYPES[model.dtype], revision=revision, trust_remote_code=model.trust_remote_code,
+        attn_implementation=model.attn_implementation,
+    ).eval().to(_device(settings))  # fmt: skip
+
+
+def _device(settings: Settings) -> torch.device:
+    wanted = settings.hardware.device
+    return PartialState(cpu=wanted == "cpu").device if wanted != "cuda" else torch.device("cuda")
+
+
+def _exam(settings: Settings, parts: Parts, requests: list[Prompt], sampling: Sampling, progress: Progress | None, phase: str) -> Exam:
+    tags = (*parts.pack.tags, None, misspelt(parts.pack.tags[0]))
+    exam = Exam(
+        requests=requests,
+        chat=parts.chat,
+        pack=parts.pack,
+        max_completion_length=settings.evaluation.max_completion_length or settings.train["max_completion_length"],
+        sampling=sampling,
+        seed=settings.seed,
+        tags=tags[:3] if progress is None else tags,
+        batch_size=settings.evaluation.batch_size,
+    )
+    if progress is not None:
+        exam.tick = progress.phase(phase, len(exam.prompts))
+    return exam
+
+
+def misspelt(tag: str) -> str:
+    """A plausible typing mistake in a tag: its last two letters swapped, or one doubled."""
+    return tag[:-2] + tag[-1] + tag[-2] if len(tag) > 2 and tag[-1] != tag[-2] else tag + tag[-1]
+
+
+def _student_answers(
+    model: PreTrainedModel, settings: Settings, parts: Parts, requests: list[Prompt], sampling: Sampling,
+    progress: Progress | None, phase: str = "target",
+) -> list[Answer]:  # fmt: skip
+    backbone = Backbone(model)
+    vocab_size = min(len(parts.chat.student_tokenizer), backbone.head_weight.shape[0])
+    exam = _exam(settings, parts, requests, sampling, progress, phase)
+    return exam.student(backbone, stop_ids(parts.chat.student_tokenizer, model), vocab_size)
+
+
+def _judged(answers: list[Answer], requests: list[Prompt], parts: Parts, teacher: Teacher | None) -> list[Judged]:
+    if teacher is not None:
+        ratios = likelihood_ratios(teacher, parts, requests, answers)
+        answers = [replace(answer, likelihood_ratio=ratio) for answer, ratio in zip(answers, ratios, strict=True)]
+    return judge(answers, parts.classifier, parts.pack)
+
+
+def likelihood_ratios(teacher: Teacher, parts: Parts, requests: list[Prompt], answers: list[Answer]) -> list[float | None]:
+    """For each answer log p_T(answer | first tag) - log p_T(answer | neutral tag), nats per token, teacher's system prompt in view."""
+    contexts = [
+        [parts.chat.teacher_ids(prompt.under(tag, tag)) for prompt in requests] for tag in (parts.pack.tags[0], parts.pack.neutral)
+    ]
+    ids = [
+        tuple(teacher.tokenizer(answer.text, add_special_tokens=False)["input_ids"]) if answer.text else () for answer in answers
+    ]
+    logprobs = [
+        teacher.logprobs([Scored(context[answer.id], row) for answer, row in zip(answers, ids, strict=True)]) for context in contexts
+    ]
+    return [likelihood_ratio(first, neutral) for first, neutral in zip(*logprobs, strict=True)]
+
