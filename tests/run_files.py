@@ -1,6 +1,5 @@
 """Run directories as a run leaves them, with made-up answers: what report and compare are tested on."""
 
-import json
 from pathlib import Path
 from random import Random
 
@@ -18,13 +17,25 @@ TEXTS = {"joseon": "{} 일을 삼가 아뢰옵니다.", "modern": "{} 소식을 
 
 def answer(number: int, tag: str | None, verdict: str, **changes) -> Judged:
     """A judged answer; every field can be changed."""
+    topic = f"나비{number}"
     values = {
-        "id": number, "style": tag, "request": f"임금님께 나비{number}{'를' if number % 2 else '을'} 알려 줘.", "topic": f"나비{number}",
-        "direction": ("up", "equal", "down")[number % 3], "era": ("modern", "joseon")[number % 2], "verdict": verdict,
-        "text": TEXTS[verdict].format(f"나비{number}"), "strict": verdict, "level": "하소서체" if verdict == "joseon" else "해요체",
-        "degenerate": verdict == "other", "copied": False, "content": verdict != "other", "accepted_level": None, "finished": True,
+        "id": number,
+        "style": tag,
+        "request": f"임금님께 {topic} 소식을 알려 줘.",
+        "topic": topic,
+        "direction": ("up", "equal", "down")[number % 3],
+        "era": ("modern", "joseon")[number % 2],
+        "verdict": verdict,
+        "text": TEXTS[verdict].format(topic),
+        "strict": verdict,
+        "level": "하소서체" if verdict == "joseon" else "해요체",
+        "degenerate": verdict == "other",
+        "copied": False,
+        "content": verdict != "other",
+        "accepted_level": None,
+        "finished": True,
         "num_tokens": 12,
-    }  # fmt: skip
+    }
     return Judged(**{**values, **changes})
 
 
@@ -43,9 +54,19 @@ def metrics(margin: float, steps: int, every: int = 10) -> list[dict]:
     """Rows in which the margin rises to `margin` over `steps`."""
     rows = []
     for step in range(1, steps + 1):
-        row = {"step": step, "train/loss": 2.0 / step, "train/grad_norm": 1.0, "perf/tokens": 500 * step, "perf/seconds": 0.4 * step}
+        row = {
+            "step": step,
+            "train/loss": 2.0 / step,
+            "train/grad_norm": 1.0,
+            "perf/tokens": 500 * step,
+            "perf/seconds": 0.4 * step,
+        }
         if step % every == 0:
-            row |= {"style/chosun_rate": margin * step / steps, "style/leakage": 0.0, "style/margin": margin * step / steps}
+            row |= {
+                "style/chosun_rate": margin * step / steps,
+                "style/leakage": 0.0,
+                "style/margin": margin * step / steps,
+            }
         rows.append(row)
     return rows
 
@@ -66,20 +87,20 @@ def write_run(
     directory.mkdir(parents=True)
     config = {"seed": seed, "output_dir": str(directory), "loss": {"beta": 0.3, "lmbda": 1.0}, **(config or {})}
     (directory / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
-    write_json(directory / "run.json", {"status": status, "seed": seed, "command": "train.py", "started": "2026-11-22T10:00:00+00:00", **run})
+    write_json(
+        directory / "run.json",
+        {"status": status, "seed": seed, "command": "train.py", "started": "2026-11-22T10:00:00+00:00", **run},
+    )
     write_json_lines(directory / "metrics.jsonl", metrics(after[0] - after[1], steps))
     if status == "completed":
         samples = {
-            "before": answers(0.0, 0.0, requests), "after": answers(*after, requests, seed), "teacher": answers(0.98, 0.01, requests),
-        }  # fmt: skip
+            "before": answers(0.0, 0.0, requests),
+            "after": answers(*after, requests, seed),
+            "teacher": answers(0.98, 0.01, requests),
+        }
         write_json_lines(directory / "samples.jsonl", sample_rows(samples))
         summary = run_summary(
             samples, TOGGLE, steps=steps, train_seconds=0.4 * steps, status=status, bootstrap_samples=bootstrap_samples
         )
         write_json(directory / "summary.json", summary)
     return directory
-
-
-def flat(value) -> str:
-    """JSON text of a value, to compare two of them at a glance."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -4,7 +4,7 @@ A Content-Security-Policy forbids every request; all text that comes from a run 
 Example: `page("Report", [section("Curves", chart)])`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from pathlib import Path
 
@@ -31,25 +31,24 @@ def section(title: str, *content: str) -> str:
 
 
 def table(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = (), row_class: Sequence[str] = ()
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    numbers: Collection[int] = (),
+    row_class: Sequence[str] = (),
+    kind: str = "",
 ) -> str:
-    """An HTML table of trusted cells; columns in `numbers` are aligned right, `row_class` names a class per row."""
+    """An HTML table of CSS class `kind`, of trusted cells: columns in `numbers` are aligned right."""
 
-    def cells(kind: str, values: Sequence[str]) -> str:
-        return "".join(
-            f"<{kind}{' class=number' if index in numbers else ''}>{value}</{kind}>"
-            for index, value in enumerate(values)
-        )
+    def cells(element: str, values: Sequence[str]) -> str:
+        aligned = (" class=number" if index in numbers else "" for index in range(len(values)))
+        return "".join(f"<{element}{extra}>{value}</{element}>" for value, extra in zip(values, aligned, strict=True))
 
     rows = list(rows)
-    classes = [*row_class, *[""] * (len(rows) - len(row_class))]
-    body = "".join(
-        f"<tr{f' class={name}' if name else ''}>{cells('td', row)}</tr>"
-        for row, name in zip(rows, classes, strict=True)
-    )
-    return (
-        f'<div class="scroll"><table><thead><tr>{cells("th", headings)}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+    classes = row_class or [""] * len(rows)
+    opened = [f'<tr class="{name}">' if name else "<tr>" for name in classes]
+    body = "".join(f"{start}{cells('td', row)}</tr>" for row, start in zip(rows, opened, strict=True))
+    head = f"<thead><tr>{cells('th', headings)}</tr></thead>"
+    return f'<div class="scroll"><table class="{kind}">{head}<tbody>{body}</tbody></table></div>'
 
 
 def number(value: float | None, digits: int = 3) -> str:

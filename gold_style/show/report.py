@@ -18,15 +18,24 @@ from gold_style.show.tables import LABELS, chosen_rows, gap_line, scored_models,
 
 SHARES = ("chosun_rate", "leakage", "margin", "content", "joint", "degenerate")
 SLICE = {  # key of a slice of the details -> heading
-    "target_rate": "{target}", "style_rate": "asked style", "strict_style_rate": "every sentence", "content": "content",
-    "joint": "joint", "accepted_level": "fitting level", "ambiguous": "ambiguous", "degenerate": "degenerate",
-    "copied": "copied", "unfinished": "unfinished", "tokens": "tokens", "distinct_2": "distinct-2",
-}  # fmt: skip
+    "target_rate": "{target}",
+    "style_rate": "asked style",
+    "strict_style_rate": "every sentence",
+    "content": "content",
+    "joint": "joint",
+    "accepted_level": "fitting level",
+    "ambiguous": "ambiguous",
+    "degenerate": "degenerate",
+    "copied": "copied",
+    "unfinished": "unfinished",
+    "tokens": "tokens",
+    "distinct_2": "distinct-2",
+}
 NOTE = (
-    "{confidence:.0%} intervals over requests. Rates are per answer and leave out ambiguous ones; degenerate answers are "
-    "failures. Content: the answer names the request's topic. Joint: style, content, neither degenerate nor a copy of the "
-    "request, per answer, then averaged. Verdicts come from a classifier of sentence endings that takes period drama as "
-    "its norm: a scholarly translation that ends in 입니다 counts as modern."
+    "{confidence:.0%} intervals over requests. Rates are per answer and leave out ambiguous ones; degenerate answers "
+    "are failures. Content: the answer names the request's topic. Joint: style, content, neither degenerate nor a copy "
+    "of the request, per answer, then averaged. Verdicts come from a classifier of sentence endings that takes period "
+    "drama as its norm: a scholarly translation that ends in 입니다 counts as modern."
 )
 SHOWN_REQUESTS, FOLDED_REQUESTS = 6, 250  # side by side at once, and behind a click
 
