@@ -1,0 +1,224 @@
+"""Which directory a run gets: a new one, or an interrupted run's, to go on with. Looks only; gold_style.run writes.
+
+`output_dir` is the run directory and has to be empty, unless `resume` names it or is `auto`. Two configs are the same
+experiment when they agree on everything but NOT_THE_EXPERIMENT. A resumed run may also change what is FREE_ON_RESUME:
+how it is watched, saved and laid out on the machine, but nothing that is meant to enter the numbers.
+
+Example: `choose(settings, ["train.py", "resume=auto"]).directory`.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from gold_style.files import lock_is_held, lock_owner, plain, read_json, to_json
+from gold_style.launch import world_size
+from gold_style.redact import redact
+from gold_style.resume import newest_valid_checkpoint, step_of
+
+LOCK, STATE, CONFIG, CHECKPOINTS = ".lock", "run.json", "config.yaml", "checkpoints"
+SEARCH_DEPTH = 3  # multirun/<date>/<time>/<n>
+
+NOT_THE_EXPERIMENT = ("output_dir", "resume", "reproduce", "dry_run", "tracker")
+FREE_ON_RESUME = (
+    *NOT_THE_EXPERIMENT, "objective", "grace_s", "on_nonfinite",
+    "train.logging_steps", "train.save_steps", "train.save_total_limit", "train.save_strategy",
+    "evaluation.batch_size", "evaluation.bootstrap_samples", "evaluation.confidence",
+    "evaluation.require_teacher_margin", "hardware.name", "hardware.num_processes", "hardware.device",
+    "hardware.threads", "hardware.prefix_cache_bytes", "hardware.auto_microbatch", "hardware.tokens_per_microbatch",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run goes. `recorded` is the run.json of the run that goes on, `checkpoint` what it goes on from."""
+
+    directory: Path
+    recorded: dict | None = None
+    checkpoint: Path | None = None
+    notes: list[str] = field(default_factory=list)  # for the user
+
+    @property
+    def continues(self) -> bool:
+        return self.recorded is not None
+
+
+def experiment(config: dict) -> dict:
+    """The part of a settings dict that makes the numbers, as plain JSON values."""
+    return plain(redact({key: value for key, value in config.items() if key not in NOT_THE_EXPERIMENT}))
+
+
+def config_hash(config: dict) -> str:
+    """16 hex digits that two settings dicts share when they are the same experiment."""
+    return hashlib.sha256(to_json(_flat(experiment(config)))).hexdigest()[:16]
+
+
+def _flat(config: dict, prefix: str = "") -> dict:
+    """{"loss.beta": 0.3, ...}, sorted by key; lists and empty mappings are values."""
+    flat = {}
+    for key in sorted(config):
+        value = config[key]
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return flat
+
+
+def changes(then: dict, now: dict) -> dict[str, tuple]:
+    """{dotted key: (value then, value now)} of what makes two settings dicts another experiment; None where not set."""
+    before, after = _flat(experiment(then)), _flat(experiment(now))
+    keys = sorted(before.keys() | after.keys())
+    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+
+
+def is_free_on_resume(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in FREE_ON_RESUME)
+
+
+def read_config(directory: Path) -> dict:
+    """A run's config.yaml. Raises ValueError where it cannot be read."""
+    try:
+        config = yaml.safe_load((directory / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{directory / CONFIG}: cannot be read: {str(error).splitlines()[0]}") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{directory / CONFIG}: is not a mapping")
+    return config
+
+
+def status_of(directory: Path, recorded: dict | None = None) -> str | None:
+    """running, completed, failed or interrupted; None where there is no run.
+
+    A run that says `running` while nobody holds its lock was killed: interrupted.
+    """
+    recorded = read_json(directory / STATE) if recorded is None else recorded
+    if recorded is None:
+        return None
+    status = recorded.get("status")
+    return "interrupted" if status == "running" and not lock_is_held(directory / LOCK) else status
+
+
+def runs_under(root: Path, depth: int = SEARCH_DEPTH) -> Iterator[Path]:
+    """Run directories at most `depth` levels below `root`, itself included."""
+    if (root / STATE).is_file():
+        yield root
+    elif depth and root.is_dir():
+        for path in sorted(root.iterdir()):
+            if path.is_dir() and not path.name.startswith(".") and not path.is_symlink():
+                yield from runs_under(path, depth - 1)
+
+
+def is_empty(directory: Path) -> bool:
+    """Whether nothing stands there but dot files (a lock, what a kill left of a file being written)."""
+    return not directory.exists() or all(path.name.startswith(".") for path in directory.iterdir())
+
+
+def overrides_of(argv: Sequence[str]) -> dict[str, str]:
+    """{key: value} of `key=value` arguments; `+` and quotes are taken off."""
+    pairs = (argument.partition("=") for argument in argv[1:] if "=" in argument and not argument.startswith("-"))
+    return {key.lstrip("+~"): value.strip("'\"") for key, _, value in pairs}
+
+
+def choose(settings, argv: Sequence[str] = (), excluding: Collection[Path] = ()) -> Place:
+    """Where the run goes, by `settings.output_dir` and `settings.resume`; writes nothing.
+
+    Args: the command line, which tells whether output_dir was given; directories that proved to be taken.
+    Raises ValueError for a directory that is not empty, in use, not a run, completed, or of another experiment.
+    """
+    directory = Path(settings.output_dir)
+    if settings.resume == "auto":
+        return _continue_or_new(settings, "output_dir" in overrides_of(argv), excluding)
+    if settings.resume:
+        given = overrides_of(argv).get("output_dir")
+        resumed = Path(settings.resume).absolute()
+        if given and Path(given).expanduser().absolute() != resumed:
+            raise ValueError(f"output_dir={given}: resume={resumed} goes on in its own directory; leave output_dir out")
+        return _continue(resumed, settings)
+    return _new(directory)
+
+
+def _new(directory: Path, notes: Sequence[str] = ()) -> Place:
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(f"output_dir={directory}: is a file; name a new or empty directory")
+    if is_empty(directory):
+        if lock_is_held(directory / LOCK):
+            raise ValueError(f"output_dir={directory}: is in use by {lock_owner(directory / LOCK)}")
+        return Place(directory, notes=list(notes))
+    status = status_of(directory)
+    held = f"holds a run ({status})" if status else "is not empty"
+    remedy = f"resume={directory} to go on with it, or " if status in ("interrupted", "failed") else ""
+    raise ValueError(f"output_dir={directory}: {held}; give {remedy}a new or empty directory")
+
+
+def _continue(directory: Path, settings) -> Place:
+    """Go on in `directory`, if it holds a run of this experiment that can go on."""
+    recorded = read_json(directory / STATE)
+    if recorded is None:
+        hint = _run_above(directory)
+        raise ValueError(f"resume={directory}: is not a run directory (no readable {STATE}){hint}")
+    status = status_of(directory, recorded)
+    if status == "running":
+        raise ValueError(f"resume={directory}: is in use by {lock_owner(directory / LOCK)}")
+    if status == "completed":
+        raise ValueError(f"resume={directory}: this run is completed; to repeat it: reproduce={directory}")
+    if recorded.get("num_processes", 1) != world_size():
+        raise ValueError(
+            f"resume={directory}: ran with {recorded['num_processes']} processes, this launch has {world_size()}; "
+            "another number would be another experiment"
+        )
+    notes = _judge_changes(directory, recorded, settings)
+    checkpoint = newest_valid_checkpoint(directory / CHECKPOINTS, warn=notes.append)
+    start = f"from step {step_of(checkpoint)}" if checkpoint else "from the start: it has no usable checkpoint"
+    return Place(directory, recorded, checkpoint, [*notes, f"resuming {directory} ({status}) {start}"])
+
+
+def _run_above(directory: Path) -> str:
+    above = next((path for path in list(directory.parents)[:2] if (path / STATE).is_file()), None)
+    return f"; resume takes the run directory: resume={above}" if above else ""
+
+
+def _judge_changes(directory: Path, recorded: dict, settings) -> list[str]:
+    """What has changed since, in words. Raises ValueError where it makes another experiment."""
+    now = settings.to_dict()
+    if recorded.get("config_hash") == config_hash(now):
+        return []
+    found = changes(read_config(directory), now)
+    lines = {key: f"{key}: {then} then, {after} now" for key, (then, after) in found.items()}
+    refused = [line for key, line in lines.items() if not is_free_on_resume(key)]
+    if refused:
+        command = recorded.get("resume_command")
+        raise ValueError(
+            f"resume={directory}: the config has changed, and this would be another experiment:\n  "
+            + "\n  ".join(refused)
+            + (f"\nthe run as it was goes on with: {command}" if command else "")
+        )
+    return [f"changed since this run started: {line}" for line in lines.values()]
+
+
+def _continue_or_new(settings, explicit: bool, excluding: Collection[Path]) -> Place:
+    directory, root = Path(settings.output_dir), _search_root(Path(settings.output_dir), explicit)
+    wanted = config_hash(settings.to_dict())
+    found = []
+    for path in runs_under(root):
+        recorded = read_json(path / STATE) or {}
+        same = recorded.get("config_hash") == wanted and recorded.get("num_processes", 1) == world_size()
+        if same and path not in excluding and status_of(path, recorded) == "interrupted":
+            found.append((recorded.get("resumed") or recorded.get("started") or "", path))
+    if found:
+        return _continue(max(found)[1], settings)
+    if explicit and (directory / STATE).exists():
+        place = _continue(directory, settings)  # or says why it cannot go on: completed, in use, another experiment
+        if status_of(directory) == "failed":
+            raise ValueError(f"output_dir={directory}: this run failed; to go on all the same: resume={directory}")
+        return place
+    if explicit and not is_empty(directory) and any(runs_under(directory)):
+        directory = next(path for number in range(10**6) if not (path := directory / str(number)).exists())
+    return _new(directory, [f"resume=auto: no interrupted run of this config under {root}; starting a new one"])
+
+
+def _search_root(directory: Path, explicit: bool) -> Path:
+    """Where `resume=auto` looks: in output_dir if it was given (for a job, in its sweep), else in multirun/."""
+    if explicit:
+        return directory.parent if directory.name.isdigit() else directory
+    return next((path for path in directory.parents if path.name == "multirun"), directory.parent)
