@@ -1,4 +1,4 @@
-"""The command line: all that is wrong in one message, exit code 2, quickly, without torch; what is right goes through."""
+"""The command line: all that is wrong in one message, exit code 2, soon, without torch; what is right goes through."""
 
 import os
 import subprocess

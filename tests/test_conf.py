@@ -191,8 +191,8 @@ def test_every_flag_of_the_origin_does_here_what_the_table_says(flag, value, ove
 
 def test_the_table_of_the_origin_is_complete():
     origin = """output-dir max-steps prompt-source dataset-path dataset-name eval-samples chosun-probability
-        student-system-prompt teacher-system-prompt per-device-train-batch-size gradient-accumulation-steps learning-rate
-        lmbda beta seq-kd use-uld-loss uld-use-hybrid-loss dtype report-to"""
+        student-system-prompt teacher-system-prompt per-device-train-batch-size gradient-accumulation-steps
+        learning-rate lmbda beta seq-kd use-uld-loss uld-use-hybrid-loss dtype report-to"""
     flags = {flag for flag, _, _ in ORIGIN_ROWS}
     assert flags == set(origin.split()) == set(ORIGIN_FLAGS)
 
