@@ -7,6 +7,7 @@ Example: `for raw in RowFile(Path("data/style_toggles.jsonl")): print(raw.origin
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ SUFFIXES = (*LINE_SUFFIXES, ".json")
 MAX_LINE_BYTES = 8 * 2**20
 MAX_FILE_BYTES = 256 * 2**20  # of a .json file, which has to be read whole
 MAX_DEPTH = 64  # a row needs three levels; Python's own parser gives up somewhere near a thousand
+BUFFER_BYTES = 2**20
 KEPT_BYTES = 64 * 2**10  # of a line that is too long or cannot be decoded
 BRACKETS_AND_STRINGS = re.compile(r'[\[{]|[\]}]|"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 SPACE = re.compile(r"[ \t\r\n]*")
@@ -48,7 +50,7 @@ class RowFile:
     def __iter__(self) -> Iterator[RawRow]:
         """Raises ValueError where the file as a whole cannot be read: its encoding, its size."""
         self.blank_lines = 0
-        with self.path.open("rb") as file:
+        with self.path.open("rb", buffering=BUFFER_BYTES) as file:
             if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
                 raise ValueError(f"{self.shown}:1: the file is UTF-16; save it as UTF-8")
             file.seek(0)
@@ -95,10 +97,11 @@ class RowFile:
 def _skip_line(file: BinaryIO) -> int:
     """Reads on to the end of the line, a piece at a time; the number of bytes skipped."""
     skipped = 0
-    while piece := file.readline(2**20):
+    while piece := file.read(BUFFER_BYTES):
+        if (end := piece.find(b"\n") + 1) > 0:
+            file.seek(end - len(piece), os.SEEK_CUR)
+            return skipped + end
         skipped += len(piece)
-        if piece.endswith(b"\n"):
-            break
     return skipped
 
 
@@ -167,7 +170,7 @@ def _members(text: str) -> Iterator[tuple[int, object, RowError | None]]:
         position = _past_space(text, position)
         if as_list and text.startswith("]", position):
             return _check_end(text, position + 1)
-        if as_list:
+        if as_list and position < len(text):
             if not text.startswith(",", position):
                 raise json.JSONDecodeError("Expecting ',' or ']'", text, position)
             position = _past_space(text, position + 1)
