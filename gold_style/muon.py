@@ -1,8 +1,8 @@
 """torch's Muon at the speed it should have on a CPU, and the split of a model's parameters between Muon and AdamW.
 
-torch.optim.Muon (torch 2.13, torch/optim/_muon.py) orthogonalises in bfloat16, for which most CPUs have no matrix unit: a step of the
-embedded student takes ten times as long as in float32. There the iteration runs in float32, and is closer to the formula as well.
-Method: https://kellerjordan.github.io/posts/muon/
+torch.optim.Muon (torch 2.13, torch/optim/_muon.py) orthogonalises in bfloat16, for which most CPUs have no matrix
+unit: a step of the embedded student takes ten times as long as in float32. There the iteration runs in float32, and is
+closer to the formula as well. Method: https://kellerjordan.github.io/posts/muon/
 """
 
 import torch
@@ -37,9 +37,11 @@ class Muon(torch.optim.Muon):
 
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """(matrices of the layers, which Muon trains; everything else: embeddings, head, norms, biases, which AdamW trains).
+    """(matrices of the layers, which Muon trains; everything else: embeddings, head, norms, biases, which AdamW
+    trains).
 
-    A layer's matrix is a trained 2-D parameter whose name holds "layers." (transformers' name for the blocks of a decoder).
+    A layer's matrix is a trained 2-D parameter whose name holds "layers." (transformers' name for the blocks of a
+    decoder).
     """
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     matrices = [parameter for name, parameter in trained if parameter.ndim == 2 and "layers." in name]

@@ -1,7 +1,8 @@
 """What a style is: the style pack of conf/styles, checked once, and the system prompt that only the teacher reads.
 
-A pack is one YAML with two or more tags. The first tag is the style of interest, `neutral` the one whose share of that style counts as
-leakage. `combined` teacher prompts hold the intro and every rule (the row's tag says which to follow), `per_style` ones the row's own rule.
+A pack is one YAML with two or more tags. The first tag is the style of interest, `neutral` the one whose share of that
+style counts as leakage. `combined` teacher prompts hold the intro and every rule (the row's tag says which to follow),
+`per_style` ones the row's own rule.
 
 Example: `StylePack.from_settings(settings.styles).teacher_system("chosun")`.
 """
@@ -38,7 +39,10 @@ class Style:
 
 @dataclass(frozen=True, kw_only=True)
 class StylePack:
-    """The styles of one run. Build it with `from_settings`, which checks it; `requests` is read by gold_style.prompts.dynamic."""
+    """The styles of one run.
+
+    Build it with `from_settings`, which checks it; gold_style.prompts.dynamic reads `requests`.
+    """
 
     name: str
     intro: str
@@ -66,14 +70,18 @@ class StylePack:
             mistakes += one_of(f"styles.{key}", source.get(key), [style.tag for style in parsed])
         mistakes += one_of("styles.teacher_prompt", source.get("teacher_prompt", "combined"), TEACHER_PROMPTS)
         if source.get("neutral") == parsed[0].tag:
-            mistakes.append(f"styles.neutral: {parsed[0].tag!r} is the pack's first tag, the style of interest; name another tag")
+            mistakes.append(
+                f"styles.neutral: {parsed[0].tag!r} is the pack's first tag, the style of interest; name another tag"
+            )
         few_shots = source.get("few_shots", 0)
         fewest = min(parsed, key=lambda style: len(style.few_shots))
         if isinstance(few_shots, bool) or not isinstance(few_shots, int) or few_shots < 0:
             mistakes.append(f"styles.few_shots: {few_shots!r} is not a whole number >= 0")
         elif few_shots > len(fewest.few_shots):
             number = len(fewest.few_shots)
-            mistakes.append(f"styles.few_shots: {few_shots} asked for, but styles.styles.{fewest.tag}.few_shots has {number}")
+            mistakes.append(
+                f"styles.few_shots: {few_shots} asked for, but styles.styles.{fewest.tag}.few_shots has {number}"
+            )
         if mistakes:
             raise ValueError("\n".join(mistakes))
         return cls(
@@ -110,7 +118,7 @@ class StylePack:
         return self.style(tag).verdict
 
     def levels(self, tag: str, direction: str | None) -> tuple[str, ...]:
-        """Speech levels accepted under `tag` for a direction of address; None (unknown) accepts those of every direction."""
+        """Speech levels accepted under `tag` for a direction of address; None (unknown): those of every direction."""
         levels = self.style(tag).levels
         if direction is not None:
             return levels.get(direction, ())
@@ -124,7 +132,9 @@ class StylePack:
         else:
             rules, shown = [f"<style:{entry.tag}>: {entry.rule}" for entry in self.styles], self.styles
         examples = [
-            f"<style:{entry.tag}> {shot.request}\n→ {shot.answer}" for entry in shown for shot in entry.few_shots[: self.few_shots]
+            f"<style:{entry.tag}> {shot.request}\n→ {shot.answer}"
+            for entry in shown
+            for shot in entry.few_shots[: self.few_shots]
         ]
         return "\n".join(part for part in (self.intro, *rules, *examples) if part)
 

@@ -1,7 +1,8 @@
 """Requests composed from a style pack: tasks x audiences x topics, as a pure function of (seed, row number).
 
-Row k of seed s is the same in every process, after a restart and in any order, because each row draws from a generator of its own, seeded
-with a hash of (seed, purpose, k). Training rows never hold a topic of `evaluation()` or `selection()`, not even inside another word.
+Row k of seed s is the same in every process, after a restart and in any order, because each row draws from a generator
+of its own, seeded with a hash of (seed, purpose, k). Training rows never hold a topic of `evaluation()` or
+`selection()`, not even inside another word.
 
 Example: `build(settings, pack, None)[0].request` is a text such as "친구에게 비빔밥을 소개해 줘.".
 """
@@ -19,8 +20,16 @@ from gold_style.prompts import Prompt
 from gold_style.styles import DIRECTIONS, StylePack, one_of
 
 EVAL_SAMPLES, SELECTION_SAMPLES = 128, 32  # requests where the settings say null
-SYLLABLES = tuple(c for c in map(chr, range(0xAC00, 0xD7A4)) if len(c.encode("euc_kr", "ignore")) == 2)  # KS X 1001: 2,350
-PARTICLES = {"은": ("은", "는"), "을": ("을", "를"), "이": ("이", "가"), "과": ("과", "와"), "으로": ("으로", "로")}  # closed, open syllable
+SYLLABLES = tuple(
+    c for c in map(chr, range(0xAC00, 0xD7A4)) if len(c.encode("euc_kr", "ignore")) == 2
+)  # KS X 1001: 2,350
+PARTICLES = {
+    "은": ("은", "는"),
+    "을": ("을", "를"),
+    "이": ("이", "가"),
+    "과": ("과", "와"),
+    "으로": ("으로", "로"),
+}  # closed, open syllable
 PARTICLE_LIKE = "이가은는을를의도만과와로기지에"  # last syllables of nouns that a particle could be, too
 MARKER = re.compile(r"\{([^{}]*)\}")
 MAX_DRAWS = 1000  # of one row, until it is free of held-out topics
@@ -51,9 +60,15 @@ class RequestParts:
     def from_pack(cls, pack: StylePack) -> "RequestParts":
         """Raises ValueError with every mistake in `styles.requests`, a line each."""
         source = pack.requests
-        missing = [name for name in ("tasks", "audiences", "topics", "evaluation_topics", "selection_topics") if not source.get(name)]
+        missing = [
+            name
+            for name in ("tasks", "audiences", "topics", "evaluation_topics", "selection_topics")
+            if not source.get(name)
+        ]
         if missing:
-            raise ValueError("\n".join(f"styles.requests.{name}: missing, and prompts=dynamic composes from it" for name in missing))
+            raise ValueError(
+                "\n".join(f"styles.requests.{name}: missing, and prompts=dynamic composes from it" for name in missing)
+            )
         mistakes: list[str] = []
         audiences = {direction: tuple(names) for direction, names in source["audiences"].items()}
         tasks = tuple(read_task(name, entry, audiences, mistakes) for name, entry in source["tasks"].items())
@@ -70,16 +85,24 @@ class RequestParts:
     @cached_property
     def held_out(self) -> re.Pattern[str]:
         """Matches any topic of evaluation or selection."""
-        names = [topic for held in (self.evaluation_topics, self.selection_topics) for topics in held.values() for topic in topics]
+        names = [
+            topic
+            for held in (self.evaluation_topics, self.selection_topics)
+            for topics in held.values()
+            for topic in topics
+        ]
         return re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))))
 
     @cached_property
     def common_syllables(self) -> tuple[str, ...]:
         """Syllables of the training topics, each once."""
-        return tuple(sorted({c for topics in self.topics.values() for topic in topics for c in topic if "가" <= c <= "힣"}))
+        return tuple(
+            sorted({c for topics in self.topics.values() for topic in topics for c in topic if "가" <= c <= "힣"})
+        )
 
     def held_out_in_training(self, pack: StylePack) -> list[str]:
-        """A message for each held-out topic that a training topic, a template, an audience or a teacher text gives away."""
+        """A message for each held-out topic that a training topic, a template, an audience or a teacher text gives
+        away."""
         texts = [topic for topics in self.topics.values() for topic in topics]
         texts += [name for names in self.audiences.values() for name in names]
         texts += [template for task in self.tasks for template in task.requests]
@@ -87,8 +110,12 @@ class RequestParts:
         texts += [pack.intro, *(style.rule for style in pack.styles)]
         found = [(match.group(), text) for text in texts if (match := self.held_out.search(text))]
         messages = [f"styles.requests: the held-out topic {topic!r} also stands in {text!r}" for topic, text in found]
-        both = {t for ts in self.evaluation_topics.values() for t in ts} & {t for ts in self.selection_topics.values() for t in ts}
-        return messages + [f"styles.requests: the topic {topic!r} is of evaluation and of selection" for topic in sorted(both)]
+        both = {t for ts in self.evaluation_topics.values() for t in ts} & {
+            t for ts in self.selection_topics.values() for t in ts
+        }
+        return messages + [
+            f"styles.requests: the topic {topic!r} is of evaluation and of selection" for topic in sorted(both)
+        ]
 
 
 def read_task(name: str, entry: Mapping, audiences: Mapping[str, tuple[str, ...]], mistakes: list[str]) -> Task:
@@ -106,13 +133,16 @@ def read_task(name: str, entry: Mapping, audiences: Mapping[str, tuple[str, ...]
         if "{topic}" not in template:
             wrong.append(f"{key}.requests: {template!r} has no {{topic}}")
     mistakes += wrong
-    return Task(name=name, direction=direction, requests=templates, writer=entry.get("writer"), reader=entry.get("reader"))
+    return Task(
+        name=name, direction=direction, requests=templates, writer=entry.get("writer"), reader=entry.get("reader")
+    )
 
 
 def closing(text: str) -> str:
     """How the last letter or digit of `text` ends when read aloud: "open" (a vowel), "l" (ㄹ) or "closed".
 
-    Digits are read as Sino-Korean numbers, capital letters by their names; other Latin words by a rule of thumb (chatbot, film: closed).
+    Digits are read as Sino-Korean numbers, capital letters by their names; other Latin words by a rule of thumb
+    (chatbot, film: closed).
     """
     letters = [c for c in text if c.isalnum()]
     if not letters:
@@ -162,8 +192,9 @@ def draw(*key: object) -> Random:
 def made_up_topic(rng: Random, common: Sequence[str], fragments: Sequence[str] = ()) -> str:
     """A word of 1 to 5 syllables that means nothing, now and then two words or around one of `fragments`.
 
-    It keeps the embedded student able to copy any topic. Half of the words use `common` syllables, half any of KS X 1001;
-    what small models stumble over comes often: a last syllable that looks like a particle, a syllable said twice.
+    It keeps the embedded student able to copy any topic. Half of the words use `common` syllables, half any of KS X
+    1001; what small models stumble over comes often: a last syllable that looks like a particle, a syllable said
+    twice.
     """
     kind = rng.random()
     if fragments and kind < 0.12:
@@ -184,9 +215,9 @@ def made_up_topic(rng: Random, common: Sequence[str], fragments: Sequence[str] =
 class DynamicSource:
     """Prompts without end, each composed when it is asked for (the PromptSource contract).
 
-    Args: the pack and its parts; `seed` of the run; `chosun_probability` = share of the pack's first tag, the other tags share the rest;
-    `pairing`: independent | paired (one request under every tag, in consecutive rows); `random_topics` = share of made-up topics, in
-    [0, 1]; how many requests `evaluation()` and `selection()` give.
+    Args: the pack and its parts; `seed` of the run; `chosun_probability` = share of the pack's first tag, the other
+    tags share the rest; `pairing`: independent | paired (one request under every tag, in consecutive rows);
+    `random_topics` = share of made-up topics, in [0, 1]; how many requests `evaluation()` and `selection()` give.
     """
 
     num_rows = None
@@ -264,11 +295,15 @@ class DynamicSource:
                 style = self.pack.tags[0]
                 prompts.append(Prompt(style=style, tag=style, row=row, origin=f"dynamic {key}:{row}", **prompt))
         if len(prompts) < number:
-            raise ValueError(f"prompts.{key}: {number} asked for, but the pack's topics and tasks give no more than {len(prompts)} requests")
+            raise ValueError(
+                f"prompts.{key}: {number} asked for, but the pack's topics and tasks give no more than {len(prompts)}"
+            )
         return tuple(prompts)
 
 
-def build(settings, pack: StylePack, run_directory: Path | None = None, special_tokens: frozenset[str] = frozenset()) -> DynamicSource:
+def build(
+    settings, pack: StylePack, run_directory: Path | None = None, special_tokens: frozenset[str] = frozenset()
+) -> DynamicSource:
     """The source of `prompts=dynamic`. Raises ValueError for a pack without requests and for values out of range."""
     prompts, mistakes = settings.prompts, []
     for key in ("chosun_probability", "random_topics"):

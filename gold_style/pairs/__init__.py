@@ -1,0 +1,2 @@
+"""Teacher/student pairs that are built here rather than downloaded: the embedded pair, its cross-tokenizer twin, and
+their builder."""
