@@ -5,12 +5,14 @@
 """
 
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 from trl.experimental.gold import GOLDConfig
 
 from gold_style.chat import Chat, stop_ids, template_stop_id
@@ -29,6 +31,9 @@ from gold_style.verdicts import Classifier, build_classifier
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 MAX_CHECKED_ROWS = 50_000  # prompts whose length is checked before training; later rows are checked when their turn comes
 MAX_REPORTED_ROWS = 20
+
+logging.disable_progress_bar()  # one bar at a time: ours
+logging.set_verbosity_error()
 
 
 def local_model(name: str) -> str:
@@ -216,6 +221,7 @@ def gold_config(settings: Settings, run) -> GOLDConfig:
     if train["gradient_checkpointing"]:
         train.setdefault("gradient_checkpointing_kwargs", {"use_reentrant": False})
     loss, dtype, hardware = settings.loss, settings.model.dtype, settings.hardware
+    warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)  # TRL's own default sets it
     return GOLDConfig(
         output_dir=str(run.checkpoints),
         seed=settings.seed,
