@@ -9,9 +9,10 @@ import yaml
 from prompt_settings import DEFAULTS, ROOT, pack, rows, settings, write
 
 from gold_style.measure.content import keeps_topic
-from gold_style.prompts import dynamic
+from gold_style.prompts import build_source, dynamic
 from gold_style.prompts.held_out import request_key
 from gold_style.prompts.jsonl import build, read_requests
+from gold_style.settings import Settings, compose_config, register
 from gold_style.speech import classify, sentences
 from gold_style.styles import StylePack
 from gold_style.verdicts import build_classifier
@@ -76,6 +77,17 @@ def test_topics_of_the_summary_stand_in_no_shipped_row():
     }
     texts = [text for prompt in ROWS for text in (prompt.request, prompt.reference)]
     assert not {(topic, text) for topic in held_out for text in texts if keeps_topic(topic, text)}
+
+
+def test_a_composed_config_reads_them():
+    overrides = ["model=qwen3b_to_1p5b", "prompts=jsonl", "styles.untagged=none", "seed=3"]
+    register()
+    composed = Settings.from_config(compose_config("config", overrides))
+    found = build_source(composed, StylePack.from_settings(composed.styles))
+    assert len(found.evaluation()) == len(ROWS) // 10 and len(found.selection()) == 5
+    held_out = {request_key(prompt) for prompt in (*found.evaluation(), *found.selection())}
+    assert not held_out & {request_key(found[number]) for number in range(found.num_rows)}
+    assert not found.notes and found.has_references
 
 
 def test_every_data_file_has_its_card():

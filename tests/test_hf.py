@@ -120,6 +120,16 @@ def test_what_cannot_be_read_is_refused_with_what_there_is(tmp_path, monkeypatch
     assert "Dataset scripts are no longer supported" in refusal("script")
     assert "no column 'messages'; columns: conversations" in refusal("other")
     assert "no such directory" in refusal("./daat") and "did you mean ./data?" in refusal("./daat")
+    for name in (
+        "~nobody-here/data",
+        "a" * 5000 + "/../x",
+        "a\0",
+        "a b",
+        "https://example.com/x",
+        "../x/../../y",
+        "-x/y",
+    ):
+        assert "no such directory, and no name of the form user/dataset" in refusal(name)
     with pytest.raises(ValueError, match="prompts.name is not set"):
         build(settings(), PACK)
 

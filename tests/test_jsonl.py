@@ -174,6 +174,9 @@ def test_a_broken_json_list_is_one_error_with_its_line(tmp_path):
         ("notes.txt", ".txt is not one of .jsonl, .ndjson, .json"),
         (".", "a directory; name one of its files, or use prompts=hf prompts.name="),
         ("fifo.jsonl", "not a regular file"),
+        ("~nobody-here/a.jsonl", "there is no directory"),
+        ("a" * 5000 + ".jsonl", "no such file"),
+        ("a\0.jsonl", "no such file"),
     ],
 )
 def test_a_wrong_path_is_answered_with_what_there_is(tmp_path, monkeypatch, path, reason):

@@ -7,6 +7,7 @@ file and line. Nothing is ever executed or unpickled: other formats and loading 
 Example: `python train.py prompts=hf prompts.name=user/dataset prompts.split=train prompts.streaming=true`.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -82,7 +83,7 @@ def _files(builder: datasets.DatasetBuilder, loader: str, directory: Path | None
     check_split(prompts.split, splits, subject)
     own = [Path(file) for file in files.get(prompts.split, ())] if directory and loader == "json" else []
     if own and all(path.suffix.lower() in SUFFIXES for path in own):
-        shown = [str(Path(prompts.name) / path.relative_to(directory.resolve())) for path in map(Path.resolve, own)]
+        shown = [os.path.join(prompts.name, os.path.relpath(path, directory)) for path in own]
         return partial(file_rows, [RowFile(path, name) for path, name in zip(own, shown, strict=True)])
     if prompts.streaming:
         return _rows_of(builder.as_streaming_dataset(split=prompts.split), prompts, subject)
@@ -137,15 +138,15 @@ def file_rows(files: Iterable[RowFile]) -> Iterator[RawRow]:
 def find_directory(name: str) -> Path | None:
     """The local directory that `name` is, None for a hub name. Raises ValueError for what can be neither."""
     for place in places(name):
-        if place.is_dir():
+        if os.path.isdir(place):
             return place
-        if place.is_file():
+        if os.path.isfile(place):
             raise ValueError(
                 f"prompts.name={name}: a file; use prompts=jsonl prompts.path={name}, or name its directory"
             )
     if not HUB_NAME.fullmatch(name):
         parent = places(name)[0].parent
-        beside = sorted(entry.name for entry in parent.iterdir() if entry.is_dir()) if parent.is_dir() else []
+        beside = sorted(entry.name for entry in parent.iterdir() if entry.is_dir()) if os.path.isdir(parent) else []
         hint = did_you_mean(places(name)[0].name, beside, f"did you mean {parent}/{{}}?", quote=False)
         raise ValueError(f"prompts.name={name}: no such directory, and no name of the form user/dataset either{hint}")
     return None

@@ -90,7 +90,7 @@ def find_file(path: str | Path | None, key: str = "prompts.path") -> Path:
     """`path` from the working directory, else from the project's root. Raises ValueError where it is no data file."""
     if path is None or not str(path).strip():
         raise ValueError(f'{key} is not set: name a {" or ".join(SUFFIXES)} file of rows {{"messages": [...]}}')
-    found = next((place for place in places(path) if place.exists()), None)
+    found = next((place for place in places(path) if os.path.exists(place)), None)
     if found is None:
         raise ValueError(f"{key}={path}: no such file{_neighbours(places(path)[0], SUFFIXES)}")
     if found.is_dir():
@@ -109,13 +109,14 @@ def find_file(path: str | Path | None, key: str = "prompts.path") -> Path:
 
 def places(path: str | Path) -> list[Path]:
     """Where a relative path may be: below the working directory, below the project's root."""
-    return [Path(path).expanduser(), ROOT / Path(path).expanduser()]
+    path = os.path.expanduser(path)  # Path's own raises where there is no such user
+    return [Path(path), ROOT / path]
 
 
 def _neighbours(path: Path, suffixes: tuple[str, ...]) -> str:
     """ "; did you mean ...?" or what else lies beside `path`."""
     parent = path.parent
-    if not parent.is_dir():
+    if not os.path.isdir(parent):  # False as well for a name that no file system takes
         return f"; there is no directory {parent} either"
     names = sorted(entry.name for entry in parent.iterdir() if entry.suffix.lower() in suffixes)
     if near := difflib.get_close_matches(path.name, names, n=1):

@@ -30,8 +30,8 @@ KEPT_WINDOWS = 4
 class StreamSource:
     """PromptSource over rows that `open_rows()` begins to read anew at every call.
 
-    `num_rows` is None until the end of the stream has been seen. A bad row further on than READ_AHEAD_ROWS raises
-    ValueError where it is reached (on_bad_row=stop).
+    `num_rows` is None until the end of the stream has been seen, and `has_references` speaks for the rows read ahead.
+    A bad row further on raises ValueError where it is reached (on_bad_row=stop).
     """
 
     def __init__(
