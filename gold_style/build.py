@@ -17,12 +17,12 @@ from trl.experimental.gold import GOLDConfig
 
 from gold_style.chat import Chat, stop_ids, template_stop_id
 from gold_style.distil.cross_tokenizer import CrossTokenizer
-from gold_style.distil.objective import TokenExact
+from gold_style.distil.objective import Objective, TokenExact
 from gold_style.distil.rollout import Sampling
 from gold_style.distil.setup import Distillation
 from gold_style.distil.teacher import Teacher
 from gold_style.distil.trainer import StyleGOLDTrainer
-from gold_style.losses import identical_tokenizers
+from gold_style.losses import ULD, TokenBytes, VocabularyMatch, identical_tokenizers
 from gold_style.prompts import Prompt, PromptSource, build_source
 from gold_style.settings import Settings, find_directory
 from gold_style.styles import StylePack
@@ -271,23 +271,7 @@ def build_trainer(settings: Settings, parts: Parts, run, callbacks=()) -> StyleG
     stops = stop_ids(parts.chat.student_tokenizer, student)
     stop_id = template_stop_id(parts.chat.student_tokenizer, stops)
     vocab_size = min(len(parts.chat.student_tokenizer), student.get_output_embeddings().weight.shape[0])
-    shared = dict(
-        beta=loss.beta,
-        temperatures=divergence_temperatures(settings),
-        crossentropy_weight=loss.uld_crossentropy_weight if loss.kind != "jsd" else 0.0,
-        distillation_weight=loss.uld_distillation_weight if loss.kind != "jsd" else 1.0,
-    )
-    if parts.same_tokenizer:
-        objective = TokenExact(
-            teacher=teacher, vocab_size=min(vocab_size, teacher.vocab_size), plain_uld=loss.kind == "uld", **shared
-        )
-    else:
-        objective = CrossTokenizer(
-            teacher=teacher, student_tokenizer=parts.chat.student_tokenizer, student_stop_ids=stops, student_stop_id=stop_id,
-            vocab_size=vocab_size, kind=loss.kind, matched_weight=loss.uld_hybrid_matched_weight,
-            unmatched_weight=loss.uld_hybrid_unmatched_weight, skip_student_stop=loss.uld_skip_student_eos,
-            skip_teacher_stop=loss.uld_skip_teacher_eos, **shared,
-        )  # fmt: skip
+    objective = build_objective(settings, parts, teacher, stops, stop_id, vocab_size)
     distillation = Distillation(
         chat=parts.chat,
         source=parts.source,
@@ -314,6 +298,57 @@ def build_trainer(settings: Settings, parts: Parts, run, callbacks=()) -> StyleG
     )
     return StyleGOLDTrainer(
         student=student, distillation=distillation, run=run, args=args, callbacks=list(callbacks), peft_config=lora_config(settings)
+    )
+
+
+def build_objective(
+    settings: Settings, parts: Parts, teacher: Teacher, stops: tuple[int, ...], stop_id: int, vocab_size: int
+) -> Objective:
+    """Token by token where the tokenizers are one, over spans of common bytes where they are two."""
+    loss = settings.loss
+    is_jsd = loss.kind == "jsd"
+    crossentropy_weight = 0.0 if is_jsd else loss.uld_crossentropy_weight
+    distillation_weight = 1.0 if is_jsd else loss.uld_distillation_weight
+    skip_stop = not is_jsd and (loss.uld_skip_student_eos or loss.uld_skip_teacher_eos)
+    student_temperature, teacher_temperature = divergence_temperatures(settings)
+    if parts.same_tokenizer:
+        return TokenExact(
+            teacher=teacher,
+            vocab_size=min(vocab_size, teacher.vocab_size),
+            beta=loss.beta,
+            plain_uld=loss.kind == "uld",
+            unscored_ids=stops if skip_stop else (),
+            temperatures=(student_temperature, teacher_temperature),
+            crossentropy_weight=crossentropy_weight,
+            distillation_weight=distillation_weight,
+        )
+    student_bytes = TokenBytes.from_tokenizer(parts.chat.student_tokenizer)
+    teacher_bytes = TokenBytes.from_tokenizer(teacher.tokenizer)
+    if loss.kind == "tree":
+        from gold_style.losses.tree import Tree
+
+        span_loss = Tree(student_bytes, teacher_bytes, stop_id, teacher.stop_id, beta=loss.beta)
+    else:
+        span_loss = ULD(
+            match=VocabularyMatch.between(student_bytes, teacher_bytes, stop_id, teacher.stop_id),
+            hybrid=loss.kind == "uld_hybrid",
+            beta=loss.beta,
+            matched_weight=loss.uld_hybrid_matched_weight,
+            unmatched_weight=loss.uld_hybrid_unmatched_weight,
+            crossentropy_weight=crossentropy_weight,
+            distillation_weight=distillation_weight,
+            student_temperature=student_temperature,
+            teacher_temperature=teacher_temperature,
+        )
+    return CrossTokenizer(
+        teacher=teacher,
+        student_tokenizer=parts.chat.student_tokenizer,
+        student_stop_ids=stops,
+        student_stop_id=stop_id,
+        student_bytes=student_bytes,
+        teacher_bytes=teacher_bytes,
+        span_loss=span_loss,
+        skip_stop=skip_stop,
     )
 
 

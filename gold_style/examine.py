@@ -1,4 +1,4 @@
-"""What evaluate.py does: a finished student (or any model) answers requests under every tag, beside the student it came from and the teacher.
+"""What evaluate.py does: a finished student (or any model) answers requests under every tag, beside its earlier self and the teacher.
 
     summary = run_evaluation(EvaluateSettings.from_config(cfg), sys.argv)
 
@@ -82,7 +82,8 @@ def run_settings(asked: EvaluateSettings, target: Target) -> Settings:
         base.styles = asked.styles
     wanted = {name: value for name, value in vars(asked.prompts).items() if value is not None}
     if asked.prompts.source is None:
-        wanted = {name: value for name, value in wanted.items() if name in ("eval_samples", "student_system_prompt", "teacher_system_prompt")}
+        own = ("eval_samples", "student_system_prompt", "teacher_system_prompt")
+        wanted = {name: value for name, value in wanted.items() if name in own}
     base.prompts = replace(base.prompts, **wanted)
     base.hardware = asked.hardware
     base.seed = base.seed if asked.seed is None else asked.seed

@@ -17,6 +17,9 @@ LABELS = {
     "teacher_entropy_N": "teacher_entropy",
     "student_entropy_N": "student_entropy",
     "top1_agree_N": "top1_agreement",
+    "matched_S": "matched_loss",  # two tokenizers: the parts of hybrid ULD, per span
+    "unmatched_S": "unmatched_loss",
+    "crossentropy_S": "crossentropy",
 }
 
 
@@ -60,7 +63,8 @@ class Meters:
                 if counts[k, b]:
                     for suffix in _suffixes(row):
                         self.add(f"train/{LABELS[name]}{suffix}", float(sums[k, b]), float(counts[k, b]))
-        self.add("train/measured_tokens", float(measured[-1].sum()), share)
+        if "forward_kl_N" in names:
+            self.add("train/measured_tokens", float(measured[names.index("forward_kl_N")].sum()), share)
 
     def export(self) -> dict[str, tuple[float, float]]:
         return {name: (total, count) for name, (total, count) in self._sums.items()}

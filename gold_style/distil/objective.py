@@ -62,25 +62,28 @@ class TokenExact:
     temperatures: tuple[float, float] = (1.0, 1.0)  # the student's and the teacher's logits are divided by these
     crossentropy_weight: float = 0.0
     distillation_weight: float = 1.0
+    unscored_ids: tuple[int, ...] = ()  # the stop tokens, where they are to be skipped
 
     def prepare(self, rows: Sequence[Row]) -> None:
         for row in rows:
             row.teacher_completion = row.completion
-            row.num_scored = row.num_matched = len(row.completion)
+            row.num_scored = row.num_matched = sum(i not in self.unscored_ids for i in row.completion)
 
     def loss(self, student: Backbone, hidden_ND: Tensor, batch: MicroBatch) -> Tensor:
         teacher_hidden_ND = torch.cat(batch.teacher_hidden)
+        weight_N = hidden_ND.new_full((len(hidden_ND),), batch.weight, dtype=torch.float32)
+        if self.unscored_ids:
+            weight_N[torch.isin(batch.completion_N, torch.tensor(self.unscored_ids, device=weight_N.device))] = 0.0
         teacher = self.teacher.backbone
         one_temperature = self.temperatures[0] == self.temperatures[1]
         is_divergence = one_temperature and not self.plain_uld and not self.crossentropy_weight
         if is_divergence and student.is_plain and teacher.is_plain:
-            weight_N = hidden_ND.new_full((len(hidden_ND),), batch.weight * self.distillation_weight, dtype=torch.float32)
             loss, batch.stats = fused_jsd(
                 hidden_ND,
                 student.head_weight,
                 teacher_hidden_ND,
                 teacher.head_weight,
-                weight_N,
+                weight_N * self.distillation_weight,
                 self.beta,
                 temperature=self.temperatures[0],
                 vocab_size=self.vocab_size,
@@ -100,7 +103,7 @@ class TokenExact:
             )
         batch.stats = statistics(student_logits_NV.detach(), teacher_logits_NV, batch.stats_mask_N)
         batch.stats["loss_N"] = loss_N.detach()
-        return batch.weight * loss_N.sum()
+        return (weight_N * loss_N).sum()
 
     def _loss_N(self, student_logits_NV: Tensor, teacher_logits_NV: Tensor) -> Tensor:
         student_temperature, teacher_temperature = self.temperatures
