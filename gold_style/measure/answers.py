@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Protocol
 
 from gold_style.measure.content import copies_request, keeps_request_words, keeps_topic
-from gold_style.speech.text import is_degenerate, split_sentences
+from gold_style.speech import is_degenerate
 
 AMBIGUOUS, OTHER, MIXED = "ambiguous", "other", "mixed"
 LAST_END = re.compile(r"[.!?。！？…~][\"'”’」』)\]]*(?=[^.!?。！？…]*$)", re.DOTALL)
@@ -27,6 +27,9 @@ class Classifier(Protocol):
 
     def level(self, text: str) -> str | None:
         """The speech level of the text; None where it has none."""
+
+    def sentences(self, text: str) -> Sequence[str]:
+        """The verdict of every sentence; none for a text that is "other"."""
 
 
 class Pack(Protocol):
@@ -94,7 +97,7 @@ def judge_one(answer: Answer, classifier: Classifier, pack: Pack) -> Judged:
     return Judged(
         **{field.name: getattr(answer, field.name) for field in fields(Answer)},
         verdict=verdict,
-        strict=OTHER if degenerate else shared_verdict([classifier(sentence) for sentence in split_sentences(part)]),
+        strict=OTHER if verdict == OTHER else shared_verdict(classifier.sentences(part)),
         level=level,
         degenerate=degenerate,
         copied=copies_request(answer.request, answer.text),

@@ -21,6 +21,7 @@ PARTICLES = (
 ).split()
 PARTICLE = "(?:" + "|".join(sorted(PARTICLES, key=len, reverse=True)) + ")"
 LETTER = r"[0-9A-Za-z가-힣ㄱ-ㅎㅏ-ㅣ一-鿿]"
+COPIED = 0.8  # bigram overlap of request and answer from which the answer is a copy
 STYLE_TAG = re.compile(r"<style:[^<>]*>")
 # Words of a request that say what to do, not what about.
 ASKING = frozenset(
@@ -105,7 +106,7 @@ def keeps_request_words(request: str, text: str) -> bool | None:
 
 
 def copies_request(request: str, text: str) -> bool:
-    """Whether an answer is the request itself, once or repeated, tagged or not, give or take a tenth of its letters.
+    """Whether an answer is the request itself, once or repeated, tagged or not, give or take some letters.
 
     A copy keeps every topic and is by chance in some style; it answers nothing.
     """
@@ -114,7 +115,7 @@ def copies_request(request: str, text: str) -> bool:
         return False
     rest = said.replace(asked, "")
     repeated = len(rest) < len(said) and len(rest) <= max(2, len(said) // 10)
-    return repeated or bigram_overlap(asked, said) >= 0.9
+    return repeated or bigram_overlap(asked, said) >= COPIED
 
 
 def ngrams(text: str, order: int) -> Counter:

@@ -22,7 +22,7 @@ from gold_style.measure.answers import AMBIGUOUS
 from gold_style.run_directory import runs_under, status_of
 
 SEARCH_DEPTH = 6  # levels below a directory named on the command line
-METRICS = ("step", "perf/tokens", "perf/seconds", "style/margin", "style/leakage", "train/loss")  # what is kept of a row
+METRICS = ("step", "perf/tokens", "perf/seconds", "style/margin", "style/leakage", "train/loss")  # kept of a row
 SECTION = re.compile(r"^(?=[^\s#-])", re.MULTILINE)  # a line that begins a top-level key
 STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"|null'
 SAMPLE_VALUES = [re.compile(rb'"%s":\s*(%s)' % (key, STRING)) for key in (b"request", b"style", b"verdict_after")]
@@ -147,7 +147,7 @@ def parsed_json(text: bytes) -> Any:
 
 
 def read_runs(directories: Sequence[Path], tell: Callable[[str], None] = lambda text: None) -> list[Run]:
-    """Every run under `directories`, oldest first; `tell` hears of files that could not be read.
+    """Every training run under `directories`, oldest first; `tell` hears of files that could not be read.
 
     Raises ValueError, naming all of them, for directories that are not there.
     """
@@ -155,7 +155,7 @@ def read_runs(directories: Sequence[Path], tell: Callable[[str], None] = lambda 
     if missing:
         raise ValueError("\n".join(f"{directory}: no such directory" for directory in missing))
     found = {path.resolve(): None for directory in directories for path in runs_under(directory, SEARCH_DEPTH)}
-    runs = [read_run(path, tell) for path in found]
+    runs = [run for path in found if "target" not in (run := read_run(path, tell)).state]  # evaluate.py's have a target
     return sorted(runs, key=lambda run: (str(run.state.get("started") or ""), run.directory))
 
 

@@ -119,25 +119,22 @@ def gap_interval(
 ) -> Interval | None:
     """Interval of (after - before) / (teacher - before) of margins, each ((hits, counted), (hits, counted)), (R,).
 
-    Bootstrap over requests, with one success and one failure added to every share so that 0 and 1 vary too (Agresti &
-    Caffo 2000); the point estimate is always inside. None where the teacher is not above the start.
+    Bootstrap over requests in which every share gets about one success and one failure more, drawn for each share by
+    itself, so that 0 and 1 vary too (the idea of Agresti & Caffo 2000). The point estimate is always inside. None where
+    the teacher is not above the start.
     """
-
-    def draws_and_point(model):
+    rng, known = np.random.default_rng(seed), []
+    for model in (before, after, teacher):
         shares, points = [], []
         for hits, counted in model:
-            hits, counted = (
-                np.append(np.asarray(values, np.float64), extra) for values, extra in ((hits, 1.0), (counted, 2.0))
-            )
-            if not counted[:-1].sum():
+            hits, counted, extra_S = np.asarray(hits, float), np.asarray(counted, float), rng.poisson(1.0, samples)
+            if not counted.sum():
                 return None
-            shares.append(resampled_shares(hits, counted, samples, seed))
-            points.append(hits[:-1].sum() / counted[:-1].sum())
-        return shares[0] - shares[1], points[0] - points[1]
-
-    known = [draws_and_point(model) for model in (before, after, teacher)]
-    if any(model is None for model in known):
-        return None
+            weights_SR = resampling(len(hits), samples, seed)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                shares.append((weights_SR @ hits + extra_S) / (weights_SR @ counted + 2 * extra_S))
+            points.append(hits.sum() / counted.sum())
+        known.append((shares[0] - shares[1], points[0] - points[1]))
     (start_S, start), (end_S, end), (ceiling_S, ceiling) = known
     if ceiling <= start:
         return None
