@@ -238,6 +238,14 @@ def test_duplicates_are_kept_and_told(tmp_path):
     ]
 
 
+def test_a_very_large_summary_is_told(tmp_path):
+    path = write(tmp_path / "a.jsonl", rows(5100))
+    assert source(path).notes == [
+        f"prompts.path={path}: a tenth of the rows, 1020 requests, is asked under every tag; see prompts.eval_samples"
+    ]
+    assert source(path, eval_samples=1020).notes == []
+
+
 def test_missing_styles_and_untagged_rows_are_told(tmp_path):
     path = write(tmp_path / "a.jsonl", [row(f"요청 {number}") for number in range(10)])
     notes = source(path, eval_samples=2, selection_samples=0).notes

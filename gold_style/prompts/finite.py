@@ -15,7 +15,7 @@ import numpy as np
 from gold_style.prompts import Prompt
 from gold_style.prompts.bad_rows import BadRows
 from gold_style.prompts.files import RawRow
-from gold_style.prompts.held_out import hold_out, request_key
+from gold_style.prompts.held_out import hold_out, request_key, size_notes
 from gold_style.prompts.shuffle import hash64, permutation
 
 
@@ -46,7 +46,11 @@ class RowSource:
         self.has_references = all(prompt.reference is not None for prompt in self._training)
         identities = [identity(prompt) for prompt in prompts]
         self.fingerprint = f"{hash64(*identities):016x}"
-        self.notes = [*duplicate_notes(prompts, identities, subject), *tag_notes(self._training, tags, subject)]
+        self.notes = [
+            *size_notes(held_out, eval_samples, subject),
+            *duplicate_notes(prompts, identities, subject),
+            *tag_notes(self._training, tags, subject),
+        ]
 
     @classmethod
     def read(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from gold_style.prompts import Prompt
 from gold_style.prompts.shuffle import hash64
 
+MANY = 1000  # held-out requests; every model answers each of them under every tag
 SELECTION_SAMPLES = 32  # where settings.prompts.selection_samples is null
 
 
@@ -47,3 +48,11 @@ def hold_out(
     asked = SELECTION_SAMPLES if selection_samples is None else selection_samples
     num_selection = min(asked, len(ranked) // 10, len(ranked) - num_evaluation - 1)
     return HeldOut(tuple(ranked[:num_evaluation]), tuple(ranked[num_evaluation : num_evaluation + num_selection]))
+
+
+def size_notes(held_out: HeldOut, eval_samples: int | None, subject: str) -> list[str]:
+    """A note where nobody chose how many requests are held out and a tenth of the rows is very many."""
+    count = len(held_out.evaluation)
+    if eval_samples is not None or count <= MANY:
+        return []
+    return [f"{subject}: a tenth of the rows, {count} requests, is asked under every tag; see prompts.eval_samples"]
