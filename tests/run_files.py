@@ -26,7 +26,7 @@ def answer(number: int, tag: str | None, verdict: str, **changes) -> Judged:
         "direction": ("up", "equal", "down")[number % 3],
         "era": ("modern", "joseon")[number % 2],
         "verdict": verdict,
-        "text": TEXTS[verdict].format(topic),
+        "text": TEXTS.get(verdict, "{}").format(topic),
         "strict": verdict,
         "level": "하소서체" if verdict == "joseon" else "해요체",
         "degenerate": verdict == "other",
