@@ -1,0 +1,68 @@
+"""What a run is called in a tracker: by the values that its sweep varies, else by its directory.
+
+Example: job 3 of `python train.py -m loss.beta=0,0.3 seed=0,1 train.max_steps=50` is `beta=0.3,seed=1`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+
+NAME_CHARACTERS = 120  # W&B takes 128
+
+
+def in_sweep() -> bool:
+    """Whether this is a job of a Hydra multirun."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def job_overrides(argv: Sequence[str]) -> list[str]:
+    """The overrides of this run alone: a sweep's job knows its own, otherwise they stand on the command line."""
+    if in_sweep():
+        return list(HydraConfig.get().overrides.task)
+    flags = ("-m", "--multirun")
+    return [word for word in argv[1:] if word not in flags]
+
+
+def varied_keys(sweep_directory: Path) -> set[str] | None:
+    """The keys a sweep varies, from the multirun.yaml that Hydra leaves in its directory; None where unknown."""
+    try:
+        hydra = yaml.safe_load((sweep_directory / "multirun.yaml").read_text(encoding="utf-8"))["hydra"]
+        asked = list(hydra["overrides"]["task"])
+        presets = (hydra.get("sweeper") or {}).get("params") or {}
+        parsed = OverridesParser.create().parse_overrides(asked)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, HydraException):
+        return None
+    return {override.key_or_group for override in parsed if override.is_sweep_override()} | set(presets)
+
+
+def run_name(directory: Path, overrides: Sequence[str]) -> str:
+    """`beta=0.3,seed=1` for a job of a sweep, `<date>/<time>/0` under multirun/, the directory's name elsewhere."""
+    if in_sweep():
+        varied = varied_keys(Path(HydraConfig.get().runtime.output_dir).parent)
+        pairs = [word.partition("=") for word in overrides]
+        pairs = [(key.lstrip("+~"), value) for key, _, value in pairs if varied is None or key.lstrip("+~") in varied]
+        short = [key.rpartition(".")[2] for key, _ in pairs]
+        names = [last if short.count(last) == 1 else key for (key, _), last in zip(pairs, short, strict=True)]
+        if pairs:
+            return ",".join(f"{name}={value}" for name, (_, value) in zip(names, pairs, strict=True))[:NAME_CHARACTERS]
+    return _label(directory)
+
+
+def group_name(directory: Path) -> str | None:
+    """The sweep that a run belongs to; None for a run of its own."""
+    return _label(directory.parent) if in_sweep() else None
+
+
+def _label(directory: Path) -> str:
+    """The part of a path that tells one run or sweep from another."""
+    parts = directory.parts
+    if "multirun" in parts:
+        below = parts[len(parts) - parts[::-1].index("multirun") :]
+        if below:
+            return "/".join(below)
+    return "/".join(parts[-2:]) if directory.name.isdigit() else directory.name

@@ -1,0 +1,61 @@
+"""Who draws the curves: the interface of a tracker, and what it is told about its run.
+
+A tracker never stops or slows a run: its methods do not raise for its own troubles and return at once; metrics.jsonl
+holds everything anyway. A new one is one module here, with `check` and `open_tracker`, and one YAML in conf/tracker.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+STEP_KEY = "train/global_step"  # the x-axis; the HF callback's name for it
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedRun:
+    """What a tracker is told about the run."""
+
+    directory: Path
+    name: str
+    group: str | None
+    config: dict  # resolved, redacted
+    job_type: str = "train"
+    run_id: str | None = None  # of the tracker's own run, where one goes on
+    first_step: int = 0  # the step after which this process starts; above 0 in a resumed run
+    metrics: Path = field(default=Path())  # metrics.jsonl: what can be logged again after a breakdown
+
+
+class Tracker(Protocol):
+    def log(self, row: dict[str, float], step: int) -> None:
+        """One row of numbers at an optimizer step."""
+
+    def log_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence]) -> None:
+        """A table of texts and numbers; what models wrote is escaped."""
+
+    def summarize(self, summary: dict) -> None:
+        """The run's final numbers."""
+
+    def save_model(self, directory: Path, name: str) -> None:
+        """Keep a model directory with the run."""
+
+    def describe(self) -> dict:
+        """{"name", "run_id", "mode", "url"} for run.json; None where not known (yet)."""
+
+    def close(self, exit_code: int) -> list[str]:
+        """End the tracker's run, non-zero for one that failed; lines for the user, for instance how to sync."""
+
+
+def check(settings) -> None:
+    """Raises ValueError where settings.tracker cannot work here; opens nothing."""
+    _module(settings).check(settings.tracker)
+
+
+def open_tracker(settings, run: TrackedRun) -> Tracker:
+    """The tracker that settings.tracker names: the module gold_style.trackers.<name>."""
+    return _module(settings).open_tracker(settings.tracker, run)
+
+
+def _module(settings):
+    return import_module(f"gold_style.trackers.{settings.tracker.name}")

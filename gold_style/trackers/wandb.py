@@ -1,0 +1,257 @@
+"""Weights & Biases: online with a key, offline without one, and never in the way.
+
+Every call to W&B is made by a thread of its own, in order, from a queue: neither `wandb.init` on a server that hangs
+nor an artifact's queries hold up training. When the server cannot be reached or refuses the key, the run is logged
+offline; when W&B's own process dies, an offline run starts again from metrics.jsonl. `close` waits for uploads no
+longer than FINISH_S.
+
+Facts about wandb 0.31 this rests on (measured): the whole run stands in the `.wandb` file whatever the server does,
+and `wandb sync` uploads it; after a failed `init` the run id is free again only after `teardown`; `finish_timeout`
+bounds `finish`.
+"""
+
+import configparser
+import contextlib
+import html
+import os
+import queue
+import secrets
+import shlex
+import shutil
+import sys
+import threading
+from collections.abc import Sequence
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gold_style.files import plain, read_json_lines
+from gold_style.redact import netrc_passwords, redact, say
+from gold_style.trackers import STEP_KEY, TrackedRun, Tracker
+from gold_style.trackers.none import NoTracker
+
+INIT_S = 20.0  # for the server's first answer; training does not wait for it
+FINISH_S = 20.0  # for the last uploads, once the run is over
+UPLOAD_S = 900.0  # the same, when a model is uploaded
+CLOUD = "https://api.wandb.ai"
+
+
+def server() -> str:
+    """The W&B server: WANDB_BASE_URL, or what `wandb login --host` wrote, or the cloud."""
+    written = configparser.ConfigParser()
+    directory = os.environ.get("WANDB_CONFIG_DIR") or "~/.config/wandb"
+    with contextlib.suppress(configparser.Error, OSError, UnicodeDecodeError):
+        written.read(Path(directory, "settings").expanduser())
+    return os.environ.get("WANDB_BASE_URL") or written.get("default", "base_url", fallback=CLOUD)
+
+
+def has_key() -> bool:
+    """Whether W&B will find credentials: WANDB_API_KEY, an identity token, or .netrc (written by `wandb login`)."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    return urlsplit(server()).netloc in netrc_passwords()
+
+
+def mode_of(settings) -> str:
+    """online, offline or disabled; tracker.mode=auto obeys WANDB_MODE, then looks for a key."""
+    if settings.mode != "auto":
+        return settings.mode
+    asked = os.environ.get("WANDB_MODE", "").lower()
+    if asked == "disabled" or os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1"):
+        return "disabled"
+    return "online" if has_key() and asked not in ("offline", "dryrun") else "offline"
+
+
+def check(settings) -> None:
+    if find_spec("wandb") is None:
+        raise ValueError("tracker=wandb: not installed: pip install wandb, or choose tracker=none")
+    if settings.mode == "online" and not has_key():
+        raise ValueError("tracker.mode=online: no key: run `wandb login`, set WANDB_API_KEY, or take tracker.mode=auto")
+
+
+def open_tracker(settings, run: TrackedRun) -> Tracker:
+    mode = mode_of(settings)
+    if mode == "disabled":
+        say("W&B is disabled by its environment variable; this run is not tracked")
+        return NoTracker()
+    if mode == "offline" and settings.mode == "auto" and not has_key():
+        say("W&B: no key found, logging offline (`wandb login` changes that; `wandb sync` uploads later)")
+    return Wandb(settings, run, mode)
+
+
+class Wandb:
+    """A W&B run at the other end of a queue."""
+
+    def __init__(self, settings, run: TrackedRun, mode: str):
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else its telemetry holds up the end of the process
+        os.environ.setdefault("WANDB_HTTP_TIMEOUT", "5")  # s, of the queries that go with a table or an artifact
+        import wandb  # here, in the main thread: two threads importing at once can see half of a module
+
+        self.wandb, self.settings, self.run, self.mode = wandb, settings, run, mode
+        self.finish_s = UPLOAD_S if settings.log_model else FINISH_S
+        self.run_id = run.run_id or secrets.token_hex(4)
+        self.url: str | None = None
+        self.fault: str | None = None
+        self.step = run.first_step  # of the last row
+        self.num_logged = 0  # rows handed to W&B by this process
+        self.kept: list[tuple] = []  # what else was handed over: a few tables and summaries
+        self.num_before = sum(1 for _ in read_json_lines(run.metrics)) if run.metrics.is_file() else 0
+        self.wandb_run = None
+        self.items: queue.SimpleQueue = queue.SimpleQueue()
+        self.data_directory = os.environ.get("WANDB_DATA_DIR")
+        os.environ["WANDB_DATA_DIR"] = self.data_directory or str(run.directory / "wandb")  # tables travel with the run
+        self.thread = threading.Thread(target=self._work, name="wandb", daemon=True)
+        self.thread.start()
+
+    # ---- the run's side: returns at once ---------------------------------------------------------------------------
+
+    def log(self, row: dict[str, float], step: int) -> None:
+        self.step = step
+        self.items.put(("history", {**row, STEP_KEY: step}))
+
+    def log_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence]) -> None:
+        cells = [[html.escape(cell, quote=False) if isinstance(cell, str) else cell for cell in row] for row in rows]
+        self.items.put(("table", (self.step, name, list(columns), cells)))
+
+    def summarize(self, summary: dict) -> None:
+        self.items.put(("summary", plain(summary)))
+
+    def save_model(self, directory: Path, name: str) -> None:
+        self.items.put(("model", (directory, name)))
+
+    def describe(self) -> dict:
+        return {"name": "wandb", "run_id": self.run_id, "mode": self.mode, "url": self.url}
+
+    def close(self, exit_code: int) -> list[str]:
+        self.items.put(("finish", exit_code))
+        self.thread.join(INIT_S + self.finish_s + 15)
+        if self.data_directory is None:
+            os.environ.pop("WANDB_DATA_DIR", None)
+        if self.thread.is_alive():
+            self.fault = self.fault or "it does not answer"
+        directories = self._directories()
+        if self.mode == "online" and not self.fault:
+            return [f"W&B: {self.url}"] if self.url else []
+        if not directories:
+            return [f"W&B has failed ({self.fault}); metrics.jsonl is complete"]
+        trouble = f" ({self.fault})" if self.fault else ""
+        return [f"W&B: not uploaded{trouble}; to upload this run: wandb sync {shlex.join(map(str, directories))}"]
+
+    def _directories(self) -> list[Path]:
+        """Directories of this W&B run, oldest first; several where it was resumed."""
+        found = (self.run.directory / "wandb").glob(f"*run-*-{self.run_id}")
+        own = [path for path in found if not path.is_symlink()]
+        return sorted(own, key=lambda path: path.name.partition("run-")[2])
+
+    # ---- the thread's side -----------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            self._open()
+        except Exception as error:
+            self._broken(error)
+        while True:
+            kind, content = self.items.get()
+            try:
+                if self.wandb_run is not None:
+                    getattr(self, f"_{kind}")(content)
+            except Exception as error:
+                self._trouble(kind, content, error)
+            if kind in ("table", "summary"):
+                self.kept.append((kind, content))
+            if kind == "finish":
+                break
+        try:
+            self.wandb.teardown()  # ends W&B's process, so that nothing of it outlives the run
+        except Exception as error:
+            self.fault = self.fault or _words(error)
+
+    def _open(self) -> None:
+        """Start the W&B run: as `mode` says, or offline where online fails."""
+        if self.mode == "online":
+            before = set(self._directories())
+            try:
+                self._init()
+                self.url = self.wandb_run.url
+                return say(f"W&B: {self.url}")
+            except Exception as error:
+                self.wandb.teardown()
+                for directory in set(self._directories()) - before:  # holds nothing but the attempt
+                    shutil.rmtree(directory, ignore_errors=True)
+                self.mode, self.fault = "offline", _words(error)
+                say(f"warning: W&B cannot be used online ({self.fault}); logging offline")
+        self._init()
+
+    def _init(self) -> None:
+        wandb, run = self.wandb, self.run
+        wandb.setup(wandb.Settings(silent=True))
+        hide = redact(sys.argv) != sys.argv  # W&B's own notes quote the command line
+        settings = wandb.Settings(
+            console="off", silent=True, init_timeout=INIT_S, finish_timeout=self.finish_s, finish_timeout_raises=True,
+            disable_code=True, disable_git=hide, x_disable_meta=hide, x_transaction_log_flush_interval=2.0,
+        )  # fmt: skip
+        self.wandb_run = wandb.init(
+            project=self.settings.project, entity=self.settings.entity, group=run.group, name=run.name,
+            tags=list(self.settings.tags), job_type=run.job_type, config={"gold_style": run.config}, id=self.run_id,
+            resume="allow" if run.run_id else None, mode=self.mode, dir=str(run.directory), reinit="finish_previous",
+            settings=settings,
+        )  # fmt: skip
+        self.wandb_run.define_metric(STEP_KEY)
+        self.wandb_run.define_metric("*", step_metric=STEP_KEY)
+
+    def _history(self, row: dict) -> None:
+        self.wandb_run.log(row)
+        self.num_logged += 1
+
+    def _table(self, table: tuple) -> None:
+        step, name, columns, rows = table
+        self.wandb_run.log({STEP_KEY: step, name: self.wandb.Table(columns=columns, data=rows, allow_mixed_types=True)})
+
+    def _summary(self, summary: dict) -> None:
+        self.wandb_run.summary.update(summary)
+
+    def _model(self, model: tuple) -> None:
+        directory, name = model
+        artifact = self.wandb.Artifact(name, type="model")
+        artifact.add_dir(str(directory), policy="immutable", skip_cache=True)  # read where it is, not copied
+        self.wandb_run.log_artifact(artifact)
+
+    def _finish(self, exit_code: int) -> None:
+        self.wandb_run.finish(exit_code=exit_code)
+
+    def _trouble(self, kind: str, content, error: Exception) -> None:
+        """A call failed: what the server would not take is left out, and a dead W&B process is replaced, once."""
+        if kind == "finish" and isinstance(error, TimeoutError):
+            self.fault = f"not everything was uploaded within {self.finish_s:g} s"
+        elif kind in ("table", "model"):
+            say(f"warning: W&B did not take the {kind} ({_words(error)}); it stands in the run directory")
+        elif self.fault is None:
+            self._broken(error)
+            if self.wandb_run is not None:
+                with contextlib.suppress(Exception):
+                    getattr(self, f"_{kind}")(content)
+        else:
+            self.wandb_run, self.fault = None, _words(error)
+
+    def _broken(self, error: Exception) -> None:
+        """W&B's process is gone: start an offline run with what this process has logged so far."""
+        self.mode, self.fault, self.wandb_run = "offline", _words(error), None
+        say(f"warning: W&B has failed ({self.fault}); starting it again offline")
+        with contextlib.suppress(Exception):  # it is gone already
+            self.wandb.teardown()
+        try:
+            self._init()
+            for row in islice(read_json_lines(self.run.metrics), self.num_before, self.num_before + self.num_logged):
+                self.wandb_run.log({STEP_KEY: row.pop("step"), **row})
+            for kind, content in self.kept:
+                getattr(self, f"_{kind}")(content)
+        except Exception as second:
+            self.wandb_run = None
+            say(f"warning: W&B could not be started again ({_words(second)}); metrics.jsonl stays complete")
+
+
+def _words(error: Exception) -> str:
+    """The first line of an exception, without secrets."""
+    lines = redact(str(error)).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:300]
