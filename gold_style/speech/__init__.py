@@ -86,18 +86,19 @@ def _hear(text: str, backend: str) -> list[Speech]:
         from gold_style.speech.morphemes import reread  # the model takes a second to load
 
         readings = [reread(reading) for reading in readings]
-    support = _support(readings)
-    return [_decide(reading, support, backend) for reading in readings]
+    return [_decide(reading, reading.score + _support(reading, readings), backend) for reading in readings]
 
 
-def _support(readings: Sequence[Reading]) -> int:
-    """+1 if every sentence that decides alone is Joseon, -1 if every one is modern, 0 if they disagree or none does."""
-    firm = {reading.lean for reading in readings if reading.lean in (JOSEON, MODERN)}
-    return {(JOSEON,): 1, (MODERN,): -1}.get(tuple(firm), 0)
+def _support(reading: Reading, readings: Sequence[Reading]) -> int:
+    """What the neighbours add to a score: 2 if all that decide alone are Joseon, -2 if all are modern, else their own cues."""
+    firm = {other.lean for other in readings if other.lean in (JOSEON, MODERN)}
+    if len(firm) == 1:
+        return 2 if JOSEON in firm else -2
+    return max(-2, min(2, sum(other.score for other in readings) - reading.score))
 
 
-def _decide(reading: Reading, support: int, backend: str) -> Speech:
-    ending, score = reading.ending, reading.score + 2 * support
+def _decide(reading: Reading, score: int, backend: str) -> Speech:
+    ending = reading.ending
     if ending is None:
         verdict = "other" if reading.lean == "" or not is_korean(reading.text) else "ambiguous"
         return Speech(reading.text, verdict, None, None, backend)
@@ -108,6 +109,6 @@ def _decide(reading: Reading, support: int, backend: str) -> Speech:
         doubtful = -1 if ending.guard in (*ORDERS, "told") else -2
         verdict = "modern" if score <= doubtful else "joseon"  # a modern topic alone (-1) is no argument: styles speak of anything
     elif verdict == MOSTLY_MODERN:
-        verdict = "joseon" if score > 1 else "modern"
+        verdict = "joseon" if score > (0 if ending.guard == "shout" else 1) else "modern"
     level = ending.new or "해라체" if verdict == "modern" else ending.old or ending.new
     return Speech(reading.text, verdict, level, ending.form, backend)

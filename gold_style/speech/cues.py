@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-ORDERS = ("written_order", "sign", "fear")  # guards of endings that are written or shouted orders: topics count for these
+ORDERS = ("written_order", "sign", "fear", "shout")  # guards of endings that are written or shouted orders: topics count for these
 
 _EDGE = r"(?![가-힣])"
 _CASE = (
@@ -35,7 +35,7 @@ _OLD_PHRASES = (
 _OLD_TOPICS = (
     "백성 만백성 고을 수령 관아 조정 종묘 사직 어명 왕명 교지 상소 윤허 하교 분부 조운 급제 양반 노비 포졸 군졸 군사 장졸 변방 오랑캐 왜적 왜구 봉화 성벽 성문 궁궐 대궐 궐 궐문 도성 한양 국법 국본 곳간 환곡 구휼 진휼 "
     "기우제 제단 역병 흉년 풍년 가뭄 세곡 부역 군역 방백 관찰사 목사 현감 군수 판관 영의정 좌의정 우의정 판서 승지 도승지 대신 신하 신료 죄인 역적 곤장 하옥 포박 압송 참형 사약 유배 귀양 오라 죄상 이실직고 명심 거행 봉행 엄히 "
-    "상을 천명 종사 태평 성덕 충신 간신 선왕 용상 옥좌 파발 서찰 장계 밀지 어의 내의원 상궁 나인 내시 중전 세자 대비 빈궁 원자 옹주 대군 성균관 유생 훈장 서당 향교 서원 주막 장터 나루터 모내기 둑 제방 절기 농사 논밭 팔도 삼남"
+    "상을 천명 종사 태평 성덕 충신 간신 선왕 용상 옥좌 파발 서찰 장계 밀지 어의 내의원 상궁 나인 내시 중전 세자 대비 빈궁 원자 옹주 대군 성균관 유생 훈장 서당 향교 서원 주막 장터 나루터 모내기 둑 제방 절기 농사 논밭 팔도 삼남 풍악 형틀 주리 대령 동헌 포도청 의금부 어전 옥사 하인 머슴 행랑 사랑채 말머리 군령"
 ).split()
 _NEW_SPEECH = (
     "진짜 너무 완전 엄청 되게 그냥 근데 이거 그거 저거 뭐 뭔가 걔 쟤 얘들 저는 제가 저도 저희 우리집 당신 오빠 언니 엄마 아빠 누나 대박 헐 우와 응 글쎄 저기요 이따 "

@@ -13,17 +13,17 @@ from collections.abc import Callable, Sequence
 
 from gold_style.speech import stems
 from gold_style.speech.endings import EITHER, JOSEON, MODERN, MOSTLY_JOSEON, MOSTLY_MODERN
-from gold_style.speech.stems import final_consonant, is_closed_stem, is_converb, is_stem
+from gold_style.speech.stems import final_consonant, is_closed_stem, is_converb, is_liquid_stem, is_stem
 
 Guard = Callable[[str, Sequence[str], str], str | None]
 
 # 옵니다 after an open vowel is 오다 ("come") after a converb, except after these archaic stems and nouns.
 _NOT_CONVERB = (
-    "하 가 바라 놀라 모자라 자라 나라 차 자 사 마 비싸 만나 일어나 태어나 나타나 빛나 끝나 어긋나 드러나 머 거 떠나가 소녀 궁녀 처녀 부녀 시녀 세 베 데 에 "
+    "하 가 바라 놀라 모자라 자라 나라 차 자 사 마 비싸 만나 일어나 태어나 나타나 빛나 끝나 어긋나 드러나 떠나 머 거 떠나가 소녀 궁녀 처녀 부녀 시녀 세 베 데 에 "
     "개 재 새 채 때 배 매 보내 지내 끝내 아내 사내 견뎌내 해내 이뤄내 대 애 예 제 네 체 폐 남자 여자 제자 군자 부자 타 아가 누가 저하 전하 폐하 천하 신하"
 ).split()
 _COME_TOGETHER = ("다가", "해", "깨", "싸", "타")
-_COMING = ("나", "떠나", "지나", "다녀", "건너", "가져", "데려")
+_COMING = ("나", "지나", "다녀", "건너", "가져", "데려")
 _FEELINGS = frozenset("화가 겁이 탐이 의심이 부아가 짜증이 역정이 욕심이 샘이 소문이 엄두가".split())
 _SIGN_VERBS = (
     "미 당기 고르 쓰 답하 서술하 구하 설명하 작성하 기재하 기입하 표시하 체크하 누르 입력하 선택하 채우 나열하 증명하 계산하 푸 적 비교하 제출하 주의하 유의하 논하 "
@@ -38,6 +38,15 @@ _PERSONAL_NOT = tuple(
     "괴로워하지 미워하지 말하지 섭섭해하지 어려워하지 부끄러워하지 무서워하지 당황하지 재촉하지 독촉하지 박대하지 희롱하지 능멸하지 조롱하지 과히하지 그리하지 이리하지".split()
 )
 _NOT_PLEDGE = ("하지", "가지", "오지", "말지", "보지", "주지", "걱정", "염려", "울지", "먹지")
+
+
+def is_predicate(stem: str) -> bool:
+    """Whether a string can end a verb or adjective before -나이다, -더이다, -다네: an open stem we know or a closed one."""
+    if not stem:
+        return False
+    last = final_consonant(stem[-1])
+    sonorants = (4, 8, 16, 21)  # ㄴ ㄹ ㅁ ㅇ end many more names and nouns than stems
+    return is_stem(stem) if not last else last not in sonorants or stem[-1] in "안신품참넘남숨감심검담" or is_liquid_stem(stem)
 
 
 def come(stem: str, before: Sequence[str], form: str) -> str | None:
@@ -73,18 +82,18 @@ def copula(stem: str, before: Sequence[str], form: str) -> str | None:
     if first == "나":
         if noun == "하나":
             return None if topical or last in ("모두", "오직", "단") or not last else JOSEON
-        return None if not stem or noun + "이" in stems.NOUNS_NAI or noun in ("사나", "바나나", "누나", "피나", "만나") and not before else JOSEON
+        return JOSEON if is_predicate(stem) and noun + "이" not in stems.NOUNS_NAI and noun != "하나하나" else None
     if first == "더":
-        return None if noun.endswith(stems.NOUNS_DEO) and not noun.endswith(("기다리더", "드리더", "올리더", "내리더", "버리더", "그리더")) else JOSEON
+        return JOSEON if is_predicate(stem) or stem.endswith(("다", "라")) and len(stem) > 1 else None
     if first == "오":
         return None if not stem or noun.endswith(stems.NOUNS_O) or not (is_stem(stem) or stem[-1] in "으이니") else JOSEON
     if first == "사":
-        verbal = len(stem) >= 2 and (stem.endswith(("하", "시", "으", "가", "리")) or is_stem(stem)) or stem == "하"
+        verbal = len(stem) >= 2 and (stem.endswith(("하", "시", "으", "가")) or is_stem(stem)) or stem == "하"
         return JOSEON if verbal and noun + "이" not in stems.NOUNS_SAI else None
     if first == "리":
-        if stem in ("오", "보", "자", "우", "사", "다", "거", "마", "머", "도", "무") and (topical or not before or stem in "다거마머도무우"):
+        if len(stem) == 1 and stem not in "하되가두" and (stem not in "오보주쓰" or topical or not before):
             return None
-        return JOSEON if is_stem(stem) and noun not in stems.NOUNS_RI else None
+        return JOSEON if is_liquid_stem(stem) or is_stem(stem) and noun not in stems.NOUNS_RI else None
     if first == "지":
         return JOSEON if stem.endswith(("어", "여", "아")) and not noun.endswith(("강아지", "송아지", "망아지", "바지")) else None
     if first == "니":
@@ -97,7 +106,7 @@ def entreaty(stem: str, before: Sequence[str], form: str) -> str | None:
     return JOSEON if stem and (not final_consonant(stem[-1]) or is_closed_stem(stem)) else None
 
 
-_OUTSIDE = frozenset("의외 예외 야외 해외 시외 과외 국외 교외 열외 제외 소외 참외 이외 내외 장외 실외 옥외 섭외 호외 가외 외 그외 사외 권외 역외".split())
+_OUTSIDE = frozenset("의외 예외 야외 해외 시외 과외 국외 교외 열외 제외 소외 참외 이외 대외 내외 장외 실외 옥외 섭외 호외 가외 외 그외 사외 권외 역외".split())
 
 
 def outside(stem: str, before: Sequence[str], form: str) -> str | None:
@@ -142,6 +151,8 @@ def sign(stem: str, before: Sequence[str], form: str) -> str | None:
     if stem == "마":
         if last.endswith(_PERSONAL_NOT) or last in ("하지", "말지"):
             return JOSEON
+        if last == "가지":
+            return MOSTLY_MODERN if before[-2:-1] and before[-2] in ("가까이", "이쪽으로", "안으로", "밖으로") else JOSEON
         printed = last.endswith("하지") or last.endswith(tuple(v + "지" for v in _SIGN_MUST_NOT))
         return MOSTLY_MODERN if printed else JOSEON
     if stem.endswith(("계", "있으", "없으", "않으", "안녕하", "었으", "았으", "였으", "했으", "이")) or stem == "아니":
@@ -161,7 +172,7 @@ def servant(stem: str, before: Sequence[str], form: str) -> str | None:
 
 def remark(stem: str, before: Sequence[str], form: str) -> str | None:
     """-구려, -구료 after a stem; 고구려 is a kingdom, 구려 alone is slang, 연구료 a fee."""
-    if not stem or stem.endswith(("고", "후고")) and len(stem) <= 3 or stem.endswith(("연", "요", "탐")) and form == "-구료":
+    if not stem or stem == "싸" or stem.endswith(("고", "후고")) and len(stem) <= 3 or stem.endswith(("연", "요", "탐")) and form == "-구료":
         return None
     return JOSEON
 
@@ -176,10 +187,12 @@ def hearsay(stem: str, before: Sequence[str], form: str) -> str | None:
 def promise(stem: str, before: Sequence[str], form: str) -> str | None:
     """-리다 after a stem: 하리다, 알려드리리다; not the dictionary forms 기다리다, 내리다, 가리다."""
     last = before[-1] if before else ""
+    if stem.endswith("내") or (stem + "리다").endswith(("버리다", "그리다")):
+        return None
     if len(stem) == 1 and stem not in "하되":
         if stem in "주보" and is_converb(last):
             return MOSTLY_JOSEON
-        return EITHER if before and stem in "가오보주" else None
+        return EITHER if before and stem in "가오보주" and not (stem in "가오" and last.endswith(("을", "를"))) else None
     if stem in ("굶주", "드", "두드", "거느", "기다", "헤아", "다스", "부", "도", "꺼", "누", "데", "때", "노"):
         return None
     return JOSEON if is_stem(stem) or stem.endswith("으") else None
@@ -194,6 +207,8 @@ def wonder(stem: str, before: Sequence[str], form: str) -> str | None:
 
 def told(stem: str, before: Sequence[str], form: str) -> str | None:
     """-다네, -라네 after a clause: 좋다네, 꿈이라네; not 바라-네, 자라-네."""
+    if form == "-다네" and (not is_predicate(stem) and final_consonant(stem[-1:] or "가") != 4 or stem + "다" in PLAIN_NOUNS):
+        return None
     return MOSTLY_JOSEON if stem and (form == "-다네" or stem[-1] in "이아니하" or stem.endswith(("으", "더"))) else None
 
 
@@ -274,7 +289,7 @@ def exclaim(stem: str, before: Sequence[str], form: str) -> str | None:
     """-도다 after a stem: 크도다, 높도다, 사라지도다; not 제주도다, 온도다, 시도다."""
     if not stem:
         return None
-    if is_closed_stem(stem) or stem in ("알", "살", "길", "멀", "힘들", "저물", "시들", "물들", "거닐", "베풀"):
+    if is_closed_stem(stem) and stem[-1] not in "입식작막잡집" or stem in ("알", "살", "길", "멀", "달") or stem.endswith(stems.LONG_LIQUID_STEMS):
         return JOSEON
     if len(stem) == 1:
         return JOSEON if stem in "하크가오되서" and (stem != "서" or before) else None
@@ -297,12 +312,21 @@ def tell(stem: str, before: Sequence[str], form: str) -> str | None:
     return JOSEON if stem and stem != "아" and (stem[-1] in "이하시으되지느더오가리치" or is_stem(stem)) else None
 
 
+def recall(stem: str, before: Sequence[str], form: str) -> str | None:
+    """-더냐 after a stem or a quoted clause: 하더냐, 온다더냐; not 리더-냐."""
+    return JOSEON if is_predicate(stem) or stem.endswith(("다", "라", "이")) and len(stem) > 1 else None
+
+
 def rhetoric(stem: str, before: Sequence[str], form: str) -> str | None:
     """-리라, -리오, -랴 after a stem: 하리라, 어찌하리오, 가랴; not 소리라, 시나리오."""
     if not stem:
         return None
     if form == "-랴":
-        return JOSEON if is_stem(stem) or stem[-1] in "으리" else None
+        return JOSEON if is_stem(stem) or is_liquid_stem(stem) or stem[-1] in "으리" else None
+    if is_liquid_stem(stem):
+        return MOSTLY_JOSEON
+    if stem in ("오", "보", "가", "주", "크", "자", "사"):
+        return (MOSTLY_JOSEON if form == "-리라" else JOSEON) if before else None
     if stem.endswith("으"):
         return JOSEON
     word = stem + "리"
@@ -325,6 +349,18 @@ def rhetoric_ri(stem: str, before: Sequence[str], form: str) -> str | None:
 def sister(stem: str, before: Sequence[str], form: str) -> str | None:
     """-누나 after a stem: 오누나, 지누나, 있누나; not 우리 누나, 큰누나."""
     return JOSEON if stem and stem not in ("큰", "작은", "막내", "둘째", "첫째", "셋째", "친", "사촌", "외사촌") and (is_stem(stem) or is_closed_stem(stem)) else None
+
+
+def stemmed(stem: str, before: Sequence[str], form: str) -> str | None:
+    """An ending that only needs something in front: -느니, -노니; not 노니, 느니 themselves (놀다, 늘다)."""
+    return MOSTLY_JOSEON if form == "-느니" and stem else JOSEON if stem and stem != "뛰" else None
+
+
+def praise(stem: str, before: Sequence[str], form: str) -> str | None:
+    """-ㄴ지고, -로고, praise and blame: 기특한지고, 절경이로고; not 던지-고, 만지-고, 회사 로고."""
+    if form == "-로고":
+        return JOSEON if stem.endswith("이") else None
+    return JOSEON if stem and _with_n(stem)[-1] in "한은인운른쁜픈큰" else None
 
 
 def nyo(stem: str, before: Sequence[str], form: str) -> str | None:
@@ -361,6 +397,20 @@ def fear(stem: str, before: Sequence[str], form: str) -> str | None:
     return EITHER if stem in _L_STEMS else MODERN
 
 
+_SLOGANS = tuple(
+    "처벌하 보장하 사퇴하 각성하 철회하 중단하 폐지하 규명하 공개하 인정하 석방하 퇴진하 해체하 개선하 마련하 인상하 해결하 책임지 물러나 촉구하 규탄하 사과하 지급하 확대하 폐기하 반대하".split()
+)
+
+
+def shout(stem: str, before: Sequence[str], form: str) -> str | None:
+    """-아라, -어라: the plain order of every age, archaic only in archaic company; 나라, 사라 and 어라 are words."""
+    if not stem and (not before or form in ("-나라", "-사라", "-내라", "-서라", "-여라", "-어라", "-아라", "-켜라", "-져라")):
+        return None
+    if form in ("-나라", "-사라", "-가라", "-내라", "-서라", "-와라") and stem and not (is_stem(stem + form[1:-1]) or is_converb(stem)):
+        return None
+    return MOSTLY_MODERN
+
+
 def written_order(stem: str, before: Sequence[str], form: str) -> str | None:
     """-(으)라, -하여라: royal orders and modern print share them; exam verbs are modern, court verbs archaic, cues decide."""
     if not stem and form == "-라":
@@ -380,8 +430,10 @@ def _bare_ra(stem: str, before: Sequence[str]) -> str | None:
         return None
     if stem.endswith(tuple(_COURT_ORDERS)):
         return MOSTLY_JOSEON
-    if stem.endswith(_EXAM_STEMS):
+    if stem.endswith(_EXAM_STEMS + _SLOGANS):
         return MOSTLY_MODERN
+    if stem == "하" and before and before[-1].endswith(("게", "도록")):
+        return MOSTLY_JOSEON
     if stem.endswith(("아", "어", "여", "해", "와", "워", "려", "져", "둬", "줘", "봐", "쳐", "켜", "꺼", "써", "서", "가")) and stem not in ("가", "나가", "물러가", "돌아가", "들어가", "떠나가", "올라가", "나아가", "내려가", "가서"):
         return MODERN
     return EITHER if is_stem(stem) or stem[-1] in "으이말" or final_consonant(stem[-1]) == 8 else None
@@ -407,9 +459,12 @@ def polite(stem: str, before: Sequence[str], form: str) -> str | None:
     return None if not stem or (stem + "요") in _YO_NOUNS or stem.endswith(("대중가", "불필", "긴급수")) else MODERN
 
 
+PLAIN_NOUNS = frozenset("바다 캐나다 판다 한바다 밤바다 겨울바다 여름바다 마다 저마다 람다 혼다 소다 수다 베란다 플로리다 린다 레서판다 유다".split())
+
+
 def plain(stem: str, before: Sequence[str], form: str) -> str | None:
     """-다 of books and newspapers; 바다, 캐나다 and other nouns stay undecided."""
-    return None if not stem or stem + "다" in ("바다", "캐나다", "판다", "한바다", "밤바다", "겨울바다", "여름바다", "마다", "람다", "혼다", "소다", "수다", "베란다") else MODERN
+    return None if not stem or stem + "다" in PLAIN_NOUNS else MODERN
 
 
 def nominal(stem: str, before: Sequence[str], form: str) -> str | None:
@@ -428,5 +483,5 @@ GUARDS: dict[str, Guard] = {
     "remark": remark, "hearsay": hearsay, "promise": promise, "wonder": wonder, "mse": mse, "hortative": hortative,
     "query": query, "adjective_go": adjective_go, "order": order, "sigh": sigh, "exclaim": exclaim, "noun_ro": noun_ro,
     "tell": tell, "rhetoric": rhetoric, "rhetoric_ri": rhetoric_ri, "sister": sister, "nyo": nyo,
-    "written_order": written_order, "told": told, "dream": dream, "servant": servant, "geora": geora, "fear": fear, "outside": outside, "offer": offer, "pledge": pledge, "polite": polite, "plain": plain, "nominal": nominal,
+    "written_order": written_order, "told": told, "dream": dream, "servant": servant, "geora": geora, "fear": fear, "outside": outside, "recall": recall, "stemmed": stemmed, "shout": shout, "praise": praise, "offer": offer, "pledge": pledge, "polite": polite, "plain": plain, "nominal": nominal,
 }  # fmt: skip

@@ -40,6 +40,9 @@ _BARE_ENDINGS = frozenset(
 )
 
 
+_BARE_RE = re.compile("(?:" + "|".join(sorted(_BARE_ENDINGS, key=len, reverse=True)) + ")+")
+
+
 class Reading(NamedTuple):
     """The closing ending of one sentence (None: no ending found), its lean there, archaic minus modern cues, and the
     part of the sentence that was read (without quotations and parentheses)."""
@@ -57,7 +60,7 @@ def read(sentence: str) -> Reading:
     words, breaks = _words(core)
     if not words:
         return Reading(sentence, None, EITHER, 0)
-    if all(word in _BARE_ENDINGS for word in words) and (len(words) > 1 or words[0] != "옵니다"):
+    if _BARE_RE.fullmatch("".join(words)) and words != ["옵니다"]:
         return Reading(sentence, None, "", 0)  # endings without a word in front: nobody said this
     found = _close(words, breaks)
     if found is None or quote and core.rstrip(" .!?…").endswith(_PLACEHOLDER):

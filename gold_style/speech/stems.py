@@ -16,7 +16,7 @@ SHORT_STEMS = frozenset(
 # Auxiliary and motion verbs that follow a converb inside one eojeol.
 AFTER_CONVERB = frozenset("가 오 보 주 두 내 나 서 지 쓰 드리 버리 다니 계시 뵈 치 치우 먹이".split())
 # Productive endings of derived stems: any prefix may precede them.
-PRODUCTIVE = ("하", "되", "드리", "시키", "거리", "스러우", "로우", "다우", "어지", "아지", "여지", "워지", "해지", "려지", "겨지", "져지")
+PRODUCTIVE = ("쁘", "달프", "글프", "슬프", "아프", "고프", "하", "되", "드리", "시키", "거리", "스러우", "로우", "다우", "어지", "아지", "여지", "워지", "해지", "려지", "겨지", "져지")
 LONG_STEMS = frozenset(
     """
 기다리 드리 올리 내리 버리 그리 달리 말리 들리 걸리 빌리 알리 살리 울리 흘리 놀리 돌리 물리 밀리 열리 팔리 풀리 날리 벌리 빨리 질리 틀리
@@ -41,6 +41,11 @@ LONG_STEMS = frozenset(
 비기 여의 뒤쫓 거니 힘쓰 무릅쓰 뒤집어쓰 눈뜨 본받 그르치 깨우치 일깨우 에우 둘러싸 감싸 값비싸 비싸 값싸 부치 소스라치 나부끼 어기 우기 뽐내 나무라 꾸짖 헐벗 굶
 """.split()
 )
+# Stems in ㄹ keep it before -더이다, -리라, -거라: 살더이다, 알리라.
+LIQUID_STEMS = frozenset("살 알 놀 길 들 열 걸 불 풀 물 울 돌 팔 갈 밀 멀 달 일 떨 빌 쓸 얼 말 벌 절".split())
+LONG_LIQUID_STEMS = tuple(
+    "만들 저물 힘들 흔들 이끌 베풀 받들 붙들 머물 서툴 드물 거닐 시들 깃들 잠들 물들 줄어들 뛰어들 모여들 스며들 병들 거들 다물 내밀 맴돌 뛰놀 떠돌 날뛸 매달 벌어먹을".split()
+)
 # Open-vowel converbs (-아/-어 forms) end in one of these vowels: ㅏ ㅐ ㅓ ㅕ ㅘ ㅙ ㅝ.
 _CONVERB_VOWELS = frozenset((0, 1, 4, 6, 9, 10, 14))
 
@@ -60,17 +65,13 @@ NOUNS_RI = tuple(
     "소리 머리 다리 거리 자리 꼬리 마리 오리 보리 고리 도리 무리 유리 우리 요리 파리 뿌리 허리 사리 서리 나리 미리 빨리 멀리 널리 달리 관리 원리 진리 "
     "심리 논리 권리 물리 수리 처리 정리 승리 편리 분리 윤리 총리 대리 비리 지리 조리 교리 의리 합리 불리 유리 실리 금리 영리 격리 섭리 순리 궁리 추리 병아리 "
     "항아리 개구리 너구리 코끼리 잠자리 메아리 봉우리 울타리 보따리 개나리 미나리 대가리 아가리 테두리 둘레거리 목소리 웃음거리 덩어리 언저리 갤러리 스토리 "
-    "배터리 메모리 카테고리 라이브러리 컨트리 엔트리 트리 크리 프리 체리 베리 페리 캐리 해리 테리 제리 메리 센추리 다이어리 팩토리 히스토리 칼로리 디렉터리 리포지터리".split()
-)
-NOUNS_DEO = tuple(
-    "리더 라이더 폴더 캘린더 파우더 사이더 홀더 오더 젠더 텐더 벤더 헤더 바인더 레코더 인코더 디코더 스파이더 빌더 리드더 로더 업로더 다운로더 렌더 블렌더 "
-    "프로바이더 스탠더 글라이더 아웃사이더 인사이더 스켈더 플레이어더 트레이더 슬라이더 파인더 리마인더 어댑더 그라인더 실린더 킨더".split()
+    "배터리 메모리 카테고리 라이브러리 컨트리 엔트리 트리 프리 체리 베리 페리 캐리 해리 테리 제리 메리 센추리 다이어리 팩토리 히스토리 칼로리 디렉터리 리포지터리".split()
 )
 # Adverbs and nouns that end in 로 and take the copula -다: 별로다, 서로다.
 NOUNS_RO = frozenset(
     "도로 위로 서로 별로 회로 통로 제로 진로 피로 경로 활로 항로 선로 수로 주로 기로 미로 바로 홀로 그대로 새로 따로 궤로 폭로 과로 가로 세로 퇴로 난로 화로 "
     "원로 말로 애로 대로 절로 함부로 진짜로 실제로 스스로 마음대로 멋대로 뜻대로 제대로 이대로 저대로 억지로 날로 참으로 고속도로 단로 판로 육로 유로 히로 프로 "
-    "아마추어로 조로 비로 종로 을지로 세종로 대학로 가로수로 첨로 행로 차로 철로 산책로 등산로 탐방로 진입로".split()
+    "포로 히어로 에로 타로 마이크로 고로 베드로 유로 아마추어로 조로 비로 종로 을지로 세종로 대학로 가로수로 첨로 행로 차로 철로 산책로 등산로 탐방로 진입로".split()
 )
 # Nouns whose bare form + copula imitates an archaic ending: 나이-다, 사나이-다, 오이-다, 사이-다.
 NOUNS_NAI = frozenset("나이 사나이 바나나이 누나이 만나이 한국나이 세는나이".split())
@@ -102,6 +103,11 @@ def is_stem(text: str, honorific: bool = True) -> bool:
     if any(text[-size:] in LONG_STEMS for size in (4, 3, 2) if size < len(text)):
         return True
     return any(text.endswith(verb) and is_converb(text[: -len(verb)]) for verb in (text[-1:], text[-2:]) if verb in AFTER_CONVERB)
+
+
+def is_liquid_stem(text: str) -> bool:
+    """Whether a string ends in a predicate stem whose last consonant is ㄹ."""
+    return text in LIQUID_STEMS or text.endswith(LONG_LIQUID_STEMS)
 
 
 def is_closed_stem(text: str) -> bool:

@@ -26,9 +26,10 @@ _FINAL_SYLLABLES = frozenset("다요오소서라까네죠지냐가세자군나�
 _HANGUL_RE = re.compile(r"[가-힣]")
 _LETTER_RE = re.compile(r"[^\W\d_]")
 _LAUGH = frozenset("ㅋㅎㅠㅜㅇㄷㄱㄴㅡㅗㅏ")
+_CRIES = frozenset("하호히후헤흐쿠크아오어으음와우야")
 _NOT_WORD_RE = re.compile(r"[\W_]+")
-_LOOP_RE = re.compile(r"(.{2,30}?)\1\1+")
-_STUTTER_RE = re.compile(r"(.)\1{7,}")
+_LOOP_RE = re.compile(r"(.{2,60}?)\1\1+")
+_STUTTER_RE = re.compile(r"(.)\1{3,}")
 
 # Syllables that make up about 98 % of ordinary Korean text. Random syllables share a third of them, prose nearly all.
 COMMON_SYLLABLES = frozenset(
@@ -133,12 +134,12 @@ def is_degenerate(text: str) -> bool:
         return True
     for match in _LOOP_RE.finditer(body):
         unit, total = match.group(1), len(match.group())
-        if set(unit) <= _LAUGH or (len(set(unit)) == 1 and unit[0] in "하호히후헤흐쿠크아오어으음와우야"):
+        if set(unit) <= _LAUGH or (len(set(unit)) == 1 and unit[0] in _CRIES):
             continue
         if total >= 0.5 * len(body) and total >= 6 or total >= 5 * len(unit) and len(unit) * 5 <= total:
             return True
-    stutter = sum(len(m.group()) for m in _STUTTER_RE.finditer(body) if m.group(1) not in _LAUGH)
-    if stutter > 0.5 * len(body):
+    stutters = [len(m.group()) for m in _STUTTER_RE.finditer(body) if m.group(1) not in _LAUGH and m.group(1) not in _CRIES]
+    if stutters and (max(stutters) >= 6 or sum(stutters) > 0.3 * len(body)):
         return True
     return _sentences_loop(text) or _words_loop(text)
 
