@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gold_style.measure.second_opinion import agreement, auc, likelihood_ratio
 from gold_style.measure.statistics import (
+    exact_permutation,
     gap_interval,
     holm,
     krippendorff_alpha,
@@ -107,6 +108,23 @@ def test_sign_flips_agree_with_mcnemar_on_single_differences():
     assert paired_permutation(differences)[0] == pytest.approx(mcnemar(9, 1), abs=0.005)
     columns = np.stack([differences, np.zeros(50), np.full(50, np.nan)], axis=1)
     assert paired_permutation(columns).tolist() == [paired_permutation(differences)[0], 1.0, 1.0]
+
+
+@given(st.lists(st.integers(-4, 4), min_size=1, max_size=9))
+def test_exact_sign_flips_count_every_pattern(differences):
+    flipped = [abs(sum(s * d for s, d in zip(signs, differences, strict=True))) for signs in patterns(len(differences))]
+    expected = sum(value >= abs(sum(differences)) for value in flipped) / len(flipped)
+    assert exact_permutation(differences) == pytest.approx(expected)
+
+
+def patterns(number: int):
+    return itertools.product((1, -1), repeat=number)
+
+
+def test_exact_sign_flips_are_mcnemar_and_reach_far_down():
+    assert exact_permutation([1] * 9 + [-1] + [0] * 40) == pytest.approx(mcnemar(9, 1))
+    assert exact_permutation([1] * 128) == pytest.approx(2 * 0.5**128)
+    assert exact_permutation([0, 0]) == 1.0
 
 
 def test_sign_flips_keep_their_level():

@@ -2,13 +2,14 @@
 
 Runs that differ in nothing but the seed are one entry. An entry's margin is the mean over its completed seeds; its
 interval resamples requests and seeds together, and with one seed it speaks of the requests alone. Every entry is
-compared with the best one request by request (sign-flip permutation test, Holm's correction): that test, too, is about
-requests. Shapes: R = requests, K = seeds, S = bootstrap samples.
+compared with the best one request by request (sign-flip permutation test, Holm's correction): that test speaks of
+requests, not of seeds. Shapes: R = requests, K = seeds, S = bootstrap samples.
 
 Example: `board = leaderboard(read_runs([Path("multirun/2026-11-22/10-00-00")]))`.
 """
 
 import json
+import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -19,10 +20,20 @@ from typing import Any
 import numpy as np
 
 from gold_style.measure.runs import Run
-from gold_style.measure.statistics import Interval, holm, hull, newcombe, paired_permutation, percentiles, resampling
+from gold_style.measure.statistics import (
+    Interval,
+    exact_permutation,
+    holm,
+    hull,
+    newcombe,
+    paired_permutation,
+    percentiles,
+    resampling,
+)
 
 REACHED = 0.9  # of the teacher's margin
-BOOTSTRAP_SAMPLES, PERMUTATIONS = 1000, 5000
+BOOTSTRAP_SAMPLES, PERMUTATIONS = 1000, 20_000
+EXACT_UP_TO = 300  # common denominator of the means over seeds up to which the test is exact
 FEW_REQUESTS = 10  # in common; below it two entries are not tested against each other
 BOOKKEEPING = ("seed", "output_dir", "resume", "reproduce", "dry_run", "objective", "grace_s", "tracker")
 
@@ -80,14 +91,15 @@ class Entry:
         """Interval of the margin; None without samples."""
         return margin_interval([run.hits for run in self.scored if run.hits])
 
-    def contributions(self) -> dict[str, float]:
-        """Request -> hit under the first minus hit under the neutral tag, in [-1, 1], averaged over seeds."""
-        values: dict[str, list[int]] = {}
+    def contributions(self) -> dict[str, tuple[int, int]]:
+        """Request -> (sum over seeds of hit under the first minus hit under the neutral tag, number of seeds)."""
+        values: dict[str, tuple[int, int]] = {}
         for run in self.scored:
             for request, (first, neutral) in run.hits.items():
                 if first is not None and neutral is not None:
-                    values.setdefault(request, []).append(first - neutral)
-        return {request: fmean(found) for request, found in values.items()}
+                    total, number = values.get(request, (0, 0))
+                    values[request] = (total + first - neutral, number + 1)
+        return values
 
 
 @dataclass(frozen=True)
@@ -208,21 +220,26 @@ def margin_interval(hits_of_seeds: Sequence[dict[str, tuple[bool | None, bool | 
 
 def compare_with_best(entries: Sequence[Entry]) -> None:
     """Fill in the p values of every entry but the best, where enough requests are common to both."""
-    if len(entries) < 2:
+    if not entries:
         return
     best = entries[0].contributions()
-    requests = list(best)
-    differences = np.full((len(requests), len(entries) - 1), np.nan)
-    for column, entry in enumerate(entries[1:]):
-        found = entry.contributions()
-        differences[:, column] = [
-            best[request] - found[request] if request in found else np.nan for request in requests
-        ]
-    tested = (~np.isnan(differences)).sum(0) >= FEW_REQUESTS if requests else np.zeros(len(entries) - 1, bool)
-    p_values = paired_permutation(differences, samples=PERMUTATIONS) if requests else np.ones(len(entries) - 1)
-    known = [float(p) if enough else None for p, enough in zip(p_values, tested, strict=True)]
-    for entry, p, corrected in zip(entries[1:], known, holm(known), strict=True):
+    p_values = [difference_p(best, entry.contributions()) for entry in entries[1:]]
+    for entry, p, corrected in zip(entries[1:], p_values, holm(p_values), strict=True):
         entry.p_value, entry.p_corrected = p, corrected
+
+
+def difference_p(best: dict[str, tuple[int, int]], other: dict[str, tuple[int, int]]) -> float | None:
+    """p of the paired sign-flip test over the requests that two entries share; None where those are few.
+
+    Exact where the means over seeds have a common denominator of moderate size, as they do unless answers are missing.
+    """
+    pairs = [(*best[request], *other[request]) for request in best if request in other]
+    if len(pairs) < FEW_REQUESTS:
+        return None
+    scale = math.lcm(*{number for pair in pairs for number in pair[1::2]})
+    if scale <= EXACT_UP_TO:
+        return exact_permutation([a * (scale // n) - b * (scale // m) for a, n, b, m in pairs])
+    return float(paired_permutation([a / n - b / m for a, n, b, m in pairs], samples=PERMUTATIONS)[0])
 
 
 def pareto(costs: Sequence[float], values: Sequence[float]) -> list[bool]:

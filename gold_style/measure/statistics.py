@@ -172,6 +172,22 @@ def paired_permutation(differences, *, samples: int = 10_000, seed: int = 0) -> 
     return (1 + extreme_G) / (1 + samples)
 
 
+def exact_permutation(differences) -> float:
+    """Two-sided p of the sign-flip test of mean difference 0 over all 2^R sign patterns; whole numbers, shape (R,).
+
+    The distribution of the flipped sum is that of a random subset's sum, built up one request at a time.
+    """
+    sizes = np.abs(np.asarray(differences, np.int64))
+    total, observed = int(sizes.sum()), abs(int(np.sum(differences)))
+    chances = np.zeros(total + 1)  # of subset sums: the flipped sum is 2 * subset - total
+    chances[0] = 1.0
+    for size in sizes[sizes > 0]:
+        chances *= 0.5
+        chances[size:] += chances[:-size].copy()
+    sums = np.abs(2 * np.arange(total + 1) - total)
+    return float(min(1.0, chances[sums >= observed].sum()))
+
+
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """p values corrected for their number (Holm), in the order given; None stays None and is not counted."""
     known = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
