@@ -260,6 +260,8 @@ def build_teacher(settings: Settings, parts: Parts) -> Teacher:
 def build_trainer(settings: Settings, parts: Parts, run, callbacks=()) -> StyleGOLDTrainer:
     """Loads both models (trained weights in fp32) and puts the trainer together."""
     model, loss = settings.model, settings.loss
+    if settings.hardware.threads:
+        torch.set_num_threads(settings.hardware.threads)
     torch.manual_seed(settings.seed)
     run.num_training_rows = parts.source.num_rows
     args = gold_config(settings, run)
@@ -289,8 +291,10 @@ def build_trainer(settings: Settings, parts: Parts, run, callbacks=()) -> StyleG
         to_student_ids=(lambda completion: completion) if parts.same_tokenizer else objective.to_student_ids,
         num_generations=settings.train.get("num_generations", 1),
         warm_start_steps=loss.warm_start_steps,
+        warm_start_until=loss.warm_start_until,
         rows_per_microbatch=settings.train["per_device_train_batch_size"],
         tokens_per_microbatch=settings.hardware.tokens_per_microbatch,
+        auto_microbatch=settings.hardware.auto_microbatch,
         muon_learning_rate=model.recipe.muon_learning_rate if settings.train.get("optim") == "muon" else None,
         compute_dtype=DTYPES[model.dtype],
         on_nonfinite=settings.on_nonfinite,

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from gold_style.build import Parts, build_trainer
-from gold_style.distil.callbacks import Bar, LiveEvaluation, StopOnSignal
-from gold_style.distil.openings import cold_start_warning, measure_openings
+from gold_style.distil.callbacks import Bar, LiveEvaluation, StopOnSignal, WarmStart
+from gold_style.distil.openings import Opening, cold_start_warning, measure_openings
 from gold_style.distil.rollout import GREEDY, Sampling
 from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.evaluation import Exam
@@ -83,9 +83,12 @@ def distil(settings: Settings, parts: Parts, run: Run, progress: Progress, stop:
         stop_margin=evaluation.early_stop_margin,
         stop_patience=evaluation.early_stop_patience,
     )
-    callbacks = [live, Bar(progress, live), StopOnSignal(lambda: stop.requested is not None)]
+    warm_start = WarmStart(
+        measure=lambda trainer: min(opening.student for opening in openings_of(parts, trainer)), until=settings.loss.warm_start_until
+    )
+    callbacks = [live, warm_start, Bar(progress, live), StopOnSignal(lambda: stop.requested is not None)]
     trainer = build_trainer(settings, parts, run, callbacks)
-    live.trainer = trainer
+    live.trainer = warm_start.trainer = trainer
     examiner = Examiner(settings, parts, trainer, progress)
     before = examiner.student("student before")
     teacher = examiner.teacher()
@@ -200,9 +203,7 @@ def check_teacher(settings: Settings, parts: Parts, answers: list[Judged] | None
 
 def tell_openings(settings: Settings, parts: Parts, trainer: StyleGOLDTrainer, say: Callable[[str], None]) -> None:
     """Print P(style opening | tag), and warn where on-policy learning could hardly start."""
-    requests = parts.source.selection() or parts.source.evaluation() or [parts.source[i] for i in range(16)]
-    with trainer.rollout_model() as student:
-        openings = measure_openings(trainer.distillation, student, requests, parts.pack.tags)
+    openings = openings_of(parts, trainer)
     steps = max(0, trainer.args.max_steps - settings.loss.warm_start_steps)
     rows = steps * trainer.distillation.rows_per_window * trainer.accelerator.num_processes * settings.loss.lmbda
     share = {style: 0.0 for style in parts.pack.tags}
@@ -216,6 +217,13 @@ def tell_openings(settings: Settings, parts: Parts, trainer: StyleGOLDTrainer, s
         warning = cold_start_warning(opening, rows * share[opening.style])
         if warning and settings.loss.lmbda == 1:
             say(f"warning: {warning}")
+
+
+def openings_of(parts: Parts, trainer: StyleGOLDTrainer) -> list[Opening]:
+    """P(style opening) of both models as they are now, on requests that are not trained on where there are any."""
+    requests = parts.source.selection() or parts.source.evaluation() or [parts.source[i] for i in range(16)]
+    with trainer.rollout_model() as student:
+        return measure_openings(trainer.distillation, student, requests, parts.pack.tags)
 
 
 def keep(settings: Settings, trainer: StyleGOLDTrainer, live: LiveEvaluation) -> dict:

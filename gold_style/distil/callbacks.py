@@ -9,13 +9,43 @@ from transformers.trainer_callback import ExportableState
 from gold_style.show.progress import Progress
 
 
-class LiveEvaluation(TrainerCallback, ExportableState):
+class Remembering(TrainerCallback, ExportableState):
+    """A callback whose attributes named in `REMEMBERED` travel with the checkpoint, so that a resumed run goes on as if nothing had happened.
+
+    transformers would build the callback anew from JSON; ours hold functions, so they take their numbers back themselves.
+    """
+
+    REMEMBERED: tuple[str, ...] = ()
+
+    def state(self) -> dict:
+        return {"args": {}, "attributes": {name: getattr(self, name) for name in self.REMEMBERED}}
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        stored = state.stateful_callbacks.get(type(self).__name__)
+        for name, value in (stored or {}).get("attributes", {}).items():
+            setattr(self, name, value)
+
+
+class Totals(Remembering):
+    """What is counted over the whole run."""
+
+    REMEMBERED = ("num_tokens", "num_skipped_steps", "not_aligned")
+
+    def __init__(self):
+        self.num_tokens = 0  # generated or read completion tokens of this process
+        self.num_skipped_steps = 0  # steps dropped by on_nonfinite=skip
+        self.not_aligned: dict[str, int] = {}  # completions that did not reach the teacher whole, by reason
+
+
+class LiveEvaluation(Remembering):
     """Every `every_steps` the student answers the selection requests, greedily; its style rates join that step's row.
 
     `measure(trainer)` returns the row's `style/...` numbers. With `keep_best` a checkpoint is written whenever the margin is the
     highest so far (a later step wins a tie); `stop_margin` ends training once the margin has been at least that
-    `stop_patience` times in a row. State travels with the checkpoint, so a resumed run goes on as if nothing had happened.
+    `stop_patience` times in a row.
     """
+
+    REMEMBERED = ("best_margin", "best_step", "num_reached")
 
     def __init__(
         self, *, measure: Callable, every_steps: int, keep_best: bool, stop_margin: float | None, stop_patience: int
@@ -28,17 +58,6 @@ class LiveEvaluation(TrainerCallback, ExportableState):
         self.best_step: int | None = None
         self.num_reached = 0
         self.last: dict[str, float | None] = {}
-
-    def state(self) -> dict:
-        return {
-            "args": {},
-            "attributes": {"best_margin": self.best_margin, "best_step": self.best_step, "num_reached": self.num_reached},
-        }
-
-    def restore(self, attributes: dict) -> None:
-        """Take over what a checkpoint remembers."""
-        for name, value in attributes.items():
-            setattr(self, name, value)
 
     def on_step_end(self, args, state, control, **kwargs):
         if not self.every_steps or (state.global_step % self.every_steps and state.global_step != state.max_steps):
@@ -60,6 +79,35 @@ class LiveEvaluation(TrainerCallback, ExportableState):
 
     def best_checkpoint(self, args) -> Path:
         return Path(args.output_dir) / f"checkpoint-{self.best_step}"
+
+
+class WarmStart(Remembering):
+    """Ends the warm start once the student's P(style opening) has reached `until` under every style; looks every `EVERY_STEPS`.
+
+    `measure(trainer)` returns the smallest of those probabilities. `warm_start_steps` is a lower bound.
+    """
+
+    EVERY_STEPS = 5
+    REMEMBERED = ("end",)
+
+    def __init__(self, *, measure: Callable, until: float | None):
+        self.measure, self.until = measure, until
+        self.trainer = None  # set once the trainer exists
+        self.end: int | None = None
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        super().on_train_begin(args, state, control, **kwargs)
+        self.trainer.distillation.warm_start_end = self.end
+
+    def on_step_end(self, args, state, control, **kwargs):
+        distillation = self.trainer.distillation
+        if self.until is None or self.end is not None or state.global_step < distillation.warm_start_steps:
+            return
+        if state.global_step % self.EVERY_STEPS == 0:
+            probability = self.measure(self.trainer)
+            self.trainer.pending_numbers["train/opening_probability"] = probability
+            if probability >= self.until:
+                self.end = distillation.warm_start_end = state.global_step
 
 
 class Bar(TrainerCallback):

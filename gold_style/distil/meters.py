@@ -28,7 +28,6 @@ class Meters:
 
     def __init__(self):
         self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        self.counts: dict[str, int] = defaultdict(int)  # completions of the whole run that were not wholly aligned, by reason
 
     def add(self, name: str, value: float, count: float = 1.0) -> None:
         """Add a sum over `count` things; the logged value is sum / count."""
@@ -43,8 +42,6 @@ class Meters:
                 self.add(f"train/completion_tokens{suffix}", len(row.completion))
                 self.add(f"train/unfinished{suffix}", float(not row.finished))
             self.add("train/matched_tokens", row.num_matched, max(1, len(row.completion)))
-            if row.reason != "exact":
-                self.counts[f"train/alignment/{row.reason}"] += 1
             self.add("train/on_policy", float(row.on_policy))
 
     def add_batch(self, batch: MicroBatch, share: float = 1.0) -> None:

@@ -39,8 +39,11 @@ class Distillation:
     to_student_ids: Callable[[Completion], Completion]  # a teacher's completion in the student's token ids
     num_generations: int = 1
     warm_start_steps: int = 0
+    warm_start_until: float | None = None
+    warm_start_end: int | None = None
     rows_per_microbatch: int | None = 1
     tokens_per_microbatch: int | None = None
+    auto_microbatch: bool = True
     muon_learning_rate: float | None = None
     compute_dtype: torch.dtype = torch.float32
     on_nonfinite: str = "stop"
@@ -49,7 +52,13 @@ class Distillation:
 
     def is_on_policy(self, step: int, number: int) -> bool:
         """Whether the student writes this row: drawn per row, so that batching does not matter; never during warm start."""
-        return step >= self.warm_start_steps and uniform(self.seed, "policy", step, number) < self.lmbda
+        return not self.is_warm_start(step) and uniform(self.seed, "policy", step, number) < self.lmbda
+
+    def is_warm_start(self, step: int) -> bool:
+        """Whether `step` is trained on teacher-written text alone. `warm_start_end` is set once warm_start_until was reached."""
+        if self.warm_start_end is not None:
+            return step < self.warm_start_end
+        return step < self.warm_start_steps or self.warm_start_until is not None
 
     def rows(self, step: int, accelerator, rollout_model: Callable[[], AbstractContextManager]) -> list[Row]:
         """This process's rows of one window, completions written."""
@@ -84,7 +93,7 @@ class Distillation:
 
     def _off_policy(self, step: int, rows: list[Row]) -> list[Completion]:
         """Teacher-written completions with its system prompt (seq_kd, warm start), else each row's own answer."""
-        if not (self.seq_kd or step < self.warm_start_steps):
+        if not (self.seq_kd or self.is_warm_start(step)):
             return [self.reference(row.prompt) for row in rows]
         written = self.teacher.generate(
             [row.teacher_prompt for row in rows],
@@ -97,7 +106,8 @@ class Distillation:
     def reference(self, prompt: Prompt) -> Completion:
         """The row's own answer in student ids, with the stop token behind it."""
         assert prompt.reference is not None, "refused before training: lmbda < 1 needs rows with an answer, or seq_kd"
-        ids = self.chat.student_tokenizer(prompt.reference, add_special_tokens=False)["input_ids"]
+        # an answer is text: what looks like a special token in it is not one
+        ids = self.chat.student_tokenizer(prompt.reference, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return Completion((*ids, self.student_stop_id), True)
 
     def _uniforms(self, step: int, rows: list[Row]) -> torch.Tensor:

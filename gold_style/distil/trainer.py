@@ -30,14 +30,18 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback
 from trl.experimental.gold import GOLDConfig, GOLDTrainer
 from trl.models import unwrap_model_for_generation
+from trl.trainer.utils import disable_dropout_in_model
 
 from gold_style.distil.backbone import Backbone
+from gold_style.distil.callbacks import Totals
+from gold_style.distil.draws import key64
 from gold_style.distil.meters import Meters
 from gold_style.distil.objective import install_scoring
 from gold_style.distil.optimizer import MuonWithAdamW
 from gold_style.distil.setup import Distillation
 from gold_style.distil.teacher import Scored
 from gold_style.distil.window import MicroBatch, Row, collate, cut
+from gold_style.redact import say
 from gold_style.resume import prune, seal_checkpoint
 
 MEASURED_TOKENS = 64  # scored tokens of a window on which the costly statistics are measured
@@ -59,6 +63,10 @@ class StyleGOLDTrainer(GOLDTrainer):
         # With use_uld_loss False the parent resizes the teacher's embeddings; its own ULD module is never called by us.
         args.use_uld_loss, args.uld_use_hybrid_loss = True, False
         args.teacher_tokenizer_name_or_path = distillation.teacher.tokenizer.name_or_path
+        # The parent silences every dropout, an adapter's own as well: here only what the student came with.
+        silence, args.disable_dropout = args.disable_dropout, False
+        if silence:
+            disable_dropout_in_model(student)
         super().__init__(
             model=student,
             teacher_model=distillation.teacher.model,
@@ -70,6 +78,7 @@ class StyleGOLDTrainer(GOLDTrainer):
             peft_config=peft_config,
         )
         args.use_uld_loss, args.uld_use_hybrid_loss = wanted
+        args.disable_dropout = silence
         self.distillation, self.run = distillation, run
         self.teacher = distillation.teacher
         self.teacher.model = self.teacher_model
@@ -77,8 +86,8 @@ class StyleGOLDTrainer(GOLDTrainer):
         install_scoring(self.model, self.backbone, distillation.objective)
         self.meters = Meters()
         self.seconds: dict[str, float] = {}
-        self.num_generated_tokens = 0
-        self.num_skipped_steps = 0
+        self.totals = Totals()
+        self.add_callback(self.totals)
         self.pending_numbers: dict[str, float | None] = {}  # joins the next logged row
         self._rollout_copy = None
         self.remove_callback(PrinterCallback)
@@ -118,25 +127,72 @@ class StyleGOLDTrainer(GOLDTrainer):
         with self._timed("rollout"):
             rows = self.distillation.rows(self.state.global_step, self.accelerator, self.rollout_model)
             self.distillation.objective.prepare(rows)
-            self.num_generated_tokens += sum(len(row.completion) for row in rows)
+            self._count(rows)
         model.train()
         if hasattr(self.optimizer, "train") and callable(self.optimizer.train):
             self.optimizer.train()
         with self._timed("teacher"):
             hidden = dict(zip((row.number for row in rows), self._teacher_hidden(rows), strict=True))
-        with self._timed("student"):
-            loss = torch.zeros((), device=self.args.device)
-            batches = self._micro_batches(rows)
-            for index, (batch_rows, weight, stats_every) in enumerate(batches):
-                batch = collate(
-                    batch_rows, [hidden[row.number] for row in batch_rows], weight=weight, pad_id=self.pad_token_id,
-                    device=self.args.device, stats_every=stats_every,
-                )  # fmt: skip
-                loss += self._backward(model, batch, is_last=index == len(batches) - 1)
-                self.meters.add_batch(batch, share=1 / len(batches))
+        with self._timed("student"), self._seeded_dropout():
+            loss = self._train_on(model, rows, hidden)
         self.meters.add_rows(rows)
         self._check_loss(loss, rows)
         return loss
+
+    @contextlib.contextmanager
+    def _seeded_dropout(self):
+        """Dropout draws from (seed, step, process), whatever else has drawn from torch's generator."""
+        device = self.args.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(
+                key64(self.distillation.seed, "dropout", self.state.global_step, self.accelerator.process_index)
+            )
+            yield
+
+    def _count(self, rows: list[Row]) -> None:
+        for row in rows:
+            self.totals.num_tokens += len(row.completion)
+            if row.reason != "exact":
+                self.totals.not_aligned[row.reason] = self.totals.not_aligned.get(row.reason, 0) + 1
+
+    def _train_on(self, model, rows: list[Row], hidden: dict[int, torch.Tensor]) -> torch.Tensor:
+        """Forward and backward of the whole window; its loss. Out of memory, the window starts anew with half the micro-batch."""
+        while True:
+            loss, done = torch.zeros((), device=self.args.device), []
+            batches = self._micro_batches(rows)
+            try:
+                for index, (batch_rows, weight, stats_every) in enumerate(batches):
+                    batch = collate(
+                        batch_rows, [hidden[row.number] for row in batch_rows], weight=weight, pad_id=self.pad_token_id,
+                        device=self.args.device, stats_every=stats_every,
+                    )  # fmt: skip
+                    loss += self._backward(model, batch, is_last=index == len(batches) - 1)
+                    done.append(batch)
+                break
+            except RuntimeError as error:  # torch.OutOfMemoryError on a GPU, a plain RuntimeError of the allocator on a CPU
+                if not is_out_of_memory(error):
+                    raise
+                self._halve_microbatch(rows)
+            model.zero_grad(set_to_none=True)
+        for batch in done:
+            self.meters.add_batch(batch, share=1 / len(done))
+        return loss
+
+    def _halve_microbatch(self, rows: list[Row]) -> None:
+        """Smaller micro-batches from here on. Raises ValueError, naming what to lower, where that is off or no longer possible."""
+        distillation = self.distillation
+        longest = max(len(row.student_prompt) + len(row.completion) for row in rows)
+        tokens = distillation.tokens_per_microbatch or (distillation.rows_per_microbatch or len(rows)) * longest
+        if not distillation.auto_microbatch or tokens <= longest or self.accelerator.num_processes > 1:
+            raise ValueError(
+                f"out of memory with micro-batches of {tokens} tokens: lower hardware.tokens_per_microbatch (now "
+                f"{distillation.tokens_per_microbatch}), train.per_device_train_batch_size or train.max_completion_length, or set "
+                "train.gradient_checkpointing=true"
+            ) from None
+        distillation.tokens_per_microbatch = max(longest, tokens // 2)
+        say(f"out of memory: micro-batches of at most {distillation.tokens_per_microbatch} tokens from here on, same gradients")
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def _teacher_hidden(self, rows: list[Row]) -> list[torch.Tensor]:
         return self.teacher.hidden([Scored(row.teacher_prompt, row.teacher_completion) for row in rows])
@@ -191,7 +247,9 @@ class StyleGOLDTrainer(GOLDTrainer):
     def _synced_copy(self, student, dtype: torch.dtype):
         """A copy in the compute dtype with today's weights: autocast would cast every weight again for every new token."""
         if self._rollout_copy is None:
-            self._rollout_copy = copy.deepcopy(student).to(dtype).requires_grad_(False)
+            self._rollout_copy = copy.deepcopy(student).requires_grad_(False)
+            for parameter in self._rollout_copy.parameters():  # not buffers: rounded rotary frequencies move far positions
+                parameter.data = parameter.data.to(dtype)
         with torch.no_grad():
             torch._foreach_copy_(list(self._rollout_copy.parameters()), [p.detach() for p in student.parameters()])
         return self._rollout_copy
@@ -210,13 +268,15 @@ class StyleGOLDTrainer(GOLDTrainer):
 
     def _get_grad_norm(self, model, grad_norm=None):
         norm = super()._get_grad_norm(model, grad_norm)
+        if getattr(self.accelerator, "scaler", None) is not None:
+            return norm  # fp16: the loss scaler passes over such a step and lowers its scale
         if norm is not None and not math.isfinite(float(norm)):
             if self.distillation.on_nonfinite == "stop":
                 raise NonFinite(
                     f"step {self.state.global_step + 1}: the gradient norm is {float(norm)}. The last checkpoint is untouched. Lower "
                     "train.learning_rate, or set on_nonfinite=skip to drop such steps"
                 )
-            self.num_skipped_steps += 1
+            self.totals.num_skipped_steps += 1
             model.zero_grad(set_to_none=True)  # optimizers pass over parameters without a gradient
         return norm
 
@@ -231,13 +291,13 @@ class StyleGOLDTrainer(GOLDTrainer):
         row["train/loss"] = row.pop("train/window_loss")
         row["train/grad_norm"] = float(logs.get("grad_norm") or 0.0)
         row["train/learning_rate"] = logs["learning_rate"]
-        row |= self.meters.counts
-        if self.num_skipped_steps:
-            row["train/skipped_steps"] = self.num_skipped_steps
+        row |= {f"train/not_aligned/{reason}": count for reason, count in self.totals.not_aligned.items()}
+        if self.totals.num_skipped_steps:
+            row["train/skipped_steps"] = self.totals.num_skipped_steps
         row |= {f"perf/{name}_s": seconds for name, seconds in self.seconds.items()}
         row |= self.pending_numbers
         self.pending_numbers = {}
-        row["perf/tokens"] = self.num_generated_tokens * self.accelerator.num_processes
+        row["perf/tokens"] = self.totals.num_tokens * self.accelerator.num_processes
         self.state.log_history.append({"step": self.state.global_step, **row})
         self.run.log(row, step=self.state.global_step)
         self.control = self.callback_handler.on_log(self.args, self.state, self.control, row)
@@ -275,8 +335,12 @@ class StyleGOLDTrainer(GOLDTrainer):
         if hasattr(student, "merge_and_unload"):
             student = copy.deepcopy(student).merge_and_unload()
             state = student.state_dict()
-        student.config.dtype = dtype
-        student.save_pretrained(directory, state_dict={name: tensor.to(dtype) for name, tensor in state.items()})
+        cast: dict[int, torch.Tensor] = {}  # tied tensors stay one tensor, which is then stored once
+        state = {name: cast.setdefault(tensor.data_ptr(), tensor.to(dtype)) for name, tensor in state.items()}
+        student.save_pretrained(directory, state_dict=state)
+        config = copy.deepcopy(student.config)  # it names the dtype of the live weights: say that of the files
+        config.dtype = dtype
+        config.save_pretrained(directory)
         self.processing_class.save_pretrained(directory)
 
     def load_weights(self, checkpoint: Path) -> None:
@@ -285,6 +349,11 @@ class StyleGOLDTrainer(GOLDTrainer):
 
     def create_model_card(self, *args, **kwargs) -> None:
         """The run writes its own card into student/; the parent's would name hub defaults."""
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch says that memory ran out, on whatever device."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error)
 
 
 def _places(rows: list[Row]) -> str:

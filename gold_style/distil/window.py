@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gold_style.chat import TeacherIds
 from gold_style.distil.backbone import right_pad
+from gold_style.distil.draws import key64
 from gold_style.prompts import Prompt
 
 
@@ -83,19 +84,18 @@ def collate(
 ) -> MicroBatch:
     """Tensors of one micro-batch. Every completion token is scored, the first and the stop token included; prompt and padding never.
 
-    Statistics are measured on every `stats_every`-th scored token (0: none).
+    Statistics are measured on one token in `stats_every` (0: none): on the same ones however the window is cut.
     """
     # a row without completion (refused by the alignment) still needs one token to stand in the batch
     sequences = [(row.student_prompt + row.completion)[: max(1, len(row.student_prompt) + len(row.completion) - 1)] for row in rows]
-    row_N, position_N, completion_N = [], [], []
+    row_N, position_N, completion_N, measured_N = [], [], [], []
     for b, row in enumerate(rows):
         first = len(row.student_prompt) - 1
         row_N += [b] * len(row.completion)
         position_N += range(first, first + len(row.completion))
         completion_N += row.completion
-    measured_N = torch.zeros(len(row_N), dtype=torch.bool, device=device)
-    if stats_every:
-        measured_N[::stats_every] = True
+        first_measured = key64("statistics", row.number) % stats_every if stats_every else -1
+        measured_N += [i % stats_every == first_measured if stats_every else False for i in range(len(row.completion))]
     return MicroBatch(
         rows=rows,
         student_ids_BT=right_pad(sequences, pad_id, device),
@@ -104,5 +104,5 @@ def collate(
         completion_N=torch.tensor(completion_N, dtype=torch.long, device=device),
         teacher_hidden=teacher_hidden,
         weight=weight,
-        stats_mask_N=measured_N,
+        stats_mask_N=torch.tensor(measured_N, dtype=torch.bool, device=device),
     )
