@@ -10,7 +10,7 @@ from gold_style.show.progress import Progress
 
 
 class Remembering(TrainerCallback, ExportableState):
-    """A callback whose attributes named in `REMEMBERED` travel with the checkpoint, so that a resumed run goes on as if nothing had happened.
+    """A callback whose attributes named in `REMEMBERED` travel with the checkpoint: a resumed run goes on as if nothing had happened.
 
     transformers would build the callback anew from JSON; ours hold functions, so they take their numbers back themselves.
     """
