@@ -87,8 +87,8 @@ def run_summary(
 def from_samples(run_directory: Path | str, summary: dict[str, Any]) -> dict[str, Any]:
     """`summary` computed again from the run's samples.jsonl; equal to it if neither file was touched.
 
-    The toggle, number of bootstrap samples and confidence are taken from `summary["details"]`; the cheats, which
-    leave no samples, are kept.
+    The toggle, number of bootstrap samples and confidence are taken from `summary["details"]`; what leaves no samples
+    (the cheats, and whatever else a caller has put there) is kept.
     """
     kept = summary["details"]
     again = run_summary(
@@ -100,5 +100,5 @@ def from_samples(run_directory: Path | str, summary: dict[str, Any]) -> dict[str
         bootstrap_samples=kept["bootstrap_samples"],
         confidence=kept["confidence"],
     )
-    again["details"]["cheats"] = kept["cheats"]
+    again["details"] = {**kept, **again["details"], "cheats": kept["cheats"]}
     return again

@@ -29,8 +29,8 @@ SLICE = {  # key of a slice of the details -> heading
     "copied": "copied",
     "unfinished": "unfinished",
     "tokens": "tokens",
-    "distinct_2": "distinct-2",
 }
+BRIEF = ("target_rate", "style_rate", "accepted_level", "content", "joint", "ambiguous")  # columns of a split
 NOTE = (
     "{confidence:.0%} intervals over requests. Rates are per answer and leave out ambiguous ones; degenerate answers "
     "are failures. Content: the answer names the request's topic. Joint: style, content, neither degenerate nor a copy "
@@ -54,6 +54,7 @@ def report_html(directory: Path) -> str:
     metrics, rows = list(read_json_lines(directory / "metrics.jsonl")), read_rows(directory / "samples.jsonl")
     config = directory / "config.yaml"
     toggle, details = toggle_of(summary), summary.get("details", {})
+    tags = {model: (behind or {}).get("tags", {}) for model, behind in details.get("models", {}).items()}
     return page(
         f"{title(directory)} · gold_style",
         [
@@ -61,7 +62,7 @@ def report_html(directory: Path) -> str:
             section("Did it learn the style?", headline(summary)),
             section("Curves", wrapped(metric_charts(metrics, toggle))),
             section("Answers side by side", sample_blocks(rows, toggle["target"])),
-            section("By tag", slices({"": "tags"}, details, toggle)),
+            section("By tag", slices(tags, toggle)),
             section("By direction of address", split_slices("directions", details, toggle)),
             section("By era of the topic", split_slices("eras", details, toggle)),
             section("Pairs and forgetting", overlaps(details)),
@@ -111,6 +112,8 @@ def headline(summary: dict[str, Any]) -> str:
         for sentence in sentences
     )
     note = NOTE.format(confidence=details.get("confidence", 0.95))
+    if details.get("backend"):
+        note += f" Backend: {details['backend']}."
     body = table([*heads, "ambiguous", "prompts"], rows, numbers=range(1, 9), row_class=marked)
     return f"{body}<p>{escape(gap_line(summary))}</p>{said}<p class=soft>{escape(note)}</p>"
 
@@ -154,21 +157,28 @@ def split_slices(name: str, details: dict[str, Any], toggle: dict[str, Any]) -> 
     """A table per value of `directions` or `eras`."""
     models = details.get("models", {})
     values = dict.fromkeys(value for model in models.values() if model for value in model.get(name, {}))
-    return "".join(f"<h3>{escape(value)}</h3>{slices({value: name}, details, toggle)}" for value in values)
+    parts = {
+        value: {model: (behind or {}).get(name, {}).get(value, {}) for model, behind in models.items()}
+        for value in values
+    }
+    return "".join(f"<h3>{escape(value)}</h3>{slices(tags, toggle, BRIEF)}" for value, tags in parts.items())
 
 
-def slices(where: dict[str, str], details: dict[str, Any], toggle: dict[str, Any]) -> str:
-    """A row per model and tag; `where` is {value: field} of a split, {"": "tags"} for all answers."""
-    (value, field), rows = next(iter(where.items())), []
-    for model, behind in details.get("models", {}).items():
-        tags = (behind or {}).get(field, {})
-        for tag, part in (tags.get(value, {}) if value else tags).items():
-            cells = [with_interval(part["target_rate"], part["target_interval"])]
-            cells += [number(part[key], 1 if key == "tokens" else 3) for key in list(SLICE)[1:]]
-            levels = ", ".join(f"{level} {share:.0%}" for level, share in list(part["levels"].items())[:4])
-            rows.append([escape(LABELS[model][0]), escape(tag), str(part["answers"]), *cells, escape(levels)])
-    heads = ["model", "tag", "answers", *(escape(head.format(target=toggle["target"])) for head in SLICE.values())]
-    return table([*heads, "speech levels"], rows, numbers=range(2, 3 + len(SLICE))) if rows else ""
+def slices(parts: dict[str, dict[str, Any]], toggle: dict[str, Any], keys: Sequence[str] = tuple(SLICE)) -> str:
+    """A row per model and tag, of {model: {tag: slice of the details}}, with the columns `keys`."""
+    rows = []
+    for model, tags in parts.items():
+        for tag, part in tags.items():
+            cells = [with_interval(part["target_rate"], part["target_interval"], 2)]
+            cells += [number(part[key], 1 if key == "tokens" else 2) for key in keys[1:]]
+            rows.append([escape(LABELS[model][0]), escape(tag), str(part["answers"]), *cells, escape(levels_text(part))])
+    heads = ["model", "tag", "answers", *(escape(SLICE[key].format(target=toggle["target"])) for key in keys)]
+    return table([*heads, "speech levels"], rows, numbers=range(2, 3 + len(keys)), kind="dense") if rows else ""
+
+
+def levels_text(part: dict[str, Any]) -> str:
+    """The most frequent speech levels of a slice."""
+    return ", ".join(f"{level} {share:.0%}" for level, share in list(part["levels"].items())[:3])
 
 
 def overlaps(details: dict[str, Any]) -> str:
