@@ -171,7 +171,9 @@ def slices(parts: dict[str, dict[str, Any]], toggle: dict[str, Any], keys: Seque
         for tag, part in tags.items():
             cells = [with_interval(part["target_rate"], part["target_interval"], 2)]
             cells += [number(part[key], 1 if key == "tokens" else 2) for key in keys[1:]]
-            rows.append([escape(LABELS[model][0]), escape(tag), str(part["answers"]), *cells, escape(levels_text(part))])
+            rows.append(
+                [escape(LABELS[model][0]), escape(tag), str(part["answers"]), *cells, escape(levels_text(part))]
+            )
     heads = ["model", "tag", "answers", *(escape(SLICE[key].format(target=toggle["target"])) for key in keys)]
     return table([*heads, "speech levels"], rows, numbers=range(2, 3 + len(keys)), kind="dense") if rows else ""
 
