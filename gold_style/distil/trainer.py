@@ -167,7 +167,8 @@ class StyleGOLDTrainer(GOLDTrainer):
                         device=self.args.device, stats_every=stats_every,
                     )  # fmt: skip
                     loss += self._backward(model, batch, is_last=index == len(batches) - 1)
-                    done.append(batch)
+                    if weight:  # a batch that only keeps step with other processes says nothing
+                        done.append(batch)
                 break
             except RuntimeError as error:  # torch.OutOfMemoryError on a GPU, a plain RuntimeError of the allocator on a CPU
                 if not is_out_of_memory(error):
