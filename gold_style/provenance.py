@@ -56,11 +56,11 @@ def package_versions() -> dict[str, str]:
 def device_name(kind: str | None = None) -> str:
     """The accelerator, or the processor, in words: "NVIDIA H200" or "AMD EPYC, 2 threads". Imports torch.
 
-    `kind` is "cpu" or "cuda"; None takes the GPU where there is one.
+    `kind` is "cpu" or "cuda"; None and "auto" take the GPU where there is one.
     """
     import torch
 
-    if kind != "cpu" and torch.cuda.is_available():
+    if kind in (None, "auto", "cuda") and torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{_processor()}, {torch.get_num_threads()} threads"
 

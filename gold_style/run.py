@@ -12,6 +12,7 @@ after that.
 
 import contextlib
 import math
+import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,13 +28,14 @@ from gold_style.files import (
     Locked,
     keep_rows_up_to,
     plain,
+    read_json,
     write_json,
     write_json_lines,
     write_text,
-)  # fmt: skip
+)
 from gold_style.launch import is_main_process
 from gold_style.naming import group_name, job_overrides, run_name
-from gold_style.provenance import command_line, now, provenance
+from gold_style.provenance import command_line, device_name, differences, now, provenance
 from gold_style.ranks import from_main
 from gold_style.redact import redact, say
 from gold_style.resume import step_of, tidy
@@ -174,6 +176,7 @@ def _begin(run: Run, place: Place, settings, argv: Sequence[str]) -> None:
     overrides = job_overrides(argv)
     again = [*(word for word in overrides if _key(word) not in ("resume", "output_dir")), f"resume={run.directory}"]
     recorded = place.recorded or {}
+    device = _device(settings)
     history = [*recorded.get("resumes", []), _resumption(recorded, place)] if place.continues else []
     time = now()
     run.state = {
@@ -184,7 +187,7 @@ def _begin(run: Run, place: Place, settings, argv: Sequence[str]) -> None:
         "resume_command": redact(command_line(argv, again)),
         "config_hash": config_hash(settings.to_dict()),
         "seed": settings.seed,
-        "device": recorded.get("device"),
+        "device": device,
         "started": recorded.get("started") or time,
         "resumed": time if place.continues else None,
         "resumes": history,
@@ -198,6 +201,8 @@ def _begin(run: Run, place: Place, settings, argv: Sequence[str]) -> None:
         if cut:
             say(f"metrics.jsonl: {cut} rows after step {run.step} are cut; they will be written again")
     run.metrics = JsonLines(metrics)
+    for line in _compared(place, settings, device):
+        say(line)
     previous = recorded.get("tracker") or {}
     run.tracker = trackers.open_tracker(
         settings,
@@ -212,6 +217,24 @@ def _begin(run: Run, place: Place, settings, argv: Sequence[str]) -> None:
         ),
     )
     run.update()
+
+
+def _device(settings) -> str | None:
+    """The device in words, once torch is there to ask; it is not imported for this."""
+    return device_name(settings.hardware.device) if "torch" in sys.modules else None
+
+
+def _compared(place: Place, settings, device: str | None) -> Iterator[str]:
+    """What differs from the run that goes on or is repeated; its bits may then differ too."""
+    if settings.reproduce:
+        found = differences(read_json(Path(settings.reproduce) / STATE) or {}, device)
+        ending = "; these differ, and its bits may:" if found else ": same code, packages and device"
+        yield f"repeating {settings.reproduce}{ending}"
+    else:
+        found = differences(place.recorded, device) if place.recorded else []
+        if found:
+            yield "since this run started, these have changed, and its bits may differ:"
+    yield from (f"  {line}" for line in found)
 
 
 def _key(override: str) -> str:

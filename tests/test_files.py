@@ -39,8 +39,8 @@ def python(code: str, *arguments, **options) -> subprocess.Popen:
 
 
 def test_plain_unpacks_numbers_and_drops_what_json_lacks():
-    value = {"tensor": torch.tensor(0.5), "array": np.arange(2), "nan": math.nan, "path": Path("a"), 3: (1, [-math.inf])}
-    assert plain(value) == {"tensor": 0.5, "array": [0, 1], "nan": None, "path": "a", "3": [1, [None]]}
+    value = {"tensor": torch.tensor(0.5), "array": np.ones(1), "nan": math.nan, "path": Path("a"), 3: (1, [-math.inf])}
+    assert plain(value) == {"tensor": 0.5, "array": [1.0], "nan": None, "path": "a", "3": [1, [None]]}
 
 
 def test_json_keeps_korean_readable_and_lone_surrogates_alive():
