@@ -103,7 +103,9 @@ def _decide(reading: Reading, score: int, backend: str) -> Speech:
         verdict = "other" if reading.lean == "" or not is_korean(reading.text) else "ambiguous"
         return Speech(reading.text, verdict, None, None, backend)
     verdict = reading.lean
-    if verdict == EITHER:
+    if ending.guard == "linked":
+        verdict = "ambiguous"
+    elif verdict == EITHER:
         verdict = "joseon" if score > 0 else "modern" if score < 0 else "ambiguous"
     elif verdict == MOSTLY_JOSEON:
         doubtful = -1 if ending.guard in (*ORDERS, "told") else -2

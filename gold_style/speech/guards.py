@@ -360,7 +360,7 @@ def praise(stem: str, before: Sequence[str], form: str) -> str | None:
     """-ㄴ지고, -로고, praise and blame: 기특한지고, 절경이로고; not 던지-고, 만지-고, 회사 로고."""
     if form == "-로고":
         return JOSEON if stem.endswith("이") else None
-    return JOSEON if stem and _with_n(stem)[-1] in "한은인운른쁜픈큰" else None
+    return JOSEON if stem and _with_n(stem)[-1] in "한은인운른쁜픈큰얀긴" else None
 
 
 def nyo(stem: str, before: Sequence[str], form: str) -> str | None:
@@ -462,6 +462,29 @@ def polite(stem: str, before: Sequence[str], form: str) -> str | None:
 PLAIN_NOUNS = frozenset("바다 캐나다 판다 한바다 밤바다 겨울바다 여름바다 마다 저마다 람다 혼다 소다 수다 베란다 플로리다 린다 레서판다 유다".split())
 
 
+_NOT_SPOKEN = frozenset(
+    "아버지 할아버지 강아지 송아지 망아지 바지 편지 돼지 까지 휴지 반지 먼지 가지 한가지 여러가지 토지 복지 단지 잡지 무지 하나 누나 어머니 할머니 언니 주머니 비둘기 남자 여자 의자 과자 모자 "
+    "사자 혼자 각자 글자 숫자 환자 기자 독자 저자 학자 부자 제자 피자 상자 그림자 정자 탁자 액자 문자 한자 감자 이야 분야 시야 광야 평야 심야 이미지 메시지 페이지 홈페이지 소시지 오렌지 스펀지".split()
+)
+
+
+def spoken(stem: str, before: Sequence[str], form: str) -> str | None:
+    """-지, -나, -니, -자, -야 of everyday speech; not 아버지, 하나, 어머니, 남자."""
+    if not stem or stem + form[1:] in _NOT_SPOKEN or stem.endswith(("강아", "바", "편", "까")) and form == "-지":
+        return None
+    return MODERN if form in ("-야", "-이야", "-거야") else MOSTLY_MODERN
+
+
+def linked(stem: str, before: Sequence[str], form: str) -> str | None:
+    """-고, -며, -면, ...: a clause that goes on; `_decide` leaves it ambiguous whatever its vocabulary."""
+    return EITHER if stem else None
+
+
+def indignant(stem: str, before: Sequence[str], form: str) -> str | None:
+    """-란 말이냐, -단 말이냐: indignation of lords; plain 말이냐 is open."""
+    return MOSTLY_JOSEON if not stem and before and before[-1].endswith(("란", "단", "냔", "잔")) else EITHER
+
+
 def plain(stem: str, before: Sequence[str], form: str) -> str | None:
     """-다 of books and newspapers; 바다, 캐나다 and other nouns stay undecided."""
     return None if not stem or stem + "다" in PLAIN_NOUNS else MODERN
@@ -483,5 +506,5 @@ GUARDS: dict[str, Guard] = {
     "remark": remark, "hearsay": hearsay, "promise": promise, "wonder": wonder, "mse": mse, "hortative": hortative,
     "query": query, "adjective_go": adjective_go, "order": order, "sigh": sigh, "exclaim": exclaim, "noun_ro": noun_ro,
     "tell": tell, "rhetoric": rhetoric, "rhetoric_ri": rhetoric_ri, "sister": sister, "nyo": nyo,
-    "written_order": written_order, "told": told, "dream": dream, "servant": servant, "geora": geora, "fear": fear, "outside": outside, "recall": recall, "stemmed": stemmed, "shout": shout, "praise": praise, "offer": offer, "pledge": pledge, "polite": polite, "plain": plain, "nominal": nominal,
+    "written_order": written_order, "told": told, "dream": dream, "servant": servant, "geora": geora, "fear": fear, "outside": outside, "recall": recall, "stemmed": stemmed, "shout": shout, "spoken": spoken, "linked": linked, "indignant": indignant, "praise": praise, "offer": offer, "pledge": pledge, "polite": polite, "plain": plain, "nominal": nominal,
 }  # fmt: skip
