@@ -161,6 +161,9 @@ def _take(settings, argv: Sequence[str], lock: list[FileLock]) -> Place:
             raise ValueError(f"{key}={place.directory}: {error}") from None
         except OSError as error:
             raise ValueError(f"{key}={place.directory}: cannot be written: {error.strerror}") from None
+        if read_json(place.directory / STATE) != place.recorded:  # somebody came and went in between
+            held.release()
+            continue
         lock.append(held)
         for note in place.notes:
             say(note)

@@ -198,6 +198,16 @@ def test_a_second_process_is_kept_out_until_the_first_is_dead(tmp_path, settings
         assert run.directory == tmp_path / "run" and run.resumed_from is None
 
 
+def test_of_two_that_start_in_one_directory_one_is_refused(tmp_path):
+    both = [launch(OPENS_AND_WAITS, tmp_path / "run") for _ in range(2)]
+    said = [child.stdout.readline() for child in both]  # the refused one ends without a word on stdout
+    for child in both:
+        child.kill()
+    errors = [child.communicate()[1] for child in both]
+    assert sorted(said) == ["", f"open {tmp_path / 'run'}\n"]
+    assert f"ValueError: output_dir={tmp_path / 'run'}: " in errors[said.index("")]
+
+
 RANKS = """
 import os, sys
 from pathlib import Path

@@ -243,7 +243,8 @@ class Wandb:
         try:
             self._init()
             for row in islice(read_json_lines(self.run.metrics), self.num_before, self.num_before + self.num_logged):
-                self.wandb_run.log({STEP_KEY: row.pop("step"), **row})
+                numbers = {key: value for key, value in row.items() if isinstance(value, (int, float))}
+                self.wandb_run.log({STEP_KEY: numbers.pop("step"), **numbers})
             for kind, content in self.kept:
                 getattr(self, f"_{kind}")(content)
         except Exception as second:
