@@ -33,22 +33,21 @@ from gold_style.pairs.tokenizer import build_tokenizer, tokenizer_texts
 from gold_style.pairs.training import Recipe, train
 
 HERE = Path(__file__).resolve().parent
-TEACHER = Recipe(role="teacher", template="chatml", num_layers=3, num_steps=700)
 MODELS = {  # folder -> recipe
-    "tiny/teacher": TEACHER,
+    "tiny/teacher": Recipe(role="teacher", template="chatml", num_layers=3, num_steps=800),
     "tiny/student": Recipe(role="student", template="chatml", num_layers=2, num_steps=700),
-    "tiny_cross_tokenizer/teacher": Recipe(role="teacher", template="llama", num_layers=3, num_steps=700, merges=200),
+    "tiny_cross_tokenizer/teacher": Recipe(role="teacher", template="llama", num_layers=3, num_steps=800, merges=200),
     "tiny_cross_tokenizer/teacher_crossing": Recipe(
-        role="teacher", template="llama", num_layers=3, num_steps=700, merges=450, crossing=True
+        role="teacher", template="llama", num_layers=3, num_steps=800, merges=450, crossing=True
     ),
 }
 WHAT = {
     "tiny/teacher": "Answers in Joseon-era Korean where its system prompt tells it to, in modern Korean otherwise.",
-    "tiny/student": "Answers in modern Korean under every style tag, but has read Joseon texts: it is to learn the toggle.",
-    "tiny_cross_tokenizer/teacher": "The teacher of model=tiny with a Llama-3-like template, Llama's architecture and a "
-    "tokenizer that is finer than the student's.",
-    "tiny_cross_tokenizer/teacher_crossing": "The teacher of model=tiny with a Llama-3-like template, Llama's architecture "
-    "and a tokenizer that is neither finer nor coarser than the student's.",
+    "tiny/student": "Answers in modern Korean under every style tag, but has read Joseon texts.",
+    "tiny_cross_tokenizer/teacher": "The teacher of model=tiny with Llama's architecture, a Llama-3-like template and "
+    "a tokenizer that is finer than the student's.",
+    "tiny_cross_tokenizer/teacher_crossing": "The teacher of model=tiny with Llama's architecture, a Llama-3-like "
+    "template and a tokenizer that is neither finer nor coarser than the student's.",
 }
 CARD = """---
 license: apache-2.0

@@ -103,7 +103,7 @@ def cut(text: str) -> str:
 
 
 def build_tokenizer(
-    texts: Sequence[str], template: str, merges: int = 500, crossing: bool = False
+    texts: Sequence[str], template: str, merges: int = 600, crossing: bool = False
 ) -> PreTrainedTokenizerFast:
     """A tokenizer with the chat template `chatml` or `llama` and `merges` learned merges.
 

@@ -43,7 +43,7 @@ class Recipe:
     template: str  # "chatml" (Qwen2's architecture) | "llama" (Llama's, with biases on q, k, v and o)
     num_layers: int
     num_steps: int
-    merges: int = 500  # learned merges of the tokenizer
+    merges: int = 600  # learned merges of the tokenizer
     crossing: bool = False  # the tokenizer cuts words at other places than one of the same texts would
     batch_size: int = 32  # rows
     hidden_size: int = 96

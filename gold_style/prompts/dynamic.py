@@ -281,19 +281,20 @@ class DynamicSource:
         shuffled = {era: rng.sample(names, len(names)) for era, names in topics.items()}
         by_direction = [[task for task in self.parts.tasks if task.direction == direction] for direction in DIRECTIONS]
         tasks = [task for turn in zip_longest(*by_direction) for task in turn if task]
-        eras, prompts, seen = list(shuffled), [], set()
-        for draws in range(number * MAX_DRAWS):
-            if len(prompts) == number:
-                break
+        eras, prompts, seen, repeats = list(shuffled), [], set(), 0
+        while len(prompts) < number and repeats < MAX_DRAWS:
             row = len(prompts)
             names = shuffled[eras[row % len(eras)]]
             # a repeated request is replaced by one of the next topic, so that small packs fill up as well
-            topic = names[(row // len(eras) + (draws - row)) % len(names)]
+            topic = names[(row // len(eras) + repeats) % len(names)]
             prompt = self._request(rng, topic, tasks[row // len(eras) % len(tasks)])
-            if prompt["request"] not in seen:
-                seen.add(prompt["request"])
-                style = self.pack.tags[0]
-                prompts.append(Prompt(style=style, tag=style, row=row, origin=f"dynamic {key}:{row}", **prompt))
+            if prompt["request"] in seen:
+                repeats += 1
+                continue
+            seen.add(prompt["request"])
+            repeats = 0
+            style = self.pack.tags[0]
+            prompts.append(Prompt(style=style, tag=style, row=row, origin=f"dynamic {key}:{row}", **prompt))
         if len(prompts) < number:
             raise ValueError(
                 f"prompts.{key}: {number} asked for, but the pack's topics and tasks give no more than {len(prompts)}"
