@@ -90,17 +90,28 @@ def _hear(text: str, backend: str) -> list[Speech]:
 
 
 def _support(reading: Reading, readings: Sequence[Reading]) -> int:
-    """What the neighbours add to a score: 2 if all that decide alone are Joseon, -2 if all are modern, else their own cues."""
-    firm = {other.lean for other in readings if other.lean in (JOSEON, MODERN)}
-    if len(firm) == 1:
-        return 2 if JOSEON in firm else -2
+    """What a text adds to one sentence's score: 2 if its clear sentences are Joseon, -2 if modern, else the others' cues."""
+    votes = {vote for vote in map(_vote, readings) if vote}
+    if {"joseon", "plain"} <= votes:
+        votes.discard("plain")  # lords in costume dramas say -다 and -어 between their orders
+    if len(votes) == 1:
+        return 2 if votes == {"joseon"} else -2
     return max(-2, min(2, sum(other.score for other in readings) - reading.score))
+
+
+def _vote(reading: Reading) -> str:
+    if reading.ending is None:
+        return ""
+    if reading.lean == MODERN:
+        return "modern" if reading.ending.new in ("하십시오체", "해요체") else "plain"
+    least = {JOSEON: 0, MOSTLY_JOSEON: 0, EITHER: 1}.get(reading.lean)
+    return "joseon" if least is not None and reading.score >= least and reading.ending.guard != "linked" else ""
 
 
 def _decide(reading: Reading, score: int, backend: str) -> Speech:
     ending = reading.ending
     if ending is None:
-        verdict = "other" if reading.lean == "" or not is_korean(reading.text) else "ambiguous"
+        verdict = "ambiguous" if is_korean(reading.text) else "other"
         return Speech(reading.text, verdict, None, None, backend)
     verdict = reading.lean
     if ending.guard == "linked":
@@ -109,7 +120,9 @@ def _decide(reading: Reading, score: int, backend: str) -> Speech:
         verdict = "joseon" if score > 0 else "modern" if score < 0 else "ambiguous"
     elif verdict == MOSTLY_JOSEON:
         doubtful = -1 if ending.guard in (*ORDERS, "told") else -2
-        verdict = "modern" if score <= doubtful else "joseon"  # a modern topic alone (-1) is no argument: styles speak of anything
+        verdict = (
+            "modern" if score <= doubtful else "joseon"
+        )  # a modern topic alone (-1) is no argument: styles speak of anything
     elif verdict == MOSTLY_MODERN:
         verdict = "joseon" if score > (0 if ending.guard == "shout" else 1) else "modern"
     level = ending.new or "해라체" if verdict == "modern" else ending.old or ending.new

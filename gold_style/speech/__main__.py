@@ -1,7 +1,7 @@
 """Speech level of each input line: exactly one JSON object per line, blank lines included, and nothing else on stdout.
 
-    python -m gold_style.speech < lines.txt
-    python -m gold_style.speech --backend kiwi < lines.txt
+python -m gold_style.speech < lines.txt
+python -m gold_style.speech --backend kiwi < lines.txt
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from gold_style.speech import BACKENDS, classify
 def main(argv: list[str] | None = None) -> int:
     """Read UTF-8 lines (BOM and CRLF tolerated, invalid bytes become U+FFFD) from stdin; 0, or 2 if the backend is missing."""
     parser = argparse.ArgumentParser(prog="python -m gold_style.speech", description=__doc__.splitlines()[0])
-    parser.add_argument("--backend", choices=BACKENDS, default="rules", help="kiwi needs: pip install 'gold-style[kiwi]'")
+    parser.add_argument(
+        "--backend", choices=BACKENDS, default="rules", help="kiwi needs: pip install 'gold-style[kiwi]'"
+    )
     backend = parser.parse_args(argv).backend
     try:
         classify("가나", backend)
@@ -32,7 +34,9 @@ def main(argv: list[str] | None = None) -> int:
             sys.stdout.buffer.write(json.dumps(asdict(speech), ensure_ascii=False).encode("utf-8", "replace") + b"\n")
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the interpreter's last flush is quiet too
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # so that the interpreter's last flush is quiet too
     return 0
 
 

@@ -26,11 +26,15 @@ if TYPE_CHECKING:
 
 # Final endings (EF) that no modern speech level has, as Kiwi writes them.
 _ARCHAIC = frozenset(
-    "오 으오 나이다 나이까 도다 로다 노라 세 리다 으리다 리라 으리라 으리 리오 으리오 구려 느냐 더냐 랴 으랴 니라 느니라 더니라 ᆯ지어다 을지어다 너라 소서 "
-    "으소서 네그려 사이다 더이다 로소이다 소이다 오이다 로세 ᆯ세 ᆷ세 음세 게나 세나 누나 는고 ᆫ고 ᆯ꼬 을꼬 로구나 렷다 뇨 올시다 니이다 리이다".split()
+    "오 으오 나이다 나이까 도다 로다 노라 세 리다 으리다 리라 으리라 으리 리오 으리오 구려 느냐 더냐 랴 으랴 니라 "
+    "느니라 더니라 ᆯ지어다 을지어다 너라 소서 "
+    "으소서 네그려 사이다 더이다 로소이다 소이다 오이다 로세 ᆯ세 ᆷ세 음세 게나 세나 누나 는고 ᆫ고 ᆯ꼬 을꼬 로구나 "
+    "렷다 뇨 올시다 니이다 리이다".split()
 )
 _HUMBLE = frozenset("오 옵 사오 사옵 으오 으옵 자오 자옵".split())  # pre-final endings (EP) of humility
-_NOUNISH = frozenset("vowel closed copula hortative exclaim noun_ro rhetoric promise outside remark sister wonder order".split())
+_NOUNISH = frozenset(
+    "vowel closed copula hortative exclaim noun_ro rhetoric promise outside remark sister wonder order".split()
+)
 _PREDICATE = ("VV", "VA", "VX", "VC", "XSV", "XSA", "EP")
 _HANGUL_WORD_RE = re.compile(r"[가-힣]+$")
 
@@ -40,22 +44,28 @@ def _kiwi() -> Kiwi:
     try:
         from kiwipiepy import Kiwi
     except ImportError as error:
-        raise ValueError("speech backend 'kiwi' needs the extra: pip install 'gold-style[kiwi]' (or use 'rules')") from error
+        raise ValueError(
+            "speech backend 'kiwi' needs the extra: pip install 'gold-style[kiwi]' (or use 'rules')"
+        ) from error
     return Kiwi()
 
 
 def reread(reading: Reading) -> Reading:
     """The reading after Kiwi's veto, addition or silence. Raises ValueError if kiwipiepy is not installed."""
     kiwi = _kiwi()
-    if reading.lean == "" or not reading.core or _certain(reading):
+    if not reading.core or _certain(reading):
         return reading
-    tokens = [token for token in kiwi.tokenize(reading.core) if token.tag[0] not in "SW" and not token.tag.startswith("U")]
+    tokens = [
+        token for token in kiwi.tokenize(reading.core) if token.tag[0] not in "SW" and not token.tag.startswith("U")
+    ]
     if not tokens:
         return reading
     if reading.lean == JOSEON:
         return _veto(reading, tokens)
     archaic = _archaic(tokens)
-    if archaic is not None and (reading.ending is None or reading.ending.guard not in ("sign", "written_order", "vowel")):
+    if archaic is not None and (
+        reading.ending is None or reading.ending.guard not in ("sign", "written_order", "vowel")
+    ):
         return reading._replace(ending=archaic, lean=JOSEON)
     if reading.ending is None:
         return _modern(reading, tokens)
@@ -64,7 +74,9 @@ def reread(reading: Reading) -> Reading:
 
 def _certain(reading: Reading) -> bool:
     ending = reading.ending
-    return ending is not None and (ending.lean == JOSEON and ending.guard not in _NOUNISH or ending.form in ("-요", "-습니다", "-습니까", "-죠"))
+    return ending is not None and (
+        ending.lean == JOSEON and ending.guard not in _NOUNISH or ending.form in ("-요", "-습니다", "-습니까", "-죠")
+    )
 
 
 def _archaic(tokens: list[Token]) -> Ending | None:
@@ -104,4 +116,8 @@ def _modern(reading: Reading, tokens: list[Token]) -> Reading:
         return reading
     form = "요" if last.form.endswith("요") else "아" if last.form in ("아", "어") else last.form
     ending = ENDINGS.get(unicodedata.normalize("NFD", form))
-    return reading._replace(ending=ending, lean=ending.lean) if ending is not None and ending.new and not ending.old else reading
+    return (
+        reading._replace(ending=ending, lean=ending.lean)
+        if ending is not None and ending.new and not ending.old
+        else reading
+    )

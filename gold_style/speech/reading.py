@@ -17,6 +17,7 @@ from typing import NamedTuple
 from gold_style.speech import cues
 from gold_style.speech.endings import EITHER, JOSEON, MODERN, MOSTLY_JOSEON, MOSTLY_MODERN, Ending, matches
 from gold_style.speech.guards import GUARDS
+from gold_style.speech.place import Place
 from gold_style.speech.text import QUOTED_RE, hangul
 
 _PAREN_RE = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|（[^（）]*）|【[^【】]*】")
@@ -27,20 +28,18 @@ _PLACEHOLDER = "〃"  # stands for a quotation, so that "…"라고 keeps its pa
 _TALK_RE = re.compile(r"(?:말|대사|유행어|명언|표현|문구|제목|구절|노래|가사|단어|어투|말투|예문|속담)$")
 
 _VOCATIVES = frozenset(
-    "전하 마마 대감 대감마님 나리 나으리 폐하 저하 상감 상감마마 중전마마 대비마마 대왕대비마마 세자저하 동궁마마 영감 사또 마님 아씨 도련님 서방님 스승님 어르신 아버님 어머님 아버지 어머니 할아버지 "
-    "할머니 형님 누님 아우님 자네 그대 그대여 여러분 선생님 친구 친구여 벗이여 이놈아 이놈 사람아 주군 장군 장군님 낭자 도령 공자 부인 여보 엄마 아빠 언니 누나 오빠 형 얘들아 자기야 고객님 사장님 부장님 "
-    "교수님 팀장님 영의정 좌의정 우의정 대사헌 도승지 주인장 주모 스님 신령님 하늘이여 주여 하느님 하나님 부처님 아바마마 어마마마 할바마마 할마마마 형장 노형 소저 나그네 젊은이 총각 처자 임자 공주님 왕자님 "
-    "세자 중전 상감마마시여 전하시여 폐하시여 마마님 원님 현감 나리님 선비님 훈장님 의원님 대인 경들 백성들아 신하들아 얘야 아가 아들아 딸아 당신".split()
+    "전하 마마 대감 대감마님 나리 나으리 폐하 저하 상감 상감마마 중전마마 대비마마 대왕대비마마 세자저하 동궁마마 "
+    "영감 사또 마님 아씨 도련님 서방님 스승님 어르신 아버님 어머님 아버지 어머니 할아버지 "
+    "할머니 형님 누님 아우님 자네 그대 그대여 여러분 선생님 친구 친구여 벗이여 이놈아 이놈 사람아 주군 장군 장군님 "
+    "낭자 도령 공자 부인 여보 엄마 아빠 언니 누나 오빠 형 얘들아 자기야 고객님 사장님 부장님 "
+    "교수님 팀장님 영의정 좌의정 우의정 대사헌 도승지 주인장 주모 스님 신령님 하늘이여 주여 하느님 하나님 부처님 "
+    "아바마마 어마마마 할바마마 할마마마 형장 노형 소저 나그네 젊은이 총각 처자 임자 공주님 왕자님 "
+    "세자 중전 상감마마시여 전하시여 폐하시여 마마님 원님 현감 나리님 선비님 훈장님 의원님 대인 경들 백성들아 "
+    "신하들아 얘야 아가 아들아 딸아 당신".split()
 )
 _CALL_RE = re.compile(r"(?:님|씨|이여|시여|놈아|들아|놈들아|야|아|여)$")
 # Sentence-final beyond doubt wherever they stand: looked for when something without an ending follows.
 _SPOKEN_FINALS = ("-습니다", "-ㅂ니다", "-습니까", "-ㅂ니까", "-십시오", "-요", "-죠")
-_BARE_ENDINGS = frozenset(
-    "옵니다 사옵니다 하옵니다 이옵니다 옵니까 나이다 나이까 옵소서 소서 하소서 하옵소서 도다 로다 이로다 노라 하노라 느니라 니라 지어다 사옵니까 로소이다 소이다 오이다 하오 이오 시오 구려 사옵 옵 리이다 올시다".split()
-)
-
-
-_BARE_RE = re.compile("(?:" + "|".join(sorted(_BARE_ENDINGS, key=len, reverse=True)) + ")+")
 
 
 class Reading(NamedTuple):
@@ -60,8 +59,6 @@ def read(sentence: str) -> Reading:
     words, breaks = _words(core)
     if not words:
         return Reading(sentence, None, EITHER, 0)
-    if _BARE_RE.fullmatch("".join(words)) and words != ["옵니다"]:
-        return Reading(sentence, None, "", 0)  # endings without a word in front: nobody said this
     found = _close(words, breaks)
     if found is None or quote and core.rstrip(" .!?…").endswith(_PLACEHOLDER):
         inner = _inner_reading(sentence, quote, found, core)
@@ -94,7 +91,14 @@ def _inner_reading(sentence: str, quote: str, found: tuple[Ending, str] | None, 
     frame = core.rstrip(" .!?…").rstrip(_PLACEHOLDER).rstrip(" ,:：")
     words, breaks = _words(frame)
     framed = _close(words, breaks) if words else None
-    if not quote or (framed is not None and framed[1] in (MODERN, JOSEON)) or _TALK_RE.search(frame) or found is not None and words and framed is None:
+    if (
+        not quote
+        or (framed is not None and framed[1] in (MODERN, JOSEON))
+        or _TALK_RE.search(frame)
+        or found is not None
+        and words
+        and framed is None
+    ):
         if framed is None:
             return None
         return Reading(sentence, framed[0], framed[1], _score(frame, framed[0], framed[1]), frame)
@@ -117,7 +121,16 @@ def _close(words: list[str], breaks: list[int]) -> tuple[Ending, str] | None:
     """The closing ending: of the last eojeol, else of the clause before a vocative or an afterthought."""
     last_break = breaks[-1] if breaks else 0
     tail = words[last_break:]
-    if last_break and len(tail) <= 3 and (len(tail) <= 2 and _CALL_RE.search(tail[-1]) or tail[-1] in _VOCATIVES):
+    if (
+        last_break
+        and len(tail) <= 3
+        and (
+            len(tail) <= 2
+            and _CALL_RE.search(tail[-1])
+            or tail[-1] in _VOCATIVES
+            or tail[-1].endswith(("놈아", "들아", "이여"))
+        )
+    ):
         before = _match(words[:last_break])
         if before is not None and _is_final(before[0], before[1]):
             return before
@@ -133,15 +146,45 @@ def _close(words: list[str], breaks: list[int]) -> tuple[Ending, str] | None:
             return before
     for cut in range(end - 1, max(end - 4, 0), -1):
         before = _match(words[:cut])
-        if before is not None and (before[0].form in _SPOKEN_FINALS or before[1] == JOSEON and before[0].old == "하소서체" and not before[0].form.endswith(("니", "나", "며", "데", "고", "바"))):
+        if before is not None and (
+            before[0].form in _SPOKEN_FINALS
+            or before[1] == JOSEON
+            and before[0].old == "하소서체"
+            and not before[0].form.endswith(("니", "나", "며", "데", "고", "바"))
+        ):
             return before
     return None
 
 
 def _is_final(ending: Ending, lean: str) -> bool:
-    if ending.form in ("-고", "-며", "-면", "-지만", "-니", "-아", "-어", "-여", "-서", "-해", "-게", "-와", "-도록", "-는데", "-ㄴ데", "-은데", "-라", "-자"):
+    if ending.form in (
+        "-고",
+        "-며",
+        "-면",
+        "-지만",
+        "-니",
+        "-아",
+        "-어",
+        "-여",
+        "-서",
+        "-해",
+        "-게",
+        "-와",
+        "-도록",
+        "-는데",
+        "-ㄴ데",
+        "-은데",
+        "-라",
+        "-자",
+    ):
         return False
-    return lean in (JOSEON, MODERN, MOSTLY_JOSEON, MOSTLY_MODERN) or ending.form in ("-네", "-는가", "-은가", "-ㄴ가", "-던가")
+    return lean in (JOSEON, MODERN, MOSTLY_JOSEON, MOSTLY_MODERN) or ending.form in (
+        "-네",
+        "-는가",
+        "-은가",
+        "-ㄴ가",
+        "-던가",
+    )
 
 
 def _match(words: list[str]) -> tuple[Ending, str] | None:
@@ -150,14 +193,14 @@ def _match(words: list[str]) -> tuple[Ending, str] | None:
     if run is None:
         return None
     word, attached = run.group(), run.start() > 0  # attached: digits, Latin letters or a quotation stand before it
-    before = words[:-1] + [words[-1][: run.start()]] if attached else words[:-1]
+    before = tuple(words[:-1] + [words[-1][: run.start()]] if attached else words[:-1])
     if len(word) > 2 and (short := _unstretched(word)):
         found = _match([*words[:-1], short])
         if found is not None and (found[1] == JOSEON or found[0].form in _SPOKEN_FINALS):
             return found
     for ending, stem in matches(word):
         if ending.guard:
-            lean = GUARDS[ending.guard](stem, before, ending.form)
+            lean = GUARDS[ending.guard](Place(stem, before, ending.form))
         else:
             lean = ending.lean if stem or before else None
         if lean is not None:
@@ -169,6 +212,12 @@ def _unstretched(word: str) -> str:
     """하소서어 -> 하소서, 옵니다아 -> 옵니다: a drawn-out last vowel, else an empty string."""
     last, previous = ord(word[-1]) - 0xAC00, ord(word[-2]) - 0xAC00
     silent_initial = 11
-    if not 0 <= last < 11172 or last % 28 or last // 588 != silent_initial or not 0 <= previous < 11172 or previous % 28:
+    if (
+        not 0 <= last < 11172
+        or last % 28
+        or last // 588 != silent_initial
+        or not 0 <= previous < 11172
+        or previous % 28
+    ):
         return ""
     return word[:-1] if last // 28 % 21 == previous // 28 % 21 else ""

@@ -21,7 +21,9 @@ _INVISIBLE_RE = re.compile("[\u200b-\u200f\u2028\u2029\u2060\ufeff\u00ad\x00-\x0
 _MARKUP_RE = re.compile(r"<[/|]?[A-Za-z][^<>\n]{0,40}>|\*{1,3}|~~|`+|(?<!\w)_{1,2}(?=\w)|(?<=\w)_{1,2}(?!\w)")
 _BULLET_RE = re.compile(r"^\s*(?:#{1,6}\s+|>\s*|[-*+•·▪◦○●▶☞※]\s+|\(?\d{1,3}[.)]\s+|[①-⑳]\s*|[가-하][.)]\s+)+")
 _BOUNDARY_RE = re.compile(r"[.!?。！？…⋯]+[\"'”’」』)\]]*|\n+")
-_QUOTATIVE_RE = re.compile(r"\s*(?:라고|이라고|라며|이라며|라는|이라는|하고|하며|하면서|라면서|하는|한|란|이란|고|며)(?![가-힣])")
+_QUOTATIVE_RE = re.compile(
+    r"\s*(?:라고|이라고|라며|이라며|라는|이라는|하고|하며|하면서|라면서|하는|한|란|이란|고|며)(?![가-힣])"
+)
 _FINAL_SYLLABLES = frozenset("다요오소서라까네죠지냐가세자군나구려이니")
 _HANGUL_RE = re.compile(r"[가-힣]")
 _LETTER_RE = re.compile(r"[^\W\d_]")
@@ -29,6 +31,10 @@ _LAUGH = frozenset("ㅋㅎㅠㅜㅇㄷㄱㄴㅡㅗㅏ")
 _CRIES = frozenset("하호히후헤흐쿠크아오어으음와우야")
 _NOT_WORD_RE = re.compile(r"[\W_]+")
 _LOOP_RE = re.compile(r"(.{2,60}?)\1\1+")
+# Endings with no word in front: nobody says these, but a model that games a suffix list does.
+_BARE_RE = re.compile(
+    "(?:옵니다|[사하이]옵니다|[하사]?옵니까|나이[다까]|하?옵?소서|도다|이?로다|하?노라|느?니라|지어다|로소이다|[소오리]이다|[하이시]오|구려|올시다|사?옵)+"
+)
 _STUTTER_RE = re.compile(r"(.)\1{3,}")
 
 # Syllables that make up about 98 % of ordinary Korean text. Random syllables share a third of them, prose nearly all.
@@ -90,7 +96,9 @@ def _ends_sentence(text: str, start: int, match: re.Match[str], quotes: list[tup
     if mark[0] == "\n":
         return True
     before, after = text[at - 1 : at], text[end : end + 1]
-    if mark[0] in "…⋯" or mark.startswith(".."):  # a pause inside a sentence unless it follows a sentence-final syllable
+    if mark[0] in "…⋯" or mark.startswith(
+        ".."
+    ):  # a pause inside a sentence unless it follows a sentence-final syllable
         return before in _FINAL_SYLLABLES
     if mark[0] == "." and not after.isspace() and after:
         return bool(_HANGUL_RE.match(before)) and not after.isalnum() or _glued(before, after)
@@ -132,13 +140,17 @@ def is_degenerate(text: str) -> bool:
     body = _NOT_WORD_RE.sub("", text)
     if not body:
         return True
+    if body != "옵니다" and _BARE_RE.fullmatch(body):
+        return True
     for match in _LOOP_RE.finditer(body):
         unit, total = match.group(1), len(match.group())
         if set(unit) <= _LAUGH or (len(set(unit)) == 1 and unit[0] in _CRIES):
             continue
         if total >= 0.5 * len(body) and total >= 6 or total >= 5 * len(unit) and len(unit) * 5 <= total:
             return True
-    stutters = [len(m.group()) for m in _STUTTER_RE.finditer(body) if m.group(1) not in _LAUGH and m.group(1) not in _CRIES]
+    stutters = [
+        len(m.group()) for m in _STUTTER_RE.finditer(body) if m.group(1) not in _LAUGH and m.group(1) not in _CRIES
+    ]
     if stutters and (max(stutters) >= 6 or sum(stutters) > 0.3 * len(body)):
         return True
     return _sentences_loop(text) or _words_loop(text)
