@@ -120,7 +120,7 @@ def check(arguments: Sequence[str], config_name: str) -> tuple[list[str], list[s
         usable = config.usable_overrides(line, keys, mistakes)
         shows_config = "--cfg" in line.options
         for number, job in enumerate(jobs_of(usable, config.groups)):
-            settings, found = cls.read(config.composed(job))
+            settings, found = cls.read(config.composed(job, mistakes))
             wrong = [mistake.key for mistake in found]
             mistakes += [*found, *rule_mistakes(settings, wrong)]
             if not shows_config:
@@ -158,10 +158,11 @@ class _Config:
         except (HydraException, OmegaConfBaseException) as error:
             raise SettingsError([Mistake("conf", None, " ".join(str(error).split()))]) from None
 
-    def composed(self, job: Sequence[Choice]) -> DictConfig:
+    def composed(self, job: Sequence[Choice], mistakes: list[Mistake]) -> DictConfig:
         """The config of a job. Composing reads files: it is done once per choice of options, then values are put in.
 
-        All jobs of a sweep set the same keys, so the composed config is used again, unless a mapping is merged.
+        All jobs of a sweep set the same keys, so the composed config is used again, unless a mapping is merged. Values
+        that cannot stand where they are put are added to `mistakes`.
         """
         options = tuple(choice.text for choice in job if choice.key in self.groups)
         if options not in self._composed:
@@ -171,14 +172,17 @@ class _Config:
             cfg = deepcopy(cfg)
         for choice in job:
             if choice.key not in self.groups and not choice.key.startswith("hydra"):
-                OmegaConf.update(cfg, choice.key, choice.value, merge=True, force_add=True)
+                try:
+                    OmegaConf.update(cfg, choice.key, choice.value, merge=True, force_add=True)
+                except OmegaConfBaseException as error:
+                    mistakes.append(Mistake(choice.key, written(choice.value), str(error).splitlines()[0]))
         return cfg
 
     def usable_overrides(self, line: CommandLine, keys: set[str], mistakes: list[Mistake]) -> list:
         """The overrides whose keys and options exist; what is wrong with the others is added to `mistakes`."""
         chosen = [override for override in line.overrides if override.key_or_group in self.groups]
         options = [override for override in chosen if not override_mistake(override, self.groups, keys, line.is_sweep)]
-        cfg = self.composed(next(jobs_of(options, self.groups)))
+        cfg = self.composed(next(jobs_of(options, self.groups)), mistakes)
         known = keys | set(_all_keys(OmegaConf.to_container(cfg, resolve=False)))
         usable = []
         for override in line.overrides:

@@ -58,6 +58,7 @@ class Mistake:
     key: str
     value: str | None
     reason: str
+    repeats: bool = False  # another mistake says the same, of the key that this one takes its value from
 
     def __str__(self) -> str:
         return f"{self.key if self.value is None else f'{self.key}={self.value}'}: {self.reason}"
@@ -121,7 +122,7 @@ def fitted(hint: Any, value: Any) -> Any:
     if get_origin(hint) is list:
         return [fitted(get_args(hint)[0], item) for item in fitted(list, value)]
     if get_origin(hint) is dict:
-        return fitted(dict, value)
+        return {name: fitted(get_args(hint)[1], item) for name, item in fitted(dict, value).items()}
     if hint is Any:
         return value
     return _fitted_plain(hint, value)
@@ -155,6 +156,8 @@ def _fitted_plain(hint: type, value: Any) -> Any:
         value = str(value)
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
         raise Misfit(PLAIN[hint])
+    if hint is str and "\0" in value:
+        raise Misfit("text without NUL characters")
     return value
 
 

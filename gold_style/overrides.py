@@ -7,6 +7,7 @@ Hydra's own parser does the reading. Outside quotes its grammar knows no letters
 """
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, IntervalSweep, Override, OverrideType, Quote, QuotedString
+from hydra.core.override_parser.types import (
+    Glob,
+    IntervalSweep,
+    Override,
+    OverrideType,
+    Quote,
+    QuotedString,
+    RangeSweep,
+)
 from hydra.errors import HydraException
 
 from gold_style.gold_config import gold_config_fields, instead_of
@@ -30,6 +39,7 @@ FREE_TEXT = {"request", "prompts.teacher_system_prompt", "prompts.student_system
 FREE_MAPPINGS = ("styles.styles.", "styles.requests.", "styles.classifier.", "model.recipe.lr_scheduler_kwargs.")
 OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir")
 EMPTY_ALLOWED = ("experiment", "prompts", "styles")  # groups that may be null, where the config says so
+MAX_VALUES = 10_000  # of one key in a sweep
 MAX_JOBS = 48  # of a sweep that are checked one by one; of larger ones each value is checked once
 
 # Flags of the origin's script, for those who type them here; docs/origin_flags.md is the table for readers.
@@ -178,6 +188,8 @@ def choices_of(override: Override, groups: dict[str, list[str]]) -> list[Choice]
     value, key, parser = override.value(), override.get_key_element(), OverridesParser.create()
     if isinstance(value, IntervalSweep):
         texts = [str(value.start), str(value.end)]
+    elif isinstance(value, RangeSweep):
+        return [Choice(override, number, f"{key}={number}") for number in value.range()]
     elif isinstance(value, Glob):
         texts = value.filter(groups.get(override.key_or_group, []))
     else:
@@ -186,17 +198,19 @@ def choices_of(override: Override, groups: dict[str, list[str]]) -> list[Choice]
 
 
 def jobs_of(overrides: Sequence[Override], groups: dict[str, list[str]]) -> Iterator[list[Choice]]:
-    """The jobs that a command line stands for; of a sweep beyond MAX_JOBS, enough of them to meet each value once."""
+    """The jobs that a command line stands for; of a sweep beyond MAX_JOBS, enough of them to meet each value once.
+
+    Of more than MAX_JOBS values of one key, the first, the last and some between are met.
+    """
     choices = [choices_of(override, groups) for override in overrides]
-    product = itertools.product(*choices)
-    first = [list(job) for job in itertools.islice(product, MAX_JOBS + 1)]
-    if len(first) <= MAX_JOBS:
-        yield from first
+    if math.prod(len(values) for values in choices) <= MAX_JOBS:
+        yield from map(list, itertools.product(*choices))
         return
-    base = first[0]
+    base = [values[0] for values in choices]
     yield base
     for number, values in enumerate(choices):
-        yield from ([*base[:number], choice, *base[number + 1 :]] for choice in values[1:])
+        spread = [*values[1 :: max(1, len(values) // MAX_JOBS)], values[-1]] if len(values) > 1 else []
+        yield from ([*base[:number], choice, *base[number + 1 :]] for choice in spread)
 
 
 def override_mistake(
@@ -204,10 +218,12 @@ def override_mistake(
 ) -> Mistake | None:
     """What is wrong with an override's key, or with its option where the key is a group."""
     key = override.key_or_group
-    if key.startswith("hydra"):
-        reason = "is the project's own; use output_dir" if key in OURS else None
-    elif override.is_sweep_override() and not is_sweep:
+    if override.is_sweep_override() and not is_sweep:
         reason = "several values make a sweep; add -m"
+    elif override.is_sweep_override() and (fault := _sweep_fault(override, groups)):
+        reason = fault
+    elif key.startswith("hydra"):
+        reason = "is the project's own; use output_dir" if key in OURS else None
     elif key in groups:
         reason = _option_fault(override, groups)
     else:
@@ -217,6 +233,17 @@ def override_mistake(
     sign = {OverrideType.ADD: "+", OverrideType.FORCE_ADD: "++", OverrideType.DEL: "~"}.get(override.type, "")
     _, equals, text = override.input_line.partition("=")
     return Mistake(f"{sign}{key}", written(text) if equals else None, reason)
+
+
+def _sweep_fault(override: Override, groups: dict[str, list[str]]) -> str | None:
+    value = override.value()
+    if isinstance(value, RangeSweep):
+        if not value.step:
+            return "a range needs a step other than 0"
+        number = math.ceil((value.stop - value.start) / value.step)
+        if number > MAX_VALUES:
+            return f"stands for {number} values; a sweep takes at most {MAX_VALUES}"
+    return None if choices_of(override, groups) else "stands for no value at all"
 
 
 def _option_fault(override: Override, groups: dict[str, list[str]]) -> str | None:

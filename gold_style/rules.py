@@ -67,6 +67,8 @@ def _pack_mistakes(styles: Any) -> list[Mistake]:
     except ValueError as error:
         pairs = (line.partition(": ") for line in str(error).splitlines())
         return [Mistake(key, None, reason) for key, _, reason in pairs]
+    except (AttributeError, KeyError, TypeError) as error:
+        return [Mistake("styles", None, f"has not the shape of a style pack: {error}")]
     return []
 
 
@@ -222,8 +224,13 @@ def file_mistakes(settings: Any, wrong: Iterable[str] = ()) -> list[Mistake]:
     mistakes = []
     for key, fault_of in checks.items():
         value = value_at(settings, key)
-        if key not in wrong and isinstance(value, str) and (fault := fault_of(value)):
-            mistakes.append(Mistake(key, value, fault))
+        if key in wrong or not isinstance(value, str):
+            continue
+        try:
+            fault = fault_of(value)
+        except OSError as error:  # a name too long, a directory that may not be entered
+            fault = str(error.strerror)
+        mistakes += [Mistake(key, written(value), fault)] if fault else []
     return mistakes
 
 
@@ -274,13 +281,18 @@ def run_fault(text: str) -> str | None:
 
 def output_fault(path: str) -> str | None:
     """Why a new run cannot write into `path`: it holds files, is no directory, or cannot be made."""
-    directory = Path(path)
-    if directory.is_dir():
-        return "the directory is not empty; choose another, or add resume=auto" if any(directory.iterdir()) else None
-    if directory.exists():
+    if os.path.isfile(path):
         return "is a file, not a directory"
-    parent = next(parent for parent in directory.parents if parent.exists())
-    return None if parent.is_dir() and os.access(parent, os.W_OK) else f"cannot be made: {parent} does not allow it"
+    try:
+        if os.path.isdir(path):
+            return "the directory is not empty; choose another, or add resume=auto" if os.listdir(path) else None
+        parent = next(parent for parent in Path(path).parents if os.path.exists(parent))
+        os.stat(parent / Path(path).relative_to(parent).parts[0])  # says which names are not possible at all
+    except FileNotFoundError:
+        return None if os.access(parent, os.W_OK) else f"cannot be made: {parent} does not allow it"
+    except OSError as error:
+        return f"cannot be made: {error.strerror}"
+    return f"cannot be made: {parent} is no directory"
 
 
 def near_file(path: Path) -> str:

@@ -100,7 +100,7 @@ class Styles:
     few_shots: CountOrZero
     neutral: str
     intro: str
-    styles: dict[str, Any]
+    styles: dict[str, dict[str, Any]]  # tag -> rule, verdict, few_shots, levels
     classifier: dict[str, Any]
     requests: dict[str, Any]
 

@@ -50,7 +50,7 @@ class SettingsError(ValueError):
     """Settings that cannot be run with; the text names each with its value and what is allowed."""
 
     def __init__(self, mistakes: Iterable[Mistake]):
-        self.mistakes = list(dict.fromkeys(mistakes))
+        self.mistakes = [mistake for mistake in dict.fromkeys(mistakes) if not mistake.repeats]
         super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
 
 
@@ -84,7 +84,7 @@ class Composed:
         settings, mistakes = cls.from_mapping(mapping)
         if mistakes:
             sources, wrong = interpolated_keys(OmegaConf.to_container(cfg, resolve=False)), {m.key for m in mistakes}
-            mistakes = [mistake for mistake in mistakes if sources.get(mistake.key) not in wrong]
+            mistakes = [replace(mistake, repeats=sources.get(mistake.key) in wrong) for mistake in mistakes]
         return settings, mistakes
 
     @classmethod
@@ -273,13 +273,13 @@ def interpolated_keys(mapping: dict[str, Any], key: str = "") -> dict[str, str]:
 def local_model(name: str) -> str:
     """What from_pretrained is given for `model.teacher` or `model.student`: an absolute directory, or a hub name."""
     path = find_directory(name)
-    return str(path) if path.is_dir() else name
+    return str(path) if os.path.isdir(path) else name
 
 
 def find_directory(text: str) -> Path:
     """An absolute path; a relative one is looked up from the working directory, then from the project's root."""
     path = Path(text).expanduser()
-    if path.is_absolute() or path.exists() or not (PROJECT / path).exists():
+    if path.is_absolute() or os.path.exists(path) or not os.path.exists(PROJECT / path):
         return Path(os.path.abspath(path))
     return PROJECT / path
 

@@ -123,6 +123,15 @@ def test_everything_wrong_is_reported_at_once(tmp_path):
         ("train.lr_scheduler_kwargs.num_cycles=2", "write a plus"),
         ("loss.beta=", "a number"),
         ("prompts.path=없다.jsonl", "prompts=jsonl"),
+        ("tracker.tags={a:1}", "ListConfig"),
+        ("styles.styles.chosun=abc", "a mapping"),
+        ("styles.styles.chosun.few_shots=abc", "styles"),
+        (f"output_dir={'x' * 300}", "File name too long"),
+        (f"prompts.path={'x' * 300}", "File name too long"),
+        ("output_dir='a\0b'", "NUL"),
+        ("train.log_level='${'", "train.log_level"),
+        ("model.recipe.warm_start_steps=조선", "a whole number"),
+        ("model.recipe.warm_start_steps='${nope}'", "nope"),
     ],
 )
 def test_a_wrong_argument_is_answered_with_the_right_one(argument, hint):
@@ -155,6 +164,21 @@ def test_each_value_of_a_sweep_is_checked():
 def test_each_value_of_a_sweep_too_large_to_check_job_by_job_is_checked_once():
     found = faults("-m", "seed=range(0,40)", "loss.beta=0,0.1,0.2,0.3,2", "loss.top_p=interval(0.5,1.5)")
     assert set(found) == {"loss.beta=2", "loss.top_p=1.5"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "hint"),
+    [
+        ("seed=range(0,100000)", "100000 values"),
+        ("seed=range(0,1,0)", "step"),
+        ("seed=range(1,1)", "no value"),
+        ("loss=glob(z*)", "no value"),
+    ],
+)
+def test_sweeps_over_nothing_or_too_much_are_refused(argument, hint):
+    found = faults("-m", argument)
+    assert list(found) == [argument]
+    assert hint in found[argument]
 
 
 def test_right_arguments_go_through_unchanged():
