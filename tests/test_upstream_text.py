@@ -8,9 +8,9 @@ from functools import cache
 
 import pytest
 import stock
+import torch
 import toy_runs
 import toys
-import torch
 from stock import still
 from trl.experimental.gold import GOLDConfig, gold_trainer
 
@@ -216,26 +216,48 @@ def test_the_observed_merge_is_off_by_one(tmp_path):
 
 def test_a_base_model_does_not_stop_where_the_turn_ends(tmp_path):
     """Fact 16: generation stops at the model's own stop id alone; ours at the template's, too."""
-    chain = [*bytes_of("ab"), END]
 
-    def student(eos):
-        built = toys.scripted_model(VOCAB, chain, sharpness=0.5)
-        built.generation_config.eos_token_id = eos
+    def student():
+        built = toys.scripted_model(VOCAB, [*bytes_of("ab"), END], sharpness=0.5)
+        built.generation_config.eos_token_id = TOKENIZER.pad_token_id
         return built
 
-    scored = scored_positions(base := student(TOKENIZER.pad_token_id))
+    scored = scored_positions(theirs := student())
     arguments = {"lmbda": 1.0, "max_completion_length": 10, "top_k": 1, **ONE_ROW}
-    stock_run(stock.conversations(toys.prompts(1)), tmp_path, student=base, **arguments)
-    still(len(scored[0]) == 10, 16, f"{len(scored[0])} tokens were scored behind a stop at the third")
-    scored = scored_positions(nameless := student(None))
-    stock_run(stock.conversations(toys.prompts(1)), tmp_path, student=nameless, **arguments)
-    still(len(scored[0]) == 10, 16, f"without a stop id {len(scored[0])} tokens were scored behind a stop at the third")
+    stock_run(stock.conversations(toys.prompts(1)), tmp_path, student=theirs, **arguments)
+    still(len(scored[0]) == 10, 16, f"{len(scored[0])} tokens were scored, the third of them <|im_end|>")
 
-    for eos in (TOKENIZER.pad_token_id, None):
-        scored = scored_positions(ours := student(eos))
-        our_run(toys.prompts(1), tmp_path, student=ours, lmbda=1.0, rows_per_window=1, sampling=GREEDY,
-                max_completion_length=10)  # fmt: skip
-        assert len(scored[0]) == 3
+    scored = scored_positions(ours := student())
+    our_run(toys.prompts(1), tmp_path, student=ours, lmbda=1.0, rows_per_window=1, sampling=GREEDY,
+            max_completion_length=10)  # fmt: skip
+    assert len(scored[0]) == 3
+
+
+def test_without_a_stop_id_padding_is_scored(tmp_path):
+    """Fact 16: a generation config that names no stop id: answers do end, and the padding behind them is trained on."""
+    a, b = bytes_of("ab")
+
+    def student():
+        built = toys.scripted_model(VOCAB, [a, b], sharpness=0.5)
+        built.lm_head.weight.data[END, a] = built.lm_head.weight.data[b, a]  # behind every a the answer may end
+        built.generation_config.eos_token_id = None
+        return built
+
+    torch.manual_seed(0)
+    arguments = {"lmbda": 1.0, "max_completion_length": 16, "top_k": 2}
+    run = stock_run(stock.conversations(toys.prompts(8)), tmp_path, student=student(), **arguments)
+    answers = [row[row != -100].tolist() for row in run.trainer._buffered_inputs[0]["labels"]]
+    behind = [answer[answer.index(END) + 1 :] for answer in answers if END in answer]
+    still(any(behind) and not any(set(rest) - {TOKENIZER.pad_token_id} for rest in behind), 16, f"behind the stop: {behind}")
+
+    unmoved = {"learning_rate": 0.0}
+    trained = our_run(
+        toys.prompts(8), tmp_path, student=student(), lmbda=1.0, max_completion_length=16, training=unmoved
+    )
+    rows = trained.distillation.rows(0, trained.accelerator, trained.rollout_model)
+    assert any(END in row.completion[:10] for row in rows)
+    assert not any(END in row.completion[:-1] for row in rows)
+    assert trained.run.rows[0]["train/unfinished"] == sum(END not in row.completion for row in rows) / 8
 
 
 def test_defaults_that_ours_replace():

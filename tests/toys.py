@@ -29,6 +29,7 @@ LLAMA3 = (
 )
 NO_SYSTEM = "{%- if messages[0]['role'] == 'system' %}{{ raise_exception('no system turns') }}{%- endif %}" + CHATML
 SILENT_SYSTEM = CHATML.replace("messages %}", "messages if m['role'] != 'system' %}")  # drops system turns without a word
+PLAIN = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"  # no special token at all
 CHATML_SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 LLAMA3_SPECIALS = ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
 PACK = StylePack.from_settings(

@@ -1,0 +1,58 @@
+"""Two processes on the CPU (gloo) take the step that one process takes on the same completions."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import toy_runs
+import two_processes
+from transformers import Qwen2ForCausalLM
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    """The directory in which two processes left their gradients, rows, weights and a checkpoint."""
+    directory = tmp_path_factory.mktemp("processes")
+    paths = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*command, str(TESTS / "two_processes.py"), str(directory)],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return directory
+
+
+@pytest.mark.parametrize("case", two_processes.CASES)
+def test_two_processes_take_the_step_of_one(case, written, tmp_path):
+    index = list(two_processes.CASES).index(case)
+    first, second = (torch.load(written / f"{index}-{rank}.pt") for rank in (0, 1))
+    gradient, row, trained = two_processes.step(case, tmp_path)
+    for side in (first, second):
+        assert toy_runs.distance(side["gradient"], gradient) < 1e-5
+        assert toy_runs.distance(side["weights"], toy_runs.weights(trained.model)) < 1e-5
+    assert first["row"]["train/loss"] == pytest.approx(row["train/loss"], rel=1e-5)
+    assert first["row"]["train/grad_norm"] == pytest.approx(row["train/grad_norm"], rel=1e-5)
+    assert first["row"]["perf/tokens"] == row["perf/tokens"]
+    for name in ("train/loss/chosun", "train/loss/none", "train/completion_tokens", "train/on_policy", "train/unfinished"):
+        assert first["row"][name] == pytest.approx(row[name], rel=1e-5), name
+
+
+def test_both_processes_log_the_same_row(written):
+    first, second = (torch.load(written / f"0-{rank}.pt")["row"] for rank in (0, 1))
+    assert {name: value for name, value in first.items() if not name.startswith("perf/")} == {
+        name: value for name, value in second.items() if not name.startswith("perf/")
+    }
+
+
+def test_the_checkpoint_is_written_once_and_whole(written):
+    (checkpoint,) = (written / "two" / "JSD").glob("checkpoint-*")
+    loaded = Qwen2ForCausalLM.from_pretrained(checkpoint)
+    saved = torch.load(written / "0-0.pt")["weights"]
+    assert torch.equal(toy_runs.weights(loaded), saved)
+    assert (checkpoint / "rng_state_0.pth").exists() and (checkpoint / "rng_state_1.pth").exists()

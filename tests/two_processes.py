@@ -1,0 +1,52 @@
+"""What tests/test_processes.py starts with torchrun: one step of each case, its gradient and logged row written by rank 0.
+
+    torchrun --standalone --nproc_per_node 2 tests/two_processes.py DIRECTORY
+
+The same file, imported, runs the cases in one process: `step(case, directory)`.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import conftest  # noqa: F401 - threads and offline switches before torch is imported
+import torch
+import toy_runs
+import toys
+
+from gold_style.distil.teacher import Teacher
+
+CASES = {
+    "JSD": {},
+    "ULD": {"plain_uld": True},
+    "JSD, on- and off-policy": {"lmbda": 0.5, "seq_kd": True},
+    "JSD, micro-batches of one row": {"rows_per_microbatch": 1},
+    "JSD, unequal numbers of micro-batches": {"rows_per_microbatch": None, "tokens_per_microbatch": 180},
+}
+WINDOW = 8
+
+
+def step(case: str, directory: Path, num_processes: int = 1):
+    """Gradient, logged row and trainer of one step over eight ragged rows, WINDOW / num_processes of them here."""
+    tokenizer = toys.byte_tokenizer()
+    teacher = Teacher(toys.model(len(tokenizer), seed=1), tokenizer)
+    changes = {"rows_per_microbatch": WINDOW // num_processes, **CASES[case]}
+    parts = toy_runs.distillation(
+        tokenizer, teacher, toys.prompts(WINDOW), rows_per_window=WINDOW // num_processes, **changes
+    )
+    saving = {"save_strategy": "steps", "save_steps": 1} if case == "JSD" else {}
+    gradient, _, trained = toy_runs.one_step(toys.model(len(tokenizer)), parts, directory / case, **saving)
+    return gradient, trained.run.rows[0], trained
+
+
+def main() -> None:
+    directory, rank, world = Path(sys.argv[1]), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    for case in CASES:
+        gradient, row, trained = step(case, directory / "two", world)
+        assert trained.accelerator.num_processes == world
+        torch.save({"gradient": gradient, "row": row, "weights": toy_runs.weights(trained.model)},
+                   directory / f"{list(CASES).index(case)}-{rank}.pt")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
