@@ -17,7 +17,8 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 
 from gold_style.distil.backbone import Backbone
-from gold_style.distil.prefix_cache import PrefixKV, only_full_attention, roomy_cache
+from gold_style.distil.lean import LeanDecoder
+from gold_style.distil.prefix_cache import PrefixKV, RoomyLayer, only_full_attention, roomy_cache
 
 NUCLEUS_CANDIDATES = 256
 
@@ -122,6 +123,8 @@ class _Batch:
         self.positions_BT = (self.mask_BL.cumsum(-1) - 1)[:, self.num_prefix : self.num_prefix + width].clamp_min(0)
         self.cache = self._cache(prefix, len(prompts), width + max_new_tokens)
         self.padded = bool(padding.any())
+        self.lean = LeanDecoder.of(backbone, self.mask_BL.shape[1]) if isinstance(self.cache.layers[0], RoomyLayer) else None
+        self.bias_BL = torch.zeros_like(self.mask_BL, dtype=backbone.head_weight.dtype).masked_fill_(padding, -torch.inf)
 
     def _cache(self, prefix: PrefixKV | None, batch_size: int, room: int) -> Cache:
         if prefix is not None:
@@ -158,6 +161,9 @@ class _Batch:
 
     def _next_logits(self, g: int) -> Tensor:
         """Logits behind the newest token of every row, shape (B, V)."""
+        if g and self.lean:
+            bias_BL = self.bias_BL[:, : self.cache.get_seq_length() + 1] if self.padded else None
+            return self.backbone.logits(self.lean.step(self.ids_BT[:, 0], self.positions_BT[:, 0], self.cache.layers, bias_BL))
         seen = self.num_prefix + self.ids_BT.shape[1] if g == 0 else self.cache.get_seq_length() + 1
         mask = self.mask_BL[:, :seen].long() if self.padded else None
         hidden_BTD = self.backbone.hidden(self.ids_BT, self.cache, mask, self.positions_BT)
@@ -165,7 +171,8 @@ class _Batch:
 
     def _keep(self, rows: Tensor) -> None:
         self.cache.batch_select_indices(rows)
-        self.ids_BT, self.positions_BT, self.mask_BL = self.ids_BT[rows], self.positions_BT[rows], self.mask_BL[rows]
+        self.ids_BT, self.positions_BT = self.ids_BT[rows], self.positions_BT[rows]
+        self.mask_BL, self.bias_BL = self.mask_BL[rows], self.bias_BL[rows]
 
 
 def _completions(out_BG: Tensor, stop_ids: set[int]) -> list[Completion]:
