@@ -11,6 +11,7 @@ import sys
 from omegaconf import DictConfig
 
 from gold_style.command_line import hydra_main
+from gold_style.signals import Interrupted
 
 
 @hydra_main("config")
@@ -24,4 +25,7 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Interrupted as interruption:
+        sys.exit(interruption.exit_code)

@@ -22,6 +22,7 @@ from gold_style.measure.cheats import cheats
 from gold_style.measure.rates import Toggle, score
 from gold_style.measure.samples import read_rows, sample_rows
 from gold_style.measure.summary import run_summary
+from gold_style.provenance import device_name
 from gold_style.redact import say
 from gold_style.run import Run, open_run
 from gold_style.settings import Settings
@@ -86,6 +87,7 @@ def distil(settings: Settings, parts: Parts, run: Run, progress: Progress, stop:
     warm_start = WarmStart(
         measure=lambda trainer: min(opening.student for opening in openings_of(parts, trainer)), until=settings.loss.warm_start_until
     )
+    run.update(device=device_name(settings.hardware.device))
     callbacks = [live, warm_start, Bar(progress, live), StopOnSignal(lambda: stop.requested is not None)]
     trainer = build_trainer(settings, parts, run, callbacks)
     live.trainer = warm_start.trainer = trainer
@@ -97,7 +99,7 @@ def distil(settings: Settings, parts: Parts, run: Run, progress: Progress, stop:
     start = time.monotonic()
     trainer.train(resume_from_checkpoint=str(run.resumed_from) if run.resumed_from else None)
     train_seconds = time.monotonic() - start
-    run.update(train_seconds=train_seconds, device=str(trainer.accelerator.device))
+    run.update(train_seconds=train_seconds)
     stop.raise_if_requested()
     run.update(student=keep(settings, trainer, live))
     after = examiner.student("student after")
@@ -113,6 +115,7 @@ def distil(settings: Settings, parts: Parts, run: Run, progress: Progress, stop:
         bootstrap_samples=evaluation.bootstrap_samples,
         confidence=evaluation.confidence,
     )
+    summary["details"]["backend"] = parts.classifier.backend
     if run.is_main:
         rows = sample_rows(samples)
         run.write_samples(rows)
