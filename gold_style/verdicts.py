@@ -1,13 +1,14 @@
 """How a style pack names the style of a text: the classifier that its YAML asks for.
 
-    classifier: {name: speech_level, backend: rules}                       joseon, modern by sentence endings (gold_style.speech)
-    classifier: {name: markers, markers: {village: [", 도토!"]}, otherwise: modern}    a word that most sentences end with
+    classifier: {name: speech_level, backend: rules}    joseon or modern, by sentence endings (gold_style.speech)
+    classifier: {name: markers, markers: {village: [", 도토!"]}, otherwise: modern}    a word that ends most sentences
 
-Every classifier calls a text `other` that is empty, looping, broken or not Korean, and `ambiguous` where nothing decides: both
-labels are reserved, and `other` is always a failure, never a style. A pack can name a classifier of this file and nothing else:
-no imports, no regular expressions, no code from YAML.
+Every classifier calls a text `other` that is empty, looping, broken or not Korean, and `ambiguous` where nothing
+decides: both labels are reserved, and `other` is always a failure, never a style. A pack can name a classifier of this
+file and nothing else: no imports, no regular expressions, no code from YAML.
 
-    >>> classifier = build_classifier({"name": "markers", "markers": {"village": [", 도토!"]}, "otherwise": "modern"})
+    >>> pack = {"name": "markers", "markers": {"village": [", 도토!"]}, "otherwise": "modern"}
+    >>> classifier = build_classifier(pack)
     >>> classifier("숲에 가자, 도토! 꿀차도 마시자, 도토!"), classifier("숲에 가요. 꿀차도 마셔요.")
     ('village', 'modern')
 """
@@ -63,8 +64,9 @@ class SpeechLevel:
 class Markers:
     """The verdict whose marker closes more than half of the sentences; `otherwise` for Korean text without any marker.
 
-    A marker is compared with the end of a sentence, punctuation and spaces aside: ", 도토!" and "도토" are the same marker.
-    A text with markers in half of its sentences or fewer is `ambiguous`: it is neither in the style nor free of it.
+    A marker is compared with the end of a sentence, punctuation and spaces aside: ", 도토!" and "도토" are the same
+    marker. A text with markers in half of its sentences or fewer is `ambiguous`: it is neither in the style nor free
+    of it.
     """
 
     markers: Mapping[str, tuple[str, ...]]
@@ -132,19 +134,27 @@ def _speech_level(spec: Mapping[str, object]) -> Classifier:
 def _markers(spec: Mapping[str, object]) -> Classifier:
     markers, otherwise = spec.get("markers"), spec.get("otherwise", "modern")
     if not isinstance(markers, Mapping) or not markers:
-        raise ValueError(f"classifier.markers: {markers!r} is empty; give verdict -> strings that end a sentence, e.g. {{village: [도토]}}")
+        raise ValueError(
+            f"classifier.markers: {markers!r} is empty; give verdict -> strings that end a sentence, "
+            "e.g. {village: [도토]}"
+        )
     if not isinstance(otherwise, str) or not otherwise or otherwise in (*RESERVED, *markers):
-        raise ValueError(f"classifier.otherwise: {otherwise!r} must be a verdict of its own, other than {', '.join(map(str, (*RESERVED, *markers)))}")
+        raise ValueError(
+            f"classifier.otherwise: {otherwise!r} must be a verdict of its own, other than "
+            + ", ".join(map(str, (*RESERVED, *markers)))
+        )
     known: dict[str, str] = {}
     for verdict, words in markers.items():
         if not isinstance(verdict, str) or verdict in RESERVED:
-            raise ValueError(f"classifier.markers: verdict {verdict!r} is reserved or no string; reserved: {', '.join(RESERVED)}")
+            raise ValueError(
+                f"classifier.markers: verdict {verdict!r} is reserved or no string; reserved: {', '.join(RESERVED)}"
+            )
         if isinstance(words, str) or not isinstance(words, Sequence) or not words:
             raise ValueError(f"classifier.markers.{verdict}: {words!r} is not a list of strings")
         for word in words:
             bare = _bare(word) if isinstance(word, str) else ""
             if not bare:
-                raise ValueError(f"classifier.markers.{verdict}: {word!r} has no letter or digit; a marker is a word that ends a sentence")
+                raise ValueError(f"classifier.markers.{verdict}: {word!r} has no letter or digit; a marker is a word")
             if known.setdefault(bare, verdict) != verdict:
                 raise ValueError(f"classifier.markers.{verdict}: {word!r} marks {known[bare]!r} already")
     return Markers({str(v): tuple(words) for v, words in markers.items()}, otherwise, str(spec.get("backend", "rules")))
@@ -167,8 +177,8 @@ def _unknown(what: str, value: object, allowed: Sequence[str], near: str | None 
 def accepted(level: str | None, direction: str | None, levels_by_direction: Mapping[str, Sequence[str]]) -> bool | None:
     """Whether a speech level fits the direction of address (up, equal, down); None where that cannot be said.
 
-    An order downward is not written in upward 하소서체: `accepted("하소서체", "down", {"down": ["옛 해라체"]})` is False.
-    None: the text has no level, the request no direction, or the pack lists no levels for it.
+    An order downward is not written in upward 하소서체: `accepted("하소서체", "down", {"down": ["옛 해라체"]})` is
+    False. None: the text has no level, the request no direction, or the pack lists no levels for it.
     """
     levels = levels_by_direction.get(direction) if direction is not None else None
     if level is None or not levels:

@@ -7,9 +7,10 @@ Text -> NFC -> sentences -> the ending that closes each -> speech level -> one v
 - `ambiguous`: an ending that both eras share (-네, -는가, -게) without anything around it that decides, or no ending;
 - `other`: not Korean, empty, broken or looping. Never a style.
 
-The ending of the last sentence decides; vocabulary alone never makes Joseon, it only tips endings that both eras share.
-The default backend `rules` is a table of suffixes with guards for homographs (pure Python); `kiwi` asks the morphological
-analyser Kiwi (https://github.com/bab2min/kiwipiepy) about the homographs and needs the extra `gold-style[kiwi]`.
+The ending of the last sentence decides; vocabulary alone never makes Joseon, it only tips endings that both eras
+share. The default backend `rules` is a table of suffixes with guards for homographs (pure Python); `kiwi` asks the
+morphological analyser Kiwi (https://github.com/bab2min/kiwipiepy) about the homographs and needs the extra
+`gold-style[kiwi]`.
 
     >>> classify("전하, 성은이 망극하옵니다.").verdict, classify("밖에 비가 옵니다.").verdict
     ('joseon', 'modern')
@@ -37,7 +38,8 @@ from gold_style.speech.reading import Reading, read
 from gold_style.speech.text import is_degenerate, is_korean, normalise, split_sentences
 
 __all__ = [
-    "BACKENDS", "JOSEON_LEVELS", "LEVELS", "MODERN_LEVELS", "VERDICTS", "Speech", "classify", "is_degenerate", "sentences",
+    "BACKENDS", "JOSEON_LEVELS", "LEVELS", "MODERN_LEVELS", "VERDICTS", "Speech", "classify", "is_degenerate",
+    "sentences",
 ]  # fmt: skip
 
 VERDICTS = ("joseon", "modern", "ambiguous", "other")
@@ -46,7 +48,7 @@ BACKENDS = ("rules", "kiwi")
 
 @dataclass(frozen=True)
 class Speech:
-    """What was heard: the text as given, its verdict, and the speech level and ending that decided (None if none did)."""
+    """What was heard: the text as given, its verdict, the speech level and the ending that decided (or None)."""
 
     text: str
     verdict: str
@@ -72,7 +74,7 @@ def classify(text: str, backend: str = "rules") -> Speech:
 
 
 def sentences(text: str, backend: str = "rules") -> list[Speech]:
-    """One `Speech` per sentence, for strict rates; empty for text that is not Korean, broken or looping. Raises as `classify`."""
+    """One `Speech` per sentence, for strict rates; empty for text that is `other`. Raises as `classify`."""
     return _hear(text, backend)
 
 
@@ -90,7 +92,7 @@ def _hear(text: str, backend: str) -> list[Speech]:
 
 
 def _support(reading: Reading, readings: Sequence[Reading]) -> int:
-    """What a text adds to one sentence's score: 2 if its clear sentences are Joseon, -2 if modern, else the others' cues."""
+    """What a text adds to a sentence's score: 2 if its clear sentences are Joseon, -2 if modern, else their cues."""
     votes = {vote for vote in map(_vote, readings) if vote}
     if {"joseon", "plain"} <= votes:
         votes.discard("plain")  # lords in costume dramas say -다 and -어 between their orders

@@ -16,7 +16,7 @@ from gold_style.speech import BACKENDS, classify
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Read UTF-8 lines (BOM and CRLF tolerated, invalid bytes become U+FFFD) from stdin; 0, or 2 if the backend is missing."""
+    """Read UTF-8 lines from stdin (BOM and CRLF tolerated, bad bytes become U+FFFD); 2: the backend is missing."""
     parser = argparse.ArgumentParser(prog="python -m gold_style.speech", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--backend", choices=BACKENDS, default="rules", help="kiwi needs: pip install 'gold-style[kiwi]'"

@@ -2,8 +2,8 @@
 
 Cues never make a style alone: they are only asked when an ending leans (see `endings.py`). Speaker cues are pronouns,
 forms of address and sentence adverbs (자네, 소인, 어찌; 진짜, 근데); they count for every shared ending. Topic words
-(백성, 관아; 버스, 함수) count for written orders, and modern ones for questions: modern Korean writes about the Joseon era
-all the time, so an old topic never makes an old sentence.
+(백성, 관아; 버스, 함수) count for written orders, and modern ones for questions: modern Korean writes about the Joseon
+era all the time, so an old topic never makes an old sentence.
 
     >>> score("자네 어디 가는가"), score("진짜 맛있네 ㅋㅋ"), score("백성을 구휼하라", order=True)
     (2, -4, 1)
@@ -13,23 +13,21 @@ from __future__ import annotations
 
 import re
 
-ORDERS = (
-    "written_order",
-    "sign",
-    "fear",
-    "shout",
-)  # guards of endings that are written or shouted orders: topics count for these
+ORDERS = frozenset("written_order sign fear shout".split())  # guards of written and shouted orders: topics count here
 
 _EDGE = r"(?![가-힣])"
 _CASE = (
     r"(?:은|는|이|가|을|를|의|에게|께|께서|께서는|도|만|들|들은|들이|들의|와|과|야|여|이여|이시여|로서|더러|처럼|마저|조차|이야|이라|이나|일랑|랑|하고|게|이란|이라면"
     r"|에|에서|로|으로|마다|한테|라도|이라도|적|적인|들을|들에게|하여|히)?"
 )
+_HUMBLE = (  # who speaks up to whom: no company for plain or familiar endings (소신은 이만 자러 가지)
+    "소신 소인 소첩 소생 소승 소관 소장 소저 노신 신첩 쇤네 불초 전하 저하 마마 대감마님 영감마님 나리 나으리 사또 "
+    "원님 아씨 마님 도련님 서방님 상감 주상 폐하 주군"
+).split()
 _SPEAKERS = (
-    "자네 자네들 이보게 여보게 이보시오 여보시오 이보시게 그대들 소신 소인 소첩 소생 소승 소관 소장 소저 과인 본관 "
-    "본좌 노부 노신 신첩 쇤네 전하 저하 마마 대감 대감마님 영감마님 나리 나으리 사또 원님 "
-    "도령 낭자 아씨 마님 도련님 서방님 상감 주상 폐하 주군 노형 형장 대인 주인장 주모 여봐라 네놈 네년 이놈 저놈 "
-    "요놈 고얀 경들 경은 경이 너희 장군 임자 불초 벗이여 누이 낭군 뉘 뉘라서 무어 무에"
+    "자네 자네들 이보게 여보게 이보시오 여보시오 이보시게 그대들 과인 본관 본좌 노부 대감 도령 낭자 노형 형장 대인 "
+    "주인장 주모 여봐라 네놈 네년 이놈 저놈 요놈 고얀 경들 경은 경이 너희 장군 임자 벗이여 누이 낭군 뉘 뉘라서 "
+    "무어 무에"
 ).split()
 _ADVERBS = (
     "어찌 어찌하여 어찌하면 어찌하다 어이하여 어인 허나 하여 헌데 허면 하온데 하물며 무릇 대저 필시 응당 마땅히 속히 "
@@ -38,9 +36,16 @@ _ADVERBS = (
     "그러하니 그러하면 아니하고 아니하면 아니하니 아니하여 아니한 아니하겠는가 하였으니 간밤 작금 금일 명일 그러하네 "
     "그러한가"
 ).split()
-_OLD_PHRASES = (
-    r"(?<![가-힣])그대(?:는|가|를|의|에게|도|여|와|만|께)?(?![가-힣])|네 이[놈년]|이 사람아|이 몸[은이의을]|아니 (?:되|하[였겠느옵])|[하되이시으][옵사]오?[니며나](?![가-힣])|(?<![가-힣])내 (?:그대|이미|일찍|친히|너를|이를|어찌|직접|기필|반드시|자네)"
-    r"|하였(?:느|으|거|더|네|는가)|단 말(?:이|인)|(?<![가-힣])[짐경]은(?![가-힣])|(?<![가-힣])네(?:가|놈|년)? (?:감히|어찌|죄)|아뢰|고하[여니게]|통촉|망극|황공|무엄|무탈|강녕|연유|노니(?![가-힣])|(?:일세|아닐세|로세|게나|세나|느냐|노라|도다|이로다|소서|나이다|옵니다|[있없겠었았였]소)(?![가-힣])|여봐라|이 사람아|, ?이 사람(?![가-힣])|지 못할까|바른대로|로구나"
+_OLD_PHRASES = "|".join(
+    (
+        r"(?<![가-힣])그대(?:는|가|를|의|에게|도|여|와|만|께)?(?![가-힣])",
+        r"네 이[놈년]|이 사람아|, ?이 사람(?![가-힣])|이 몸[은이의을]|여봐라|지 못할까|바른대로|로구나",
+        r"아니 (?:되|하[였겠느옵])|[하되이시으][옵사]오?[니며나](?![가-힣])|하였(?:느|으|거|더|네|는가)|단 말(?:이|인)",
+        r"(?<![가-힣])내 (?:그대|이미|일찍|친히|너를|이를|어찌|직접|기필|반드시|자네)|(?<![가-힣])[짐경]은(?![가-힣])",
+        r"(?<![가-힣])네(?:가|놈|년)? (?:감히|어찌|죄)|아뢰|고하[여니게]|통촉|망극|황공|무엄|무탈|강녕|연유",
+        # an archaic ending of an earlier clause
+        r"(?:노니|일세|아닐세|로세|게나|세나|느냐|노라|도다|이로다|소서|나이다|옵니다|[있없겠었았였]소)(?![가-힣])",
+    )
 )
 _OLD_TOPICS = (
     "백성 만백성 고을 수령 관아 조정 종묘 사직 어명 왕명 교지 상소 윤허 하교 분부 조운 급제 양반 노비 포졸 군졸 군사 "
@@ -67,7 +72,12 @@ _NEW_TOPICS = (
     "인공지능 로봇 교육 학교 학생 비정규직 재벌 민영화 복지 예산 법안 개혁 언론 기업 시장경제 자본주의 역사학자 "
     "조선시대 당시 세기 년대"
 ).split()
-_NEW_PHRASES = r"[ㅋㅎㅠㅜ]{2,}|\^\^|(?:했|었|았|였|있|없)(?:는데|거든|잖아|니까)|[가-힣](?:한테|랑)(?![가-힣])|어떡|것 같|(?:^|[.!?] ?)(?:와|야|아니|음|오)[,!~ ]"
+_NEW_PHRASES = "|".join(
+    (
+        r"[ㅋㅎㅠㅜ]{2,}|\^\^|(?:했|었|았|였|있|없)(?:는데|거든|잖아|니까)|[가-힣](?:한테|랑)(?![가-힣])|어떡|것 같",
+        r"(?:^|[.!?] ?)(?:와|야|아니|음|오)[,!~ ]",
+    )
+)
 
 
 def _words(words: list[str], phrases: str = r"(?!)") -> re.Pattern[str]:
@@ -76,14 +86,20 @@ def _words(words: list[str], phrases: str = r"(?!)") -> re.Pattern[str]:
 
 
 _OLD_SPEECH_RE = _words(_SPEAKERS + _ADVERBS, _OLD_PHRASES)
+_HUMBLE_RE = _words(_HUMBLE)
 _OLD_TOPICS_RE = _words(_OLD_TOPICS)
 _NEW_SPEECH_RE = _words(_NEW_SPEECH, _NEW_PHRASES)
 _NEW_TOPICS_RE = _words(_NEW_TOPICS)
 
 
-def score(text: str, order: bool = False) -> int:
-    """Archaic minus modern cues: each speaker cue counts 2, topics together 1 (old topics only for an `order`)."""
+def score(text: str, order: bool = False, upward: bool = False) -> int:
+    """Archaic minus modern cues: each speaker cue counts 2, topics together 1.
+
+    Old topics count only for an `order`, humble speakers (소신, 전하) only for an `upward` or equal ending.
+    """
     speech = _count(_OLD_SPEECH_RE, text) - _count(_NEW_SPEECH_RE, text)
+    if upward:
+        speech += _count(_HUMBLE_RE, text)
     topic = -min(_count(_NEW_TOPICS_RE, text), 1)
     if order:
         topic += min(_count(_OLD_TOPICS_RE, text), 1)

@@ -1,12 +1,13 @@
-"""The table of Korean sentence endings: which speech level each marks, and whether that level is archaic or alive today.
+"""The table of Korean sentence endings: which speech level each marks, and whether that level is archaic or alive
+today.
 
 An ending is written as grammars write it: a leading consonant letter is the final consonant (batchim) of the syllable
-before it, so "ㅂ니다" finds 갑니다 and "ㄹ쏘냐" finds 질쏘냐. Matching works on NFD text, where every ending is a plain
-suffix, and tries the longest first. Where an ending has a homograph, the row names a guard of `guards.py` that looks at the
-stem in front of it: 망극하-옵니다 against 나오-ㅂ니다, 높-소 against 장소, 하-리라 against 소리-라.
+before it, so "ㅂ니다" finds 갑니다 and "ㄹ쏘냐" finds 질쏘냐. Matching works on NFD text, where every ending is a
+plain suffix, and tries the longest first. Where an ending has a homograph, the row names a guard of `guards.py` that
+looks at the stem in front of it: 망극하-옵니다 against 나오-ㅂ니다, 높-소 against 장소, 하-리라 against 소리-라.
 
-Sources: "Korean speech levels" (https://en.wikipedia.org/wiki/Korean_speech_levels), the entries for these endings in the
-Standard Korean Language Dictionary (https://stdict.korean.go.kr), and judgement where they disagree.
+Sources: "Korean speech levels" (https://en.wikipedia.org/wiki/Korean_speech_levels), the entries for these endings in
+the Standard Korean Language Dictionary (https://stdict.korean.go.kr), and judgement where they disagree.
 
     >>> [(ending.form, stem) for ending, stem in matches("망극하옵니다")][0]
     ('-옵니다', '망극하')
@@ -39,13 +40,14 @@ class Ending(NamedTuple):
 # (level if archaic, level if modern, lean, guard, endings)
 _TABLE = (
     # 하소서체: speaking up to a king, a deity, a lord
-    ("하소서체", "하십시오체", JOSEON, "come", "옵니다 옵니까 옵니다그려"),
+    ("하소서체", "하십시오체", JOSEON, "come", "옵니다 옵니까 옵니다만 옵니다그려"),
     (
         "하소서체",
         "",
         JOSEON,
         "",
-        "옵나이다 옵나이까 사옵니다만 하옵니다만 이옵니다만 시옵니다만 로소이다 로소이까 옵더이다 옵더이까",
+        "옵나이다 옵나이까 로소이다 로소이까 하여이다 겠나이다만 었나이다만 았나이다만 있나이다만 겠소이다만 "
+        "옵더이다 옵더이까",
     ),
     (
         "하소서체",
@@ -134,7 +136,7 @@ _TABLE = (
         JOSEON,
         "",
         "ㄹ지어다 을지어다 ㄹ찌어다 을찌어다 ㄹ찌니라 을찌니라 ㄹ찌라 을찌라 ㄹ지로다 ㄹ진저 을진저 ㄹ쏘냐 을쏘냐 "
-        "ㄹ소냐 을소냐 ㄹ쏜가 을쏜가 은지고 는지고 이로고",
+        "ㄹ소냐 을소냐 ㄹ쏜가 을쏜가 은지고 는지고 ㄹ시고 을시고 이로고",
     ),
     ("옛 해라체", "해라체", JOSEON, "exclaim", "도다"),
     ("옛 해라체", "해라체", JOSEON, "noun_ro", "로다"),
@@ -225,8 +227,6 @@ _TABLE = (
     # nominal style of notes, notices and chats
     ("", "명사형", MODERN, "nominal", "음 ㅁ 듯 슴"),
 )
-
-LAUGHING_TAIL = "만"  # concessive -만 after a closed sentence: 하겠소만, 그러하옵니다만
 
 
 def _key(form: str) -> str:

@@ -25,7 +25,7 @@ _FEELINGS = frozenset("화가 겁이 탐이 의심이 부아가 짜증이 역정
 
 
 def come(place: Place) -> str | None:
-    """-옵니다, -옵니까: 오다 and its compounds are modern (비가 옵니다, 돌아옵니다), -옵- after a stem or noun is archaic."""
+    """-옵니다, -옵니까: -옵- after a stem or noun is archaic; 오다 and compounds are not (비가 옵니다, 돌아옵니다)."""
     stem, last = place.stem, place.last
     if stem == "사":  # 사-옵니다: 살다 (에 사옵니다) or 사 오다 (빵을 사옵니다)
         return JOSEON if last.endswith(("에", "에서")) else None
@@ -37,7 +37,7 @@ def come(place: Place) -> str | None:
 
 
 def _is_coming(stem: str) -> bool:
-    """Whether 오다 follows: after a converb (돌아, 사 들고), unless the stem is one of those that only look like converbs."""
+    """Whether 오다 ("come") follows: after a converb (돌아), not after a stem that only looks like one."""
     if stem.endswith(("고", "러")) and not stem.endswith(("최고", "창고", "광고", "원고")):
         return True
     if stem in _COMING or stem.endswith(_COME_TOGETHER) and not stem.endswith("비싸"):

@@ -1,8 +1,8 @@
 """A second opinion from the morphological analyser Kiwi on the sentences where a suffix table guesses.
 
-Kiwi (https://github.com/bab2min/kiwipiepy, Apache-2.0) tells 망극하-오(EP)-ㅂ니다 from 나오-ㅂ니다 and 연구소-이-다 from
-있-소이다 by its statistics of whole sentences. It knows the modern language better than the archaic one (리이다, ㄹ쏘냐 and
--겠소 come out wrong), so an archaic ending that the table finds with certainty stands; Kiwi is asked
+Kiwi (https://github.com/bab2min/kiwipiepy, Apache-2.0) tells 망극하-오(EP)-ㅂ니다 from 나오-ㅂ니다 and 연구소-이-다
+from 있-소이다 by its statistics of whole sentences. It knows the modern language better than the archaic one (리이다,
+ㄹ쏘냐 and -겠소 come out wrong), so an archaic ending that the table finds with certainty stands; Kiwi is asked
 
 - to find an archaic ending after a stem that our lists lack (붐비-오, 무리-오),
 - to veto a short archaic ending that is the tail of a noun,
@@ -80,7 +80,7 @@ def _certain(reading: Reading) -> bool:
 
 
 def _archaic(tokens: list[Token]) -> Ending | None:
-    """The archaic ending that closes the tokens, by its own form or by a humble pre-final ending before -니다, -니까."""
+    """The archaic ending that closes the tokens: by its form, or by a humble pre-final ending before -니다, -니까."""
     last, before = tokens[-1], tokens[-2] if len(tokens) > 1 else None
     if last.tag != "EF" or before is None or not before.tag.startswith(_PREDICATE):
         return None

@@ -1,7 +1,8 @@
 """One sentence -> the ending that closes it, and how that ending leans in this sentence.
 
-The eojeol that carries the ending is not always the last: vocatives (…하소서, 전하!), afterthoughts (좋았어요, 정말로), laughter,
-emoji and parentheses follow it, and a quotation inside the sentence must not be mistaken for its end.
+The eojeol that carries the ending is not always the last: vocatives (…하소서, 전하!), afterthoughts (좋았어요,
+정말로), laughter, emoji and parentheses follow it, and a quotation inside the sentence must not be mistaken for its
+end.
 
     >>> read("통촉하여 주시옵소서, 전하!").ending.form
     '-옵소서'
@@ -73,7 +74,11 @@ def read(sentence: str) -> Reading:
 
 
 def _score(text: str, ending: Ending, lean: str) -> int:
-    return 0 if lean in (JOSEON, MODERN) else cues.score(text, order=ending.guard in cues.ORDERS)
+    return (
+        0
+        if lean in (JOSEON, MODERN)
+        else cues.score(text, order=ending.guard in cues.ORDERS, upward=ending.old in ("하소서체", "하오체"))
+    )
 
 
 def _outside_quotes(sentence: str) -> tuple[str, str]:

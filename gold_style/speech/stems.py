@@ -1,7 +1,7 @@
 """Predicate stems, and the tests that tell a stem from the tail of a noun.
 
-Lists are closed on purpose: short endings such as -오, -세, -도다 accept only a stem found here, so a noun that nobody listed
-("라디오", "물가상승세", "제주도다") falls through to its modern reading.
+Lists are closed on purpose: short endings such as -오, -세, -도다 accept only a stem found here, so a noun that nobody
+listed ("라디오", "물가상승세", "제주도다") falls through to its modern reading.
 
     >>> is_stem("돌아가"), is_stem("기다리"), is_stem("라디")
     (True, True, False)
@@ -157,12 +157,12 @@ def is_liquid_stem(text: str) -> bool:
 
 
 def is_closed_stem(text: str) -> bool:
-    """Whether a string ends in a consonant-final stem (or past/future marker) as it stands before -소, -소이다, -도다."""
+    """Whether a string ends in a consonant-final stem or a tense marker, as before -소, -소이다, -도다."""
     return bool(text) and (final_consonant(text[-1]) == 20 or text[-1] in CLOSED_STEM_SYLLABLES)
 
 
 def is_predicate(text: str) -> bool:
-    """Whether a string can end a verb or adjective before -나이다, -더이다, -다네: an open stem we know, or a closed one."""
+    """Whether a string can be a predicate before -나이다, -더이다, -다네: an open stem we know, or a closed one."""
     if not text:
         return False
     last = final_consonant(text[-1])

@@ -1,4 +1,5 @@
-"""Text hygiene before any grammar: normalise, cut into sentences, find quotations, recognise text that is no answer at all.
+"""Text hygiene before any grammar: normalise, cut into sentences, find quotations, recognise text that is no answer at
+all.
 
 Everything here is language-aware but style-blind: it decides whether a text can be judged, never which style it has.
 
