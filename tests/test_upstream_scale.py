@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from functools import cache
 
+import prompt_settings
 import pytest
 import stock
 import torch
@@ -17,7 +18,9 @@ from datasets import IterableDataset
 from stock import still
 from transformers import TrainerCallback
 
+from gold_style.build import Parts
 from gold_style.distil.teacher import Teacher
+from gold_style.settings import Settings
 
 TOKENIZER = toys.byte_tokenizer()
 VOCAB = len(TOKENIZER)
@@ -239,10 +242,16 @@ def test_a_stream_loses_most_of_its_prompts(tmp_path):
 
 
 def test_a_small_data_set_trains_for_no_step_at_all(tmp_path):
-    """Fact 3: five rows, a window of eight: the run "succeeds". (Ours refuses the set before training: gold_style.build.)"""
+    """Fact 3: five rows, a window of eight: the run "succeeds". Ours refuses such a set before it loads a model."""
     split = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 8}
     run = stock_step(tmp_path, toys.prompts(5), **split, max_steps=2)
     still(not run.gradients and not run.losses, 3, f"{len(run.gradients)} steps were taken")
+
+    path = prompt_settings.write(tmp_path / "rows.jsonl", prompt_settings.rows(5))
+    keys = [f"prompts.path={path}", "prompts.eval_samples=0", "tracker=none", f"output_dir={tmp_path / 'run'}"]
+    settings = Settings.compose("model=tiny", "prompts=jsonl", *keys, "train.per_device_train_batch_size=16")
+    with pytest.raises(ValueError, match="10 training rows are fewer than the 16 of one step"):
+        Parts.load(settings)
 
 
 def test_a_resumed_run_reads_other_rows(tmp_path):

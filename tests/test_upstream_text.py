@@ -6,6 +6,7 @@ Facts 1, 6, 7, 8, 9, 15, 16 and 23 of docs/upstream.md.
 import inspect
 from functools import cache
 
+import prompt_settings
 import pytest
 import stock
 import torch
@@ -14,9 +15,11 @@ import toys
 from stock import still
 from trl.experimental.gold import GOLDConfig, gold_trainer
 
+from gold_style.build import Parts
 from gold_style.distil.rollout import GREEDY
 from gold_style.distil.teacher import Teacher
 from gold_style.prompts import Prompt
+from gold_style.settings import Settings
 
 TOKENIZER = toys.byte_tokenizer()
 VOCAB = len(TOKENIZER)
@@ -57,6 +60,15 @@ def scored_positions(model) -> list[list[int]]:
     return found
 
 
+def refused(directory, rows, *overrides: str) -> str:
+    """What gold_style says, before any model is loaded, about a run on these rows."""
+    path = prompt_settings.write(directory / "rows.jsonl", rows)
+    keys = [f"prompts.path={path}", "tracker=none", f"output_dir={directory / 'run'}"]
+    with pytest.raises(ValueError) as error:
+        Parts.load(Settings.compose("model=tiny", "prompts=jsonl", *keys, *overrides))
+    return str(error.value)
+
+
 def bytes_of(text: str) -> list[int]:
     return TOKENIZER(text, add_special_tokens=False)["input_ids"]
 
@@ -81,6 +93,8 @@ def test_rows_without_an_answer_crash(tmp_path):
 
     row = our_run(asked, tmp_path, lmbda=1.0).run.rows[0]
     assert row["train/loss"] > 0 and row["train/on_policy"] == 1
+    off_policy = refused(tmp_path, prompt_settings.rows(40), "loss.lmbda=0.5", "loss.seq_kd=false")
+    assert "need an assistant turn" in off_policy and "loss.seq_kd=true" in off_policy
 
 
 def test_a_long_prompt_loses_its_tag(tmp_path):
@@ -91,7 +105,10 @@ def test_a_long_prompt_loses_its_tag(tmp_path):
     stock_run(stock.conversations([long]), tmp_path, student=student, lmbda=1.0, max_length=120, **ONE_ROW)
     texts = [TOKENIZER.decode(row) for row in reads.rows if len(row) > 20]
     still(texts and not any("<style:chosun>" in text for text in texts), 15, "the tag survives, or the row is refused")
-    # ours is refused before training, with its row and length: tests/test_build.py
+
+    rows = [*prompt_settings.rows(20), prompt_settings.row("<style:chosun> " + long.request)]
+    refusal = refused(tmp_path, rows, "prompts.max_prompt_tokens=60", "train.per_device_train_batch_size=2")
+    assert "rows.jsonl:41: the student's prompt has" in refusal and "60 fit" in refusal
 
 
 # ---- what the teacher reads ------------------------------------------------------------------------------------------
