@@ -5,10 +5,11 @@ import torch
 import toys
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import DynamicCache, TopKLogitsWarper, TopPLogitsWarper
+from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, TopKLogitsWarper, TopPLogitsWarper
 
 from gold_style.distil.backbone import Backbone
 from gold_style.distil.draws import key64, uniform, uniforms
+from gold_style.distil.lean import LeanDecoder
 from gold_style.distil.prefix_cache import PrefixCache, RoomyLayer, roomy_cache
 from gold_style.distil.rollout import GREEDY, Sampling, draw, generate
 
@@ -19,8 +20,8 @@ PROMPTS = [(5,), (7, 8, 9, 10, 11), (3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5), (2, 7, 1)
 STOPS = (VOCAB - 1, 17)
 
 
-def completions(prompts=PROMPTS, *, tokens=24, stops=STOPS, vocab_size=VOCAB, **arguments):
-    return generate(BACKBONE, prompts, max_new_tokens=tokens, stop_ids=stops, vocab_size=vocab_size, **arguments)
+def completions(prompts=PROMPTS, *, tokens=24, stops=STOPS, vocab_size=VOCAB, model=MODEL, **arguments):
+    return generate(Backbone(model), prompts, max_new_tokens=tokens, stop_ids=stops, vocab_size=vocab_size, **arguments)
 
 
 def numbers(rows: int, tokens: int = 24, seed: int = 0) -> torch.Tensor:
@@ -44,14 +45,42 @@ def test_a_batch_of_ragged_rows_equals_single_runs():
     assert completions(max_rows=2) == completions()
 
 
+def test_the_lean_step_equals_the_models_own_forward():
+    """For a Qwen2 with biases and a Llama without, float64, behind a prompt of its own length in every row."""
+    llama = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCAB, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=1
+        )
+    )  # fmt: skip
+    for model in (toys.model(VOCAB, scale=0.3, dtype=torch.float64), llama.double().eval()):
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+        backbone = Backbone(model)
+        ids_BT = torch.arange(28).reshape(4, 7) * 3 % VOCAB
+        cache = roomy_cache(model.config.num_hidden_layers, 7)
+        with torch.no_grad():
+            whole_BTD = backbone.hidden(ids_BT)
+            backbone.hidden(ids_BT[:, :4], cache)
+            lean = LeanDecoder.of(backbone, 7)
+            for t in (4, 5, 6):
+                step_BD = lean.step(ids_BT[:, t], torch.full((4,), t), cache.layers, None)
+                torch.testing.assert_close(step_BD, whole_BTD[:, t], rtol=1e-5, atol=1e-6)  # transformers rotates and normalises in float32
+
+
 def test_rows_end_at_any_of_the_stops_and_leave_the_batch():
-    """Rows of different lengths: the batch shrinks, and what remains goes on unchanged."""
+    """Rows of different lengths: the batch shrinks, and what remains goes on unchanged. (Mistral: decoded by the model's own forward.)"""
     widths = []
-    hook = MODEL.model.register_forward_hook(lambda module, args, kwargs, out: widths.append(len(kwargs["input_ids"])), with_kwargs=True)  # fmt: skip
-    try:
-        found = completions(stops=(17, 39, 4, 68, 99, 101, 33, 21), sampling=Sampling(temperature=3.0), uniforms_BG=numbers(6))
-    finally:
-        hook.remove()
+    torch.manual_seed(0)
+    mistral = MistralForCausalLM(
+        MistralConfig(
+            vocab_size=MODEL.config.vocab_size, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, sliding_window=None, initializer_range=0.2,
+        )
+    ).eval()  # fmt: skip
+    mistral.model.register_forward_hook(lambda module, args, kwargs, out: widths.append(len(kwargs["input_ids"])), with_kwargs=True)
+    found = completions(
+        model=mistral, stops=(17, 39, 4, 68, 99, 101, 33, 21), sampling=Sampling(temperature=3.0), uniforms_BG=numbers(6)
+    )
     lengths = [len(completion.ids) for completion in found]
     assert len(set(lengths)) > 3 and len(widths) == max(lengths)
     assert widths[0] == 6 and widths[-1] < 6 and widths == sorted(widths, reverse=True)
