@@ -2,7 +2,7 @@
 
 The student reads [student_system] + turns in its own chat template; the teacher reads teacher_system + the same turns in
 *its* own template and tokenizer. Text is never put in front of rendered text, so there is exactly one system block, one BOS
-and one generation prompt on each side (UPSTREAM facts 8 and 9 in docs/upstream.md).
+and one generation prompt on each side (facts 8 and 9 of docs/upstream.md).
 
 The teacher's prompt falls into `prefix` (constant for one system text, so its key/values can be cached) and `rest`; the cut
 lies just before a special token, where no merge of the tokenizer can reach across.

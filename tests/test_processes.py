@@ -9,6 +9,7 @@ import pytest
 import torch
 import toy_runs
 import two_processes
+from stock import still
 from transformers import Qwen2ForCausalLM
 
 TESTS = Path(__file__).parent
@@ -41,6 +42,22 @@ def test_two_processes_take_the_step_of_one(case, written, tmp_path):
     assert first["row"]["perf/tokens"] == row["perf/tokens"]
     for name in ("train/loss/chosun", "train/loss/none", "train/completion_tokens", "train/on_policy", "train/unfinished"):
         assert first["row"][name] == pytest.approx(row[name], rel=1e-5), name
+
+
+def test_accelerate_starts_one_process_where_two_were_asked_for(tmp_path):
+    """Upstream fact 26: without a GPU, and without a word. Ours says so and stops."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from gold_style.launch import launch_mistakes, world_size\n"
+        "print('processes', world_size(), *launch_mistakes('cpu', None, None), sep='|')\n"
+    )
+    launch = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu", "--num_processes", "2"]
+    done = subprocess.run(
+        [*launch, str(script)], env={**os.environ, "PYTHONPATH": str(TESTS.parent)}, capture_output=True, text=True, timeout=300
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("processes|")]
+    still(done.returncode == 0 and len(lines) == 1 and lines[0].startswith("processes|1"), 26, f"it starts {lines}")
+    assert "the launcher was asked for 2 processes (--num_processes 2) and started 1" in lines[0]
 
 
 def test_both_processes_log_the_same_row(written):
