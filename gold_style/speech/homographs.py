@@ -9,7 +9,7 @@ from __future__ import annotations
 from gold_style.speech import stems
 from gold_style.speech.endings import EITHER, JOSEON, MODERN, MOSTLY_JOSEON
 from gold_style.speech.place import Place
-from gold_style.speech.stems import final_consonant, is_closed_stem, is_converb, is_liquid_stem, is_predicate, is_stem
+from gold_style.speech.stems import final_consonant, is_closed_stem, is_converb, is_liquid_stem, is_predicate, is_reported, is_stem
 
 _RIEUL, _NIEUN = 8, 4
 
@@ -29,6 +29,8 @@ def come(place: Place) -> str | None:
     stem, last = place.stem, place.last
     if stem == "사":  # 사-옵니다: 살다 (에 사옵니다) or 사 오다 (빵을 사옵니다)
         return JOSEON if last.endswith(("에", "에서")) else None
+    if stem == "아":  # 알다
+        return JOSEON
     if stem == "비":  # 빌다, or rain
         return JOSEON if last else None
     if stem == "나" and last in _FEELINGS:
@@ -47,6 +49,7 @@ def _is_coming(stem: str) -> bool:
     return is_converb(stem)
 
 
+_BEFORE_HA = tuple("고자 려 라 게 야 니 을 를 까 면 록 다 듯 히 로".split())
 _TOPICAL = ("은", "는", "이", "가", "도", "의", "중", "가운데", "또")
 
 
@@ -61,13 +64,13 @@ def _topical(place: Place) -> bool:
 
 
 def _naida(place: Place) -> bool:
-    if place.stem == "하":  # 하나 + 이다
-        return bool(place.last) and not _topical(place) and place.last not in ("모두", "오직", "단")
+    if place.stem == "하":  # 하나 + 이다, unless an auxiliary 하- can follow: 가고자 하나이다
+        return place.last.endswith(_BEFORE_HA)
     return is_predicate(place.stem) and place.stem + "나이" not in stems.NOUNS_NAI and place.stem != "하나하"
 
 
 def _deoida(place: Place) -> bool:
-    return is_predicate(place.stem) or place.stem.endswith(("다", "라")) and len(place.stem) > 1
+    return is_predicate(place.stem) or is_reported(place.stem)
 
 
 def _oida(place: Place) -> bool:

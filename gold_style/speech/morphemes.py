@@ -96,7 +96,7 @@ def _veto(reading: Reading, tokens: list[Token]) -> Reading:
     """Drop a short archaic ending where Kiwi sees a noun, or a noun with the plain copula 이다."""
     word = _HANGUL_WORD_RE.search(reading.core.rstrip(" .!?…~,\"'”’")) if reading.ending is not None else None
     last = tokens[-1]
-    if word is None or reading.ending.guard not in _NOUNISH:
+    if word is None or reading.ending.guard not in _NOUNISH or word.group()[-1] != reading.ending.form[-1]:
         return reading
     if last.tag == "NNG" and len(last.form) >= 2 and word.group().endswith(last.form):
         return reading._replace(ending=None, lean=EITHER)

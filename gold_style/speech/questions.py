@@ -9,7 +9,7 @@ from __future__ import annotations
 from gold_style.speech import stems
 from gold_style.speech.endings import EITHER, JOSEON, MOSTLY_JOSEON
 from gold_style.speech.place import Place
-from gold_style.speech.stems import is_liquid_stem, is_predicate, is_stem, with_nieun
+from gold_style.speech.stems import is_liquid_stem, is_predicate, is_reported, is_stem, with_nieun
 
 _ASKING = ("어찌", "어이", "누가", "누구", "무엇", "뉘", "언제", "얼마")
 
@@ -53,8 +53,7 @@ def nyo(place: Place) -> str | None:
 
 def recall(place: Place) -> str | None:
     """-더냐 after a stem or a reported clause: 하더냐, 온다더냐; not 리더-냐."""
-    reported = place.stem.endswith(("다", "라", "이")) and len(place.stem) > 1
-    return JOSEON if reported or is_predicate(place.stem) else None
+    return JOSEON if is_predicate(place.stem) or is_reported(place.stem) else None
 
 
 def adjective_go(place: Place) -> str | None:

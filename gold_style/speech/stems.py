@@ -170,3 +170,10 @@ def is_predicate(text: str) -> bool:
         return is_stem(text)
     sonorants = (4, 8, 16, 21)  # ㄴ ㄹ ㅁ ㅇ end many more names and nouns than stems
     return last not in sonorants or text[-1] in "안신품참넘남숨감심검담" or is_liquid_stem(text)
+
+
+def is_reported(text: str) -> bool:
+    """Whether a string is a reported clause or noun + 이- before -더이다, -더냐: 온다, 것이라, 중천이; not 라이(더)."""
+    if len(text) < 2:
+        return False
+    return text[-1] in "다라" or text[-1] == "이" and bool(final_consonant(text[-2]))
