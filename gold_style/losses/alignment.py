@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from gold_style.losses.identical import identical_tokenizers
 from gold_style.losses.token_bytes import TokenBytes
 
-__all__ = ["TokenBytes", "align", "identical_tokenizers", "retokenise", "token_spans"]
+__all__ = ["TokenBytes", "align", "encode_plain", "identical_tokenizers", "retokenise", "token_spans"]
 
 Span = tuple[int, int, int, int]  # student tokens [s0, s1) and teacher tokens [t0, t1) that cover the same bytes
 
@@ -89,7 +89,7 @@ def retokenise(
     teacher_ids: list[int] = []
     for segment, is_text, is_last in _segments(text):
         if is_text:
-            ids, covered = _encode_plain(segment, teacher_tokenizer, teacher_bytes)
+            ids, covered = encode_plain(segment, teacher_tokenizer, teacher_bytes)
             teacher_ids += ids
             if covered < len(segment):
                 reason = "normalised"
@@ -143,7 +143,7 @@ def _plain_backend(tokenizer: PreTrainedTokenizerBase, size: int) -> Tokenizer:
     return backend
 
 
-def _encode_plain(text: bytes, tokenizer: PreTrainedTokenizerBase, table: TokenBytes) -> tuple[list[int], int]:
+def encode_plain(text: bytes, tokenizer: PreTrainedTokenizerBase, table: TokenBytes) -> tuple[list[int], int]:
     """-> (ids whose bytes are the beginning of `text`, number of bytes covered).
 
     A tokenizer that opens every text with a space is asked again with a short text before, which is cut off afterwards.

@@ -1,0 +1,116 @@
+"""Spreads the teacher's probability of a batch over the student's vocabulary, as a TreePlan says (see tree.py).
+
+Shapes: P positions, A positions of one part, V student ids, W teacher ids, M teacher tokens; L, E, G, F, O as in
+tree_plan.py. Sums that decide how much mass is left are in float64.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gold_style.losses.lifting import Slots
+from gold_style.losses.tree_plan import TreePlan
+
+
+class Spread:
+    """The parts of the target distribution q, each added to a (P, V) tensor."""
+
+    def __init__(
+        self, student_PV: Tensor, teacher_MW: Tensor, student_ids_P: Tensor, teacher_ids_M: Tensor, plan: TreePlan
+    ):
+        """`student_PV` holds probabilities at the positions, `teacher_MW` log-probabilities of all teacher tokens."""
+        self.student_PV, self.teacher_MW = student_PV, teacher_MW
+        arrays = {name: value for name, value in vars(plan).items() if isinstance(value, np.ndarray)}
+        self.plan = {name: torch.from_numpy(value).to(student_PV.device) for name, value in arrays.items()}
+        self.row_P = torch.from_numpy(plan.positions.teacher_P).to(student_PV.device)
+        self.offset_P = torch.from_numpy(plan.positions.offset_P).to(student_PV.device)
+        # sums of the real tokens' log-probabilities: a path's is the difference of two
+        own_M = teacher_MW.gather(1, teacher_ids_M[:, None])[:, 0].double()
+        self.before_M = torch.cat([own_M.new_zeros(1), own_M.cumsum(0)])
+        own_P = student_PV.gather(1, student_ids_P[:, None])[:, 0].double().clamp_min(1e-300).log()
+        self.before_P = torch.cat([own_P.new_zeros(1), own_P.cumsum(0)])
+
+    def static(self, slots: Slots) -> Tensor:
+        """(P, V): at positions on a teacher boundary its whole distribution, but for the tokens that levels resolve."""
+        target_PV = torch.zeros_like(self.student_PV)
+        at_A = (self.offset_P == 0).nonzero()[:, 0]
+        mass_AW = self.teacher_MW[self.row_P[at_A]].exp()
+        removed_A1 = self.plan["removed_P"][at_A][:, None]
+        resolved_A1 = mass_AW.gather(1, removed_A1.clamp_min(0)).masked_fill_(removed_A1 >= 0, 0.0)
+        mass_AW.scatter_(1, removed_A1.clamp_min(0), resolved_A1)
+        slot_W, member_slot_F, member_F = self._tensors(slots.slot_E, slots.member_slot_F, slots.member_F)
+        mass_AG = mass_AW.new_zeros(len(at_A), slots.count)
+        mass_AG.scatter_add_(1, slot_W.expand(len(at_A), -1), mass_AW)
+        student_AV, part_AV = self.student_PV[at_A], torch.zeros_like(target_PV[: len(at_A)])
+        alone_F = torch.bincount(member_slot_F, minlength=slots.count)[member_slot_F] == 1
+        slot_F, u_F = member_slot_F[alone_F], member_F[alone_F]
+        part_AV.scatter_add_(1, u_F.expand(len(at_A), -1), mass_AG[:, slot_F])
+        slot_F, u_F = member_slot_F[~alone_F], member_F[~alone_F]
+        if len(u_F):
+            own_AF = student_AV[:, u_F] + torch.finfo(student_AV.dtype).tiny
+            total_AG = torch.zeros_like(mass_AG).scatter_add_(1, slot_F.expand(len(at_A), -1), own_AF)
+            own_AF.div_(total_AG[:, slot_F]).mul_(mass_AG[:, slot_F])
+            part_AV.scatter_add_(1, u_F.expand(len(at_A), -1), own_AF)
+        target_PV[at_A] = part_AV
+        return target_PV
+
+    def levels(self, target_PV: Tensor) -> Tensor:
+        """Add the masses of all levels; -> (P,) mass of shorter teacher tokens, still to be added by `others`."""
+        plan, before_M = self.plan, self.before_M
+        position_L, row_L = plan["level_position_L"], plan["level_row_L"]
+        row_E, level_E = row_L[plan["level_E"]], plan["level_E"]
+        probs_E = self.teacher_MW[row_E, plan["token_E"]].double().exp()
+        listed_L = probs_E.new_zeros(len(row_L)).index_add_(0, level_E, probs_E)
+        real_L = torch.where(
+            plan["level_real_L"] >= 0, self.teacher_MW[row_L, plan["level_real_L"].clamp_min(0)].double().exp(), 0.0
+        )
+        open_P = self._open()
+        is_head_L = plan["level_rest_L"] < 0
+        log_total_P = probs_E.new_zeros(len(self.row_P))
+        head_P = position_L[is_head_L]
+        log_total_P[head_P] = torch.log((listed_L + real_L)[is_head_L] + open_P[head_P])
+        scale_L = torch.exp(before_M[row_L] - before_M[self.row_P[position_L]] - log_total_P[position_L])
+        mass_G = probs_E.new_zeros(len(plan["slot_position_G"]))
+        mass_G.index_add_(0, plan["slot_E"], probs_E * scale_L[level_E])
+        rest_L = scale_L * (1 - listed_L - real_L).clamp_min_(0)
+        mass_G.index_add_(0, plan["level_rest_L"][~is_head_L], rest_L[~is_head_L])
+        position_O = plan["open_position_O"]
+        end_O = torch.exp(before_M[plan["open_row_O"]] - before_M[self.row_P[position_O]] - log_total_P[position_O])
+        mass_G.index_add_(0, plan["open_slot_O"], end_O)
+        self._add(mass_G, target_PV)
+        return open_P * torch.exp(-log_total_P)
+
+    def _open(self) -> Tensor:
+        """(P,): inside a teacher token, the mass of shorter tokens that leave open what comes next.
+
+        What such a token leaves of the bytes already written would be the teacher's to write; the student's own
+        probability of having written them stands in for the teacher's, which no forward pass has computed.
+        """
+        plan = self.plan
+        position_X = plan["shorter_position_X"]
+        rest_X = self.before_P[position_X] - self.before_P[plan["shorter_from_X"]]
+        mass_X = torch.exp(self.teacher_MW[self.row_P[position_X], plan["shorter_token_X"]].double() + rest_X)
+        return mass_X.new_zeros(len(self.row_P)).index_add_(0, position_X, mass_X)
+
+    def _add(self, mass_G: Tensor, target_PV: Tensor) -> None:
+        """Each slot's mass to its members, shared out as the student has them."""
+        slot_F, u_F = self.plan["member_slot_F"], self.plan["member_F"]
+        position_F = self.plan["slot_position_G"][slot_F]
+        own_F = self.student_PV[position_F, u_F].double() + torch.finfo(self.student_PV.dtype).tiny
+        total_G = torch.zeros_like(mass_G).index_add_(0, slot_F, own_F)
+        part_F = (mass_G / total_G)[slot_F] * own_F
+        target_PV.index_put_((position_F, u_F), part_F.to(target_PV.dtype), accumulate=True)
+
+    def others(self, target_PV: Tensor, open_P: Tensor) -> None:
+        """Add the mass of shorter tokens: to all student tokens that may come behind one, as the student has them."""
+        at_A = (open_P > 0).nonzero()[:, 0]
+        if not len(at_A):
+            return
+        free_PV = self.student_PV.clone()
+        free_PV[self.plan["settled_position_Y"], self.plan["settled_Y"]] = 0.0
+        free_AV, student_AV = free_PV[at_A], self.student_PV[at_A]
+        free_AV = torch.where(free_AV.sum(-1, keepdim=True) > 0, free_AV, student_AV)  # no token left: all of them
+        target_PV[at_A] += free_AV * (open_P[at_A, None].to(free_AV.dtype) / free_AV.sum(-1, keepdim=True))
+
+    def _tensors(self, *arrays: np.ndarray) -> list[Tensor]:
+        return [torch.from_numpy(array).to(self.student_PV.device) for array in arrays]
