@@ -128,6 +128,7 @@ def launch_mistakes(hardware: str, num_processes: int | None, accelerate_config:
     if num_processes is not None and num_processes != world:
         mistakes.append(f"hardware.num_processes={num_processes}: this run was started with {world}")
     if accelerate_config is not None and not command and world == 1:
-        line = f"accelerate launch --config_file {accelerate_config} --num_processes N train.py hardware={hardware} ..."
-        mistakes.append(f"hardware={hardware}: has to be started by a launcher: {line}")
+        script = f"{Path(sys.argv[0]).name} hardware={hardware} ..."
+        line = f"accelerate launch --config_file {accelerate_config} --num_processes N {script}"
+        mistakes.append(f"hardware={hardware} has to be started by a launcher: {line}")
     return mistakes

@@ -98,7 +98,8 @@ class Composed:
             for word in key.split("."):
                 value = value[word]
             mistakes.append(Mistake(key, written(value), f"unknown key{did_you_mean(key, known)}"))
-        mistakes += train_mistakes(getattr(settings, "train", {}))
+        train = getattr(settings, "train", None)
+        mistakes += train_mistakes(train) if isinstance(train, dict) else []
         return settings, mistakes
 
     @classmethod

@@ -7,11 +7,15 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gold_style.command_line import check
+from gold_style.gold_config import gold_config_fields
 from gold_style.launch import asked_processes
+from gold_style.mirror import keys_of
 from gold_style.overrides import quoted_forms, read_arguments
-from gold_style.settings import PROJECT, SettingsError
+from gold_style.settings import PROJECT, Settings, SettingsError
 
 PAIR = "model=qwen3b_to_1p5b"
 SCRIPT = """
@@ -124,6 +128,7 @@ def test_everything_wrong_is_reported_at_once(tmp_path):
         ("loss.beta=", "a number"),
         ("prompts.path=없다.jsonl", "prompts=jsonl"),
         ("tracker.tags={a:1}", "ListConfig"),
+        ("train=abc", "a mapping"),
         ("styles.styles.chosun=abc", "a mapping"),
         ("styles.styles.chosun.few_shots=abc", "styles"),
         (f"output_dir={'x' * 300}", "File name too long"),
@@ -179,6 +184,44 @@ def test_sweeps_over_nothing_or_too_much_are_refused(argument, hint):
     found = faults("-m", argument)
     assert list(found) == [argument]
     assert hint in found[argument]
+
+
+KEYS = [*keys_of(Settings), *(f"train.{name}" for name in gold_config_fields()), "hydra.verbose", "a..b", "x@y", ""]
+VALUES = [
+    "1",
+    "-1",
+    "null",
+    "",
+    "조선",
+    "[1,2]",
+    "[",
+    "{a:1}",
+    "a,b",
+    "range(0,9)",
+    "interval(0,2)",
+    "glob(*)",
+    "${loss.beta}",
+]
+VALUES += ["${nope}", "${", "1e999", "nan", "'x", "a=b", "???", "jsd", "\\", "choice()", "[[[]]]", "x" * 300]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            "{}{}={}".format, st.sampled_from(["", "", "+", "++", "~"]), st.sampled_from(KEYS), st.sampled_from(VALUES)
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    st.booleans(),
+)
+def test_every_command_line_is_accepted_or_answered(arguments, is_sweep):
+    try:
+        check([PAIR, *arguments, *(["-m"] if is_sweep else [])], "config")
+    except SettingsError as error:
+        assert error.mistakes
+        assert all(mistake.reason for mistake in error.mistakes)
 
 
 def test_right_arguments_go_through_unchanged():
