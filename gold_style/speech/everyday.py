@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gold_style.speech.endings import EITHER, MODERN, MOSTLY_JOSEON, MOSTLY_MODERN
 from gold_style.speech.place import Place
-from gold_style.speech.stems import final_consonant, is_predicate, is_stem
+from gold_style.speech.stems import final_consonant, is_closed_stem, is_predicate, is_stem
 
 _HOUSEHOLDS = frozenset("자 동 그 당신 우리 너희 아낙 여편 어".split())
 
@@ -74,6 +74,12 @@ def linked(place: Place) -> str | None:
     return EITHER if place.stem else None
 
 
+_NOUNS_EUM = frozenset(
+    "믿음 웃음 죽음 젊음 걸음 울음 물음 녹음 묶음 볶음 복음 흡음 방음 잡음 화음 소음 얻음 첫걸음 비웃음 눈웃음 "
+    "헛웃음 발걸음".split()
+)
+
+
 def nominal(place: Place) -> str | None:
     """-음, -ㅁ, -듯 of notes: 있음, 제출함, 좋을 듯; only where the stem looks like a predicate."""
     stem, form = place.stem, place.form
@@ -81,7 +87,7 @@ def nominal(place: Place) -> str | None:
         return MODERN if place.before else None
     if not stem:
         return None
-    if form in ("-음", "-슴"):  # after ㄶ ㅄ ㅆ ㅎ: 많음, 없음, 했음, 좋음, never 웃음 or 믿음
-        return MODERN if final_consonant(stem[-1]) in (6, 18, 20, 27) else None
+    if form in ("-음", "-슴"):
+        return MODERN if is_closed_stem(stem) and stem + "음" not in _NOUNS_EUM else None
     predicate = is_stem(stem) or stem.endswith("이") and len(stem) > 2
     return MODERN if predicate and stem not in ("그리", "사", "하지", "거") else None

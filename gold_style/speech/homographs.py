@@ -9,14 +9,22 @@ from __future__ import annotations
 from gold_style.speech import stems
 from gold_style.speech.endings import EITHER, JOSEON, MODERN, MOSTLY_JOSEON
 from gold_style.speech.place import Place
-from gold_style.speech.stems import final_consonant, is_closed_stem, is_converb, is_liquid_stem, is_predicate, is_reported, is_stem
+from gold_style.speech.stems import (
+    final_consonant,
+    is_closed_stem,
+    is_converb,
+    is_liquid_stem,
+    is_predicate,
+    is_reported,
+    is_stem,
+)
 
 _RIEUL, _NIEUN = 8, 4
 
 # 옵니다 after an open vowel is 오다 ("come") after a converb, except after these archaic stems and nouns.
 _NOT_CONVERB = tuple(
     "하 가 바라 놀라 모자라 자라 나라 차 자 사 마 비싸 만나 일어나 태어나 나타나 빛나 끝나 어긋나 드러나 떠나 머 거 "
-    "떠나가 소녀 궁녀 처녀 부녀 시녀 세 베 데 에 개 재 새 채 때 배 매 보내 지내 끝내 아내 사내 견뎌내 해내 이뤄내 "
+    "떠나가 소녀 궁녀 처녀 부녀 시녀 세 베 데 에 개 재 새 채 때 배 매 지내 끝내 아내 사내 견뎌내 해내 이뤄내 "
     "대 애 예 제 네 체 폐 남자 여자 제자 군자 부자 타 아가 누가 저하 전하 폐하 천하 신하".split()
 )
 _COMING = frozenset("나 지나 다녀 건너 가져 데려".split())
@@ -33,6 +41,8 @@ def come(place: Place) -> str | None:
         return JOSEON
     if stem == "비":  # 빌다, or rain
         return JOSEON if last else None
+    if stem.endswith("보내"):  # 보내-옵-니다, or 보내 오다
+        return EITHER
     if stem == "나" and last in _FEELINGS:
         return JOSEON
     return JOSEON if stem and not final_consonant(stem[-1]) and not _is_coming(stem) else None
@@ -135,7 +145,7 @@ def vowel(place: Place) -> str | None:
     stem, last = place.stem, place.last
     if not stem or (stem + "오").endswith(stems.NOUNS_O) or stem == "니하" or stem == "바이" and last[-1:] != "는":
         return None
-    if stem == "아" and not last.endswith(("을", "를", "줄", "지", "걸", "나", "도", "바", "이")):
+    if stem == "아" and not last.endswith(("을", "를", "줄", "지", "걸", "나", "도", "바", "이", "잘", "다")):
         return None  # 아오, a groan
     if set(stem) == {"오"} and not place.before:
         return None  # 오오

@@ -16,7 +16,7 @@ import re
 from typing import NamedTuple
 
 from gold_style.speech import cues
-from gold_style.speech.endings import EITHER, JOSEON, MODERN, MOSTLY_JOSEON, MOSTLY_MODERN, Ending, matches
+from gold_style.speech.endings import EITHER, JOSEON, MODERN, Ending, matches
 from gold_style.speech.guards import GUARDS
 from gold_style.speech.place import Place
 from gold_style.speech.text import QUOTED_RE, hangul
@@ -41,6 +41,11 @@ _VOCATIVES = frozenset(
 _CALL_RE = re.compile(r"(?:님|씨|이여|시여|놈아|들아|놈들아|야|아|여)$")
 # Sentence-final beyond doubt wherever they stand: looked for when something without an ending follows.
 _SPOKEN_FINALS = ("-습니다", "-ㅂ니다", "-습니까", "-ㅂ니까", "-십시오", "-요", "-죠")
+
+
+_LINKS = tuple("니 나 며 데 고 바 즉 대 늘 와 에 로".split())
+_CLAUSE_FORMS = frozenset("-니 -아 -어 -여 -서 -해 -게 -와 -는데 -ㄴ데 -은데 -라 -자".split())
+_QUOTATIVES = ("라고", "이라고", "하고", "라며", "라는", "하며", "라면서")
 
 
 class Reading(NamedTuple):
@@ -126,70 +131,48 @@ def _close(words: list[str], breaks: list[int]) -> tuple[Ending, str] | None:
     """The closing ending: of the last eojeol, else of the clause before a vocative or an afterthought."""
     last_break = breaks[-1] if breaks else 0
     tail = words[last_break:]
-    if (
-        last_break
-        and len(tail) <= 3
-        and (
-            len(tail) <= 2
-            and _CALL_RE.search(tail[-1])
-            or tail[-1] in _VOCATIVES
-            or tail[-1].endswith(("놈아", "들아", "이여"))
-        )
-    ):
-        before = _match(words[:last_break])
-        if before is not None and _is_final(before[0], before[1]):
-            return before
+    earlier = _match(words[:last_break]) if last_break and len(tail) <= 4 else None
+    if earlier is not None and (not _is_final(*earlier) or tail[0].startswith(_QUOTATIVES)):
+        earlier = None
+    if earlier is not None and _is_call(tail):
+        return earlier
     end = len(words)
     while end > 1 and words[end - 1] in _VOCATIVES:
         end -= 1
     found = _match(words[:end])
+    if found is None or found[0].guard in ("linked", "spoken") and earlier is not None and earlier[1] == JOSEON:
+        found = earlier or found  # an afterthought: 괘씸한지고, 은혜를 원수로 갚다니
     if found is not None:
         return found
-    if last_break and len(tail) <= 4 and last_break < end:
-        before = _match(words[:last_break])
-        if before is not None and _is_final(before[0], before[1]):
-            return before
     for cut in range(end - 1, max(end - 4, 0), -1):
         before = _match(words[:cut])
-        if before is not None and (
-            before[0].form in _SPOKEN_FINALS
-            or before[1] == JOSEON
-            and before[0].old == "하소서체"
-            and not before[0].form.endswith(("니", "나", "며", "데", "고", "바"))
-        ):
+        if before is not None and _is_unmistakable(*before):
             return before
     return None
 
 
+def _is_call(tail: list[str]) -> bool:
+    """Whether the words after the last comma call somebody: 전하, 이 사람아, 나의 아들아."""
+    last = tail[-1]
+    short = len(tail) <= 2 and _CALL_RE.search(last)
+    return len(tail) <= 3 and bool(short or last in _VOCATIVES or last.endswith(("놈아", "들아", "이여")))
+
+
 def _is_final(ending: Ending, lean: str) -> bool:
-    if ending.form in (
-        "-고",
-        "-며",
-        "-면",
-        "-지만",
-        "-니",
-        "-아",
-        "-어",
-        "-여",
-        "-서",
-        "-해",
-        "-게",
-        "-와",
-        "-도록",
-        "-는데",
-        "-ㄴ데",
-        "-은데",
-        "-라",
-        "-자",
-    ):
+    """Whether an ending closes a sentence rather than a clause: -하소서, not -하오니 or -고."""
+    if ending.form in _CLAUSE_FORMS or ending.guard == "linked" or _is_link(ending):
         return False
-    return lean in (JOSEON, MODERN, MOSTLY_JOSEON, MOSTLY_MODERN) or ending.form in (
-        "-네",
-        "-는가",
-        "-은가",
-        "-ㄴ가",
-        "-던가",
-    )
+    return lean != EITHER or ending.guard in ("wonder", "query")
+
+
+def _is_unmistakable(ending: Ending, lean: str) -> bool:
+    """Whether an ending closes a sentence wherever it stands, even with words behind it: 잘 먹었습니다 사장님."""
+    return ending.form in _SPOKEN_FINALS or lean == JOSEON and ending.old == "하소서체" and not _is_link(ending)
+
+
+def _is_link(ending: Ending) -> bool:
+    """Whether an archaic form only joins clauses: -하오니, -사온데, -옵고."""
+    return ending.old == "하소서체" and ending.form.endswith(_LINKS)
 
 
 def _match(words: list[str]) -> tuple[Ending, str] | None:
