@@ -88,13 +88,14 @@ def measure(
     }
 
 
-def teacher_figures(model, tokenizer, corpus: Corpus) -> dict[str, dict[str, float]]:
+def teacher_figures(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, corpus: Corpus, number: int = NUM_REQUESTS
+) -> dict[str, dict[str, float]]:
     """Condition -> figures: with its system prompt it toggles, without one it does not."""
-    pack, asked = corpus.pack, evaluation_requests(corpus)
+    pack, asked, arbitrary = corpus.pack, evaluation_requests(corpus, number), arbitrary_requests(corpus, number)
     first, neutral = pack.tags[0], pack.neutral
     combined = replace(pack, teacher_prompt="combined").teacher_system(first)
     per_style = replace(pack, teacher_prompt="per_style")
-    arbitrary = arbitrary_requests(corpus)
     conditions = {
         f"combined prompt, {first}": (asked, first, combined),
         f"combined prompt, {neutral}": (asked, neutral, combined),
@@ -108,9 +109,11 @@ def teacher_figures(model, tokenizer, corpus: Corpus) -> dict[str, dict[str, flo
     return {name: measure(model, tokenizer, *condition) for name, condition in conditions.items()}
 
 
-def student_figures(model, tokenizer, corpus: Corpus) -> dict[str, dict[str, float]]:
+def student_figures(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, corpus: Corpus, number: int = NUM_REQUESTS
+) -> dict[str, dict[str, float]]:
     """Condition -> figures: modern under every tag."""
-    pack, asked, arbitrary = corpus.pack, evaluation_requests(corpus), arbitrary_requests(corpus)
+    pack, asked, arbitrary = corpus.pack, evaluation_requests(corpus, number), arbitrary_requests(corpus, number)
     first, neutral = pack.tags[0], pack.neutral
     conditions = {
         first: (asked, first, None),

@@ -35,7 +35,7 @@ from gold_style.pairs.training import Recipe, train
 HERE = Path(__file__).resolve().parent
 MODELS = {  # folder -> recipe
     "tiny/teacher": Recipe(role="teacher", template="chatml", num_layers=3, num_steps=800),
-    "tiny/student": Recipe(role="student", template="chatml", num_layers=2, num_steps=700),
+    "tiny/student": Recipe(role="student", template="chatml", num_layers=2, num_steps=1000),
     "tiny_cross_tokenizer/teacher": Recipe(role="teacher", template="llama", num_layers=3, num_steps=800, merges=200),
     "tiny_cross_tokenizer/teacher_crossing": Recipe(
         role="teacher", template="llama", num_layers=3, num_steps=800, merges=450, crossing=True
@@ -84,7 +84,8 @@ class Job:
     folder: str  # below `output`
     output: Path
     seed: int
-    num_steps: int | None = None  # other than the recipe's, for tests
+    num_steps: int | None = None  # optimizer steps; None = the recipe's
+    num_requests: int = NUM_REQUESTS  # behind each figure
 
 
 def build(job: Job, report=lambda kind, value: None) -> dict[str, dict[str, float]]:
@@ -105,7 +106,8 @@ def build(job: Job, report=lambda kind, value: None) -> dict[str, dict[str, floa
     # measured as a user would load it
     model = AutoModelForCausalLM.from_pretrained(target, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(target)
-    figures = (teacher_figures if recipe.role == "teacher" else student_figures)(model, tokenizer, corpus)
+    measure = teacher_figures if recipe.role == "teacher" else student_figures
+    figures = measure(model, tokenizer, corpus, job.num_requests)
     (target / "README.md").write_text(card(job, recipe, model, figures, seconds), encoding="utf-8")
     return figures
 
@@ -126,7 +128,7 @@ def card(job: Job, recipe: Recipe, model, figures: dict[str, dict[str, float]], 
         versions=", ".join(f"{name} {version}" for name, version in packages.items()),
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
         vocabulary=model.config.vocab_size,
-        num_requests=NUM_REQUESTS,
+        num_requests=job.num_requests,
         rows="\n".join(rows),
         **asdict(recipe),
     )

@@ -30,7 +30,7 @@ PARTICLES = {
     "과": ("과", "와"),
     "으로": ("으로", "로"),
 }  # closed, open syllable
-PARTICLE_LIKE = "이가은는을를의도만과와로기지에"  # last syllables of nouns that a particle could be, too
+PARTICLE_LIKE = "이가은는을를의도만과와로기지에"  # syllables of nouns that a particle could be, too
 MARKER = re.compile(r"\{([^{}]*)\}")
 MAX_DRAWS = 1000  # of one row, until it is free of held-out topics
 
@@ -204,7 +204,7 @@ def made_up_topic(rng: Random, common: Sequence[str], fragments: Sequence[str] =
     length = rng.choices((1, 2, 3, 4, 5), (10, 33, 28, 20, 9))[0]
     word = [rng.choice(syllables) for _ in range(length)]
     if length >= 2 and kind > 0.85:
-        word[-1] = rng.choice(PARTICLE_LIKE)
+        word[-1 if kind > 0.90 else rng.randrange(length)] = rng.choice(PARTICLE_LIKE)
     elif length >= 3 and kind > 0.77:
         word[-1] = word[-2]
     elif length >= 3 and kind > 0.70:
