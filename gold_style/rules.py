@@ -111,6 +111,12 @@ def a_warm_start_ends(warm_start_steps, max_steps):
         return f"leaves no step after the warm start; train.max_steps={max_steps} must be larger"
 
 
+@rule("train.lr_scheduler_kwargs", "train.lr_scheduler_type")
+def plain_schedules_take_no_arguments(arguments, schedule):
+    if arguments and schedule in ("linear", "constant", "constant_with_warmup"):
+        return f"train.lr_scheduler_type={schedule} takes none; add train.lr_scheduler_kwargs=null"
+
+
 @rule("evaluation.keep", "evaluation.every_steps", "prompts.selection_samples")
 def keeping_the_best_needs_live_evaluation(keep, every_steps, selection_samples):
     if keep == "best" and not every_steps:

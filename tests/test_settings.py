@@ -213,6 +213,7 @@ def test_no_refusal_is_left_over_from_an_older_trl():
         (["train.num_generations=3"], "train.num_generations", "divide"),
         (["loss.uld_hybrid_matched_weight=1"], "loss.uld_hybrid_matched_weight", "unmatched"),
         (["loss.warm_start_steps=100"], "loss.warm_start_steps", "train.max_steps=100"),
+        (["train.lr_scheduler_kwargs={num_cycles:2}"], "train.lr_scheduler_kwargs", "train.lr_scheduler_kwargs=null"),
         (["evaluation.keep=best", "evaluation.every_steps=0"], "evaluation.keep", "every_steps"),
         (["evaluation.keep=best", "prompts.selection_samples=0"], "evaluation.keep", "selection_samples"),
         (
