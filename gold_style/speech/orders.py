@@ -26,13 +26,15 @@ _EXAM_VERBS = (*(verb for verb in _SIGN_VERBS if len(verb) > 1), "풀", "읽", "
 # what they forbid,
 _FORBIDDEN = tuple(
     "들어가지 만지지 손대지 기대지 뛰지 버리지 밟지 찍지 피우지 올라가지 세우지 먹지 떠들지 놓지 붙이지 누르지 흔들지 "
-    "던지지 넘지 앉지 열지 하지".split()
+    "던지지 넘지 앉지 열지 쌓지 매달리지 꽂지 끄지 켜지 접지 하지".split()
 )
 # and what people ask of each other: "하지" of these is a plea, not a sign.
 _PLEAS = tuple(
     "염려하지 걱정하지 심려하지 근심하지 슬퍼하지 서러워하지 노여워하지 두려워하지 부러워하지 미안해하지 오해하지 "
     "의심하지 "
     "원망하지 탓하지 지체하지 상심하지 낙심하지 자책하지 괴로워하지 미워하지 말하지 섭섭해하지 어려워하지 부끄러워하지 "
+    "잊지 울지 웃지 놀라지 묻지 그러지 나서지 서두르지 망설이지 떠나지 말리지 속이지 듣지 믿지 놀리지 나무라지 늦지 "
+    "싸우지 다투지 미루지 숨기지 감추지 굽히지 꺾이지 흔들리지 저버리지 여기지 굴지 막지 죽이지 해치지 "
     "무서워하지 당황하지 재촉하지 독촉하지 박대하지 희롱하지 능멸하지 조롱하지 과히하지 그리하지 이리하지".split()
 )
 _ANSWERS = ("계", "있으", "없으", "않으", "안녕하", "었으", "았으", "였으", "했으", "이", "아니")
@@ -56,9 +58,9 @@ def _forbid(place: Place) -> str:
     if last == "가지":
         near = place.before[-2:-1] and place.before[-2] in ("가까이", "이쪽으로", "안으로", "밖으로")
         return MOSTLY_MODERN if near else JOSEON
-    if last in ("하지", "말지") or last.endswith(_PLEAS):
+    if not last.endswith("지") or last in ("하지", "말지") or last.endswith(_PLEAS):  # 염려 마시오, 심려치 마시오
         return JOSEON
-    return MOSTLY_MODERN if last.endswith(_FORBIDDEN) else JOSEON
+    return MOSTLY_MODERN if last.endswith(_FORBIDDEN) else EITHER
 
 
 _NOUNS_GE = frozenset("가 무 집 지 휴 꽃 대 베 번 회 공 성 안 붉은대 여 저 거 이 그 내 네 제 뭐 누".split())

@@ -13,12 +13,14 @@ end.
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import NamedTuple
 
 from gold_style.speech import cues
-from gold_style.speech.endings import EITHER, JOSEON, MODERN, Ending, matches
+from gold_style.speech.endings import EITHER, ENDINGS, JOSEON, MODERN, Ending, matches
 from gold_style.speech.guards import GUARDS
 from gold_style.speech.place import Place
+from gold_style.speech.stems import is_converb, is_stem
 from gold_style.speech.text import QUOTED_RE, hangul
 
 _PAREN_RE = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|（[^（）]*）|【[^【】]*】")
@@ -46,6 +48,10 @@ _SPOKEN_FINALS = ("-습니다", "-ㅂ니다", "-습니까", "-ㅂ니까", "-십�
 _LINKS = tuple("니 나 며 데 고 바 즉 대 늘 와 에 로".split())
 _CLAUSE_FORMS = frozenset("-니 -아 -어 -여 -서 -해 -게 -와 -는데 -ㄴ데 -은데 -라 -자".split())
 _QUOTATIVES = ("라고", "이라고", "하고", "라며", "라는", "하며", "라면서")
+
+
+_FUSED = frozenset("가 타 사".split())
+_PLAIN_SPEECH = unicodedata.normalize("NFD", "아")
 
 
 class Reading(NamedTuple):
@@ -193,6 +199,8 @@ def _match(words: list[str]) -> tuple[Ending, str] | None:
             lean = ending.lean if stem or before else None
         if lean is not None:
             return ending, lean
+    if before and (word in _FUSED or len(word) > 1 and is_converb(word) and is_stem(word, honorific=False)):
+        return ENDINGS[_PLAIN_SPEECH], MODERN  # 자주 가? 같이 떠나. the stem has swallowed the -아
     return None
 
 
