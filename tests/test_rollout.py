@@ -154,13 +154,13 @@ def test_nucleus_is_transformers_nucleus(seed, top_p, top_k, spread):
 
 def test_flat_nucleus_beyond_the_candidates():
     """A distribution so flat that the 256 most probable tokens do not reach top_p: the full sort takes over."""
-    logits_1V = torch.randn(1, 2000, generator=torch.Generator().manual_seed(0)) * 0.1
+    logits_1V = torch.randn(1, 600, generator=torch.Generator().manual_seed(0)) * 0.1
     expected_V = TopPLogitsWarper(0.9)(None, logits_1V).softmax(-1)[0]
-    grid = (torch.arange(200_000) + 0.5).double() / 200_000
-    drawn = torch.cat([draw(logits_1V.expand(2000, -1), part, Sampling(top_p=0.9)) for part in grid.split(2000)])
-    observed_V = torch.bincount(drawn, minlength=2000) / 200_000
-    assert (observed_V > 0).sum() == (expected_V > 0).sum()
-    assert (observed_V - expected_V).abs().max() < 2e-5
+    grid = (torch.arange(30_000) + 0.5).double() / 30_000
+    drawn = torch.cat([draw(logits_1V.expand(1000, -1), part, Sampling(top_p=0.9)) for part in grid.split(1000)])
+    observed_V = torch.bincount(drawn, minlength=600) / 30_000
+    assert (observed_V > 0).sum() == (expected_V > 0).sum() > 256
+    assert (observed_V - expected_V).abs().max() < 1e-4
 
 
 def test_ends_of_the_unit_interval():
