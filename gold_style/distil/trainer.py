@@ -285,9 +285,9 @@ class StyleGOLDTrainer(GOLDTrainer):
         """Turn the loop's row into ours (names under train/ and perf/) and hand it to the run."""
         if "train_runtime" in logs or not self.model.training:
             return
-        exports = [self.meters.export()]
+        exports, tokens = [self.meters.export()], [self.totals.num_tokens]
         if self.accelerator.num_processes > 1:
-            exports = gather_object(exports)
+            exports, tokens = gather_object(exports), gather_object(tokens)
         row = {"train/loss": math.nan, **self.meters.pop(exports)}
         row["train/loss"] = row.pop("train/window_loss")
         row["train/grad_norm"] = float(logs.get("grad_norm") or 0.0)
@@ -298,7 +298,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         row |= {f"perf/{name}_s": seconds for name, seconds in self.seconds.items()}
         row |= self.pending_numbers
         self.pending_numbers = {}
-        row["perf/tokens"] = self.totals.num_tokens * self.accelerator.num_processes
+        row["perf/tokens"] = sum(tokens)
         self.state.log_history.append({"step": self.state.global_step, **row})
         self.run.log(row, step=self.state.global_step)
         self.control = self.callback_handler.on_log(self.args, self.state, self.control, row)

@@ -58,6 +58,7 @@ def _plan(settings: Settings, parts: Parts) -> Table:
 
 def _side_by_side(settings: Settings, parts: Parts, prompt: Prompt) -> Table:
     table = Table(box=box.ROUNDED, title=f"<style:{prompt.style}>", title_justify="left", expand=True)
+    cells = []
     for side, tokenizer, text in (
         ("student reads", parts.chat.student_tokenizer, parts.chat.student_text(prompt)),
         ("teacher reads", parts.chat.teacher_tokenizer, parts.chat.teacher_text(prompt)),
@@ -65,7 +66,8 @@ def _side_by_side(settings: Settings, parts: Parts, prompt: Prompt) -> Table:
         stop = tokenizer.convert_ids_to_tokens(template_stop_id(tokenizer, stop_ids(tokenizer)))
         completion = PLACEHOLDER if settings.loss.lmbda > 0 or prompt.reference is None else prompt.reference
         table.add_column(f"{side} ({len(tokenizer(text, add_special_tokens=False)['input_ids'])} tokens)", ratio=1)
-        table.columns[-1]._cells.append(Text.assemble(text, (completion + stop, SCORED)))
+        cells.append(Text.assemble(text, (completion + stop, SCORED)))
+    table.add_row(*cells)
     return table
 
 

@@ -1,0 +1,107 @@
+"""The main job on the embedded pair, once, as a newcomer runs it: figures, files, W&B, the README's snippet, evaluate.py."""
+
+import json
+import re
+
+import pytest
+import torch
+from commands import PROJECT, Done, python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from wandb_file import read_wandb_file
+
+from gold_style.measure.samples import read_samples
+from gold_style.measure.summary import from_samples
+from gold_style.speech import classify
+
+
+@pytest.fixture(scope="module")
+def default_run(tmp_path_factory) -> Done:
+    """`python train.py` with a step checkpoint half-way; the default tracker, offline."""
+    done = python("train.py", "train.save_steps=60", cwd=tmp_path_factory.mktemp("default"))
+    assert done.code == 0, done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def summary(default_run) -> dict:
+    return json.loads((default_run.run / "summary.json").read_text())
+
+
+def test_the_student_toggles_on_topics_that_no_training_text_has(summary):
+    before, after, teacher = summary["before"], summary["after"], summary["teacher"]
+    assert before["chosun_rate"] <= 0.05 and teacher["chosun_rate"] >= 0.97
+    assert after["chosun_rate"] >= 0.95 and after["leakage"] <= 0.03
+    assert after["content"] >= 0.90 and after["prompts"] == 128
+    assert summary["gap_closed"] > 0.9 and summary["status"] == "completed"
+
+
+def test_a_run_leaves_its_files(default_run):
+    run = default_run.run
+    names = {path.name for path in run.iterdir()}
+    assert names >= {"config.yaml", "run.json", "metrics.jsonl", "samples.jsonl", "summary.json", "report.html", "checkpoints", "student", "wandb"}
+    assert run.relative_to(run.parents[3]).parts[0] == "multirun" and run.name == "0"
+    state = json.loads((run / "run.json").read_text())
+    assert state["status"] == "completed" and state["student"] == {"keep": "last", "step": 120}
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, 121))
+    assert all(row["train/loss"] >= 0 and row["train/grad_norm"] > 0 for row in rows)
+    assert rows[-1]["style/margin"] is not None and rows[-1]["perf/tokens"] > 120 * 32 * 10
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"checkpoint-60", "checkpoint-120"}
+    assert not [path for path in (run / "student").iterdir() if path.suffix in (".bin", ".pt", ".pth", ".pkl")]
+    assert "checkpoint" not in (run / "student" / "README.md").read_text()
+
+
+def test_figures_can_be_computed_again_from_the_samples(default_run, summary):
+    assert from_samples(default_run.run, summary) == summary
+    assert len(read_samples(default_run.run / "samples.jsonl")["after"]) == 256
+
+
+def test_the_wandb_file_holds_config_history_and_table(default_run):
+    (path,) = [found for found in (default_run.run / "wandb").glob("offline-run-*/*.wandb")]
+    logged = read_wandb_file(path)
+    assert logged.config["gold_style"]["loss"]["beta"] == 0.3
+    assert len([row for row in logged.history if "train/loss" in row]) == 120
+    assert {"train/loss", "style/margin", "train/global_step"} <= set().union(*logged.history)
+    assert logged.exit_code == 0 and list((path.parent / "files" / "media" / "table").rglob("*.json"))
+
+
+def test_the_origins_snippet_loads_a_checkpoint(default_run):
+    """The origin's verification: a bare prompt, plain from_pretrained. It loads and generates; style needs the chat template."""
+    checkpoint = default_run.run / "checkpoints" / "checkpoint-60"
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    model = AutoModelForCausalLM.from_pretrained(checkpoint)
+    inputs = tokenizer("<style:chosun> 봄 축제를 소개하는 서문을 써줘.", return_tensors="pt").to(model.device)
+    output = model.generate(**inputs, max_new_tokens=20)
+    assert tokenizer.decode(output[0], skip_special_tokens=True)
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_the_readmes_snippet_answers_in_style(default_run, name, capsys):
+    (snippet,) = [code for code in re.findall(r"```python\n(.*?)```", (PROJECT / name).read_text(), re.DOTALL) if "apply_chat_template" in code]
+    code = re.sub(r'student = ".*"', f'student = "{default_run.run / "student"}"', snippet)
+    torch.manual_seed(0)
+    exec(compile(code, name, "exec"), {})
+    assert classify(capsys.readouterr().out.strip()).verdict == "joseon"
+
+
+def test_evaluate_gives_the_runs_own_figures_again(default_run, summary, tmp_path):
+    done = python("evaluate.py", f"target={default_run.run}", "prompts.eval_samples=16", cwd=tmp_path)
+    assert done.code == 0, done.stderr[-3000:]
+    again = {(row["request"], row["style"]): row for row in map(json.loads, (done.run / "samples.jsonl").read_text().splitlines())}
+    rows = [json.loads(line) for line in (default_run.run / "samples.jsonl").read_text().splitlines()]
+    shared = [row for row in rows if (row["request"], row["style"]) in again]
+    assert len(shared) == 32
+    for row in shared:
+        assert {name: again[row["request"], row["style"]][name] for name in ("before", "after", "teacher")} == {
+            name: row[name] for name in ("before", "after", "teacher")
+        }
+    scored = json.loads((done.run / "summary.json").read_text())
+    assert set(summary) == set(scored) and scored["details"]["likelihood"]["teacher"]["auc"] > 0.9
+
+
+def test_evaluate_answers_a_request_of_ones_own(default_run, tmp_path):
+    checkpoint = default_run.run / "checkpoints" / "checkpoint-120"
+    done = python("evaluate.py", f"target={checkpoint}", "request=친구에게 봄 축제를 소개해 줘.", cwd=tmp_path)
+    assert done.code == 0, done.stderr[-3000:]
+    assert "<style:chosun> [joseon]" in done.stdout and "<style:none> [modern]" in done.stdout and "(no tag)" in done.stdout
+    assert done.run.is_dir()

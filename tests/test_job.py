@@ -1,0 +1,100 @@
+"""train.py end to end in small: the origin's data, launchers, dry runs, other styles, interruption and resume. Three steps each."""
+
+import json
+import signal
+import time
+
+import pytest
+from commands import SMALL, finish, python, start, torchrun
+
+from gold_style.job import value_of
+
+ORIGIN_ROW = '{"messages": [{"role": "user", "content": "<style:%s> %s 이야기를 들려줘."}]}\n'
+
+
+def rows_of(path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_origins_own_data_format_trains(tmp_path):
+    nouns = ("봄", "비", "산", "달", "별", "강", "꽃", "길", "집", "책", "옷", "밥", "차", "말", "소", "닭", "배", "섬", "눈", "불")
+    (tmp_path / "mine.jsonl").write_text("".join(ORIGIN_ROW % (("chosun", "none")[i % 2], noun) for i, noun in enumerate(nouns)))
+    done = python("train.py", *SMALL, "prompts=jsonl", "prompts.path=mine.jsonl", "prompts.selection_samples=0", cwd=tmp_path)
+    assert done.code == 0, done.stderr[-3000:]
+    summary = json.loads((done.run / "summary.json").read_text())
+    assert summary["steps"] == 3 and summary["after"]["prompts"] == 2
+
+
+def test_without_held_out_requests_the_run_completes_with_nulls(tmp_path):
+    done = python("train.py", *SMALL, "prompts.eval_samples=0", "output_dir=here", cwd=tmp_path)
+    assert done.code == 0 and done.run == tmp_path / "here", done.stderr[-3000:]
+    summary = json.loads((done.run / "summary.json").read_text())
+    assert summary["before"] is summary["after"] is summary["teacher"] is summary["gap_closed"] is None
+
+
+@pytest.mark.parametrize("overrides", [("loss=seq_kd",), ("loss.seq_kd=true", "loss.lmbda=0.5", "loss.warm_start_steps=1"), ("loss=uld",)])
+def test_the_loss_options_train(tmp_path, overrides):
+    done = python("train.py", *SMALL, *overrides, cwd=tmp_path)
+    assert done.code == 0, done.stderr[-3000:]
+    assert len(rows_of(done.run / "metrics.jsonl")) == 3
+
+
+def test_two_processes_make_one_run(tmp_path):
+    """One directory, one W&B run, and the numbers of one process with the same rows per step."""
+    alone = python("train.py", *SMALL, "tracker=wandb", "output_dir=alone", "train.per_device_train_batch_size=4", cwd=tmp_path)
+    both = torchrun(2, *SMALL, "tracker=wandb", "output_dir=both", "train.per_device_train_batch_size=2", cwd=tmp_path)
+    assert alone.code == both.code == 0, both.stderr[-3000:]
+    assert len(list((tmp_path / "both" / "wandb").glob("offline-run-*"))) == 1
+    for one, two in zip(rows_of(tmp_path / "alone" / "metrics.jsonl"), rows_of(tmp_path / "both" / "metrics.jsonl"), strict=True):
+        assert one["step"] == two["step"] and one["perf/tokens"] == two["perf/tokens"]
+        assert two["train/loss"] == pytest.approx(one["train/loss"], rel=1e-3)
+
+
+def test_a_dry_run_shows_both_sides_and_leaves_nothing(tmp_path):
+    done = python("train.py", "dry_run=true", cwd=tmp_path)
+    assert done.code == 0, done.stderr[-3000:]
+    assert "student reads" in done.stdout and "teacher reads" in done.stdout and done.stdout.count("<|im_start|>system") == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_third_style_is_its_yaml_and_nothing_else(tmp_path):
+    done = python("train.py", *SMALL, "styles=village", cwd=tmp_path)
+    assert done.code == 0, done.stderr[-3000:]
+    rates = json.loads((done.run / "summary.json").read_text())["after"]["rates"]
+    assert set(rates) == {"village", "none"}
+
+
+def test_bad_rows_stop_the_run_before_anything_is_written(tmp_path):
+    (tmp_path / "bad.jsonl").write_text(ORIGIN_ROW % ("chosun", "봄") + '{"messages": [{"role": "user", "content": 3}]}\nnot json\n')
+    done = python("train.py", *SMALL, "prompts=jsonl", "prompts.path=bad.jsonl", "output_dir=out", cwd=tmp_path)
+    assert done.code == 2 and "Traceback" not in done.stderr
+    assert "bad.jsonl:2" in done.stderr and "bad.jsonl:3" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("extra", [(), ("loss.seq_kd=true", "loss.lmbda=0.5", "train.num_generations=2")])
+def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path, extra):
+    """SIGTERM in the middle; the resumed run ends with the weights and metrics of one that was never stopped."""
+    settings = (*SMALL, "train.max_steps=6", "train.save_steps=2", *extra)
+    whole = python("train.py", *settings, "output_dir=whole", cwd=tmp_path)
+    process = start("train.py", *settings, "output_dir=cut", cwd=tmp_path)
+    while not (tmp_path / "cut" / "checkpoints" / "checkpoint-2").is_dir():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    cut = finish(process)
+    assert whole.code == 0 and cut.code == 143, cut.stderr[-3000:]
+    assert cut.run == tmp_path / "cut" and "Traceback" not in cut.stderr
+    assert json.loads((cut.run / "run.json").read_text())["status"] == "interrupted"
+    resumed = python("train.py", *settings, "resume=cut", cwd=tmp_path)
+    assert resumed.code == 0 and resumed.run == cut.run, resumed.stderr[-3000:]
+    name = "student/model.safetensors"
+    assert (cut.run / name).read_bytes() == (whole.run / name).read_bytes()
+    for expected, row in zip(rows_of(whole.run / "metrics.jsonl"), rows_of(cut.run / "metrics.jsonl"), strict=True):
+        assert {k: v for k, v in row.items() if not k.endswith("_s")} == {k: v for k, v in expected.items() if not k.endswith("_s")}
+
+
+def test_value_of_reads_dotted_keys():
+    summary = {"after": {"margin": 0.5, "leakage": None}, "before": None}
+    assert value_of(summary, "after.margin") == 0.5
+    assert all(value != value for value in (value_of(summary, key) for key in ("after.leakage", "before.margin", None)))
