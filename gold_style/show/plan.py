@@ -65,7 +65,7 @@ def _side_by_side(settings: Settings, parts: Parts, prompt: Prompt) -> Table:
     ):
         stop = tokenizer.convert_ids_to_tokens(template_stop_id(tokenizer, stop_ids(tokenizer)))
         completion = PLACEHOLDER if settings.loss.lmbda > 0 or prompt.reference is None else prompt.reference
-        table.add_column(f"{side} ({len(tokenizer(text, add_special_tokens=False)['input_ids'])} tokens)", ratio=1)
+        table.add_column(f"{side} ({len(tokenizer(text, add_special_tokens=False)['input_ids'])} tokens)", ratio=1, overflow="fold")
         cells.append(Text.assemble(text, (completion + stop, SCORED)))
     table.add_row(*cells)
     return table
