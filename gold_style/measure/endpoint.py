@@ -1,0 +1,197 @@
+"""Ask a language model behind an OpenAI-compatible HTTP endpoint: POST {url}/chat/completions, standard library alone.
+
+The key is read from the environment for every request, is sent in a header and nowhere else, and is taken out of every
+message. Redirects are not followed, since they would carry it elsewhere. Interface:
+https://platform.openai.com/docs/api-reference/chat/create; vLLM, llama.cpp, Ollama and others serve the same.
+
+Example: `Endpoint("http://127.0.0.1:8000/v1", "judge").ask([{"role": "user", "content": "안녕?"}])`.
+"""
+
+import http.client
+import ipaddress
+import json
+import os
+import re
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from gold_style.redact import REDACTED, redact
+
+KEYS = ("GOLD_STYLE_JUDGE_API_KEY", "OPENAI_API_KEY")  # the first that is set
+THIS_ALONE = (400, 413, 422)  # about one request, a text that is too long or filtered, say: another may do
+TRANSIENT = (408, 409, 425, 429)  # and every 5xx: worth another try
+LONGEST_REPLY = 1 << 20  # bytes
+LONGEST_WAIT_S = 30.0
+KEY_LOOKS = re.compile(r"\bsk-[\w*-]+")
+
+
+class Refused(ValueError):
+    """The endpoint will not answer, however often it is asked; the message is one sentence."""
+
+
+class Unanswered(ValueError):
+    """No reply to this request, after every retry that makes sense; the message is one sentence."""
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Makes a redirect an HTTPError: following it would send the key to another address."""
+
+    def redirect_request(self, *_arguments) -> None:
+        return None
+
+
+class Endpoint:
+    """`body`: further fields of a request; None takes a field out. `stop`: set it and no retry waits any longer.
+
+    Raises ValueError for a URL that is none or holds a password, and for a key that cannot stand in a header.
+    """
+
+    def __init__(
+        self, url: str, model: str, *, timeout_s: float = 60.0, retries: int = 3, backoff_s: float = 0.5,
+        max_tokens: int = 256, body: Mapping[str, Any] | None = None,
+    ):  # fmt: skip
+        self.url, self.model = checked_url(url), model
+        api_key(self.url)  # a broken one shows here
+        self.timeout_s, self.retries, self.backoff_s = timeout_s, retries, backoff_s
+        fields = {"model": model, "temperature": 0, "max_tokens": max_tokens, **(body or {})}
+        self.body = {name: value for name, value in fields.items() if value is not None}
+        self.stop = threading.Event()
+        handlers: list[Any] = [NoRedirect]
+        if is_loopback(self.url):
+            handlers.append(urllib.request.ProxyHandler({}))  # a proxy does not know our loopback
+        self._opener = urllib.request.build_opener(*handlers)
+
+    def ask(self, messages: list[dict[str, str]]) -> str:
+        """The text of the model's reply. Raises Refused or Unanswered."""
+        data = json.dumps({**self.body, "messages": messages}, ensure_ascii=False).encode("utf-8", "replace")
+        for attempt in range(self.retries + 1):
+            wait_s = self.backoff_s * 2**attempt
+            try:
+                return self._reply(data)
+            except urllib.error.HTTPError as error:
+                with error:
+                    said = self._said(error)
+                    if error.code in THIS_ALONE:
+                        raise Unanswered(f"{self.url}: {said}") from None
+                    if error.code not in TRANSIENT and error.code < 500:
+                        raise Refused(f"{self.url}: {said}") from None
+                    after = error.headers.get("Retry-After") or ""
+                wait_s = max(wait_s, float(after)) if after.isdigit() else wait_s
+            except TimeoutError:
+                said = f"no reply within {self.timeout_s:g} s"
+            except urllib.error.URLError as error:
+                late = isinstance(error.reason, TimeoutError)
+                said = f"no reply within {self.timeout_s:g} s" if late else f"cannot be reached: {error.reason}"
+            except (OSError, http.client.HTTPException) as error:
+                said = f"the connection broke: {type(error).__name__}"
+            except NotACompletion as error:
+                said = str(error)
+            if attempt < self.retries and self.stop.wait(min(wait_s, LONGEST_WAIT_S)):
+                break
+        raise Unanswered(self._clean(f"{self.url}: {said} (asked {attempt + 1} times)")) from None
+
+    def _reply(self, data: bytes) -> str:
+        request = urllib.request.Request(f"{self.url}/chat/completions", data, {"Content-Type": "application/json"})
+        name, key = api_key(self.url)
+        if key:
+            request.add_unredirected_header("Authorization", f"Bearer {key}")
+        deadline = time.monotonic() + self.timeout_s
+        with self._opener.open(request, timeout=self.timeout_s) as response:
+            parts, size = [], 0
+            while part := response.read1(1 << 16):
+                parts.append(part)
+                size += len(part)
+                if time.monotonic() > deadline:  # the socket's own limit starts anew with every byte
+                    raise TimeoutError
+                if size > LONGEST_REPLY:
+                    raise NotACompletion(f"replied with more than {LONGEST_REPLY} bytes")
+        return completion_text(b"".join(parts))
+
+    def _said(self, error: urllib.error.HTTPError) -> str:
+        """What an HTTP error means, in a sentence without secrets."""
+        status = f"{error.code} {http.client.responses.get(error.code, '')}".rstrip()
+        if error.code in (401, 403):  # its text may quote the key
+            name, key = api_key(self.url)
+            refused, missing = f"it does not accept the key in {name}", f"it wants a key: set {KEYS[0]}"
+            return f"{status}: {refused if key else missing}"
+        if 300 <= error.code < 400:
+            return self._clean(f"{status}: it redirects to {error.headers.get('Location')}; name that address itself")
+        try:
+            text = error.read(LONGEST_REPLY).decode("utf-8", "replace")
+        except (OSError, http.client.HTTPException):
+            text = ""
+        reason = " ".join(error_message(text).split())[:200]
+        return self._clean(f"{status} for model {self.model!r}" + (f": {reason}" if reason else ""))
+
+    def _clean(self, text: str) -> str:
+        _, key = api_key(self.url)
+        return KEY_LOOKS.sub(REDACTED, redact(text.replace(key, REDACTED) if key else text))
+
+
+class NotACompletion(ValueError):
+    """A reply of status 200 that is not a chat completion."""
+
+
+def completion_text(data: bytes) -> str:
+    """The text in a chat completion; empty where the model said nothing. Raises NotACompletion."""
+    try:
+        text = json.loads(data)["choices"][0]["message"]["content"]
+    except (ValueError, KeyError, IndexError, TypeError):
+        raise NotACompletion("replied with something that is not a chat completion") from None
+    if text is not None and not isinstance(text, str):
+        raise NotACompletion("replied with a chat completion whose content is no text")
+    return text or ""
+
+
+def error_message(text: str) -> str:
+    """The message in an error's body, as OpenAI and vLLM write it; the body itself where it is something else."""
+    try:
+        found = json.loads(text)
+        found = found.get("error", found)
+        return str(found.get("message") or found.get("detail") or text) if isinstance(found, dict) else str(found)
+    except (ValueError, AttributeError):
+        return text
+
+
+def checked_url(url: str) -> str:
+    """`url` without a slash at its end and without /chat/completions. Raises ValueError."""
+    parts = urlsplit(url)
+    if "@" in parts.netloc:  # the URL itself is not repeated: it holds a secret
+        raise ValueError(f"--url: holds a user or password; give the key in {KEYS[0]} instead")
+    try:
+        known = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        known = False
+    if not known or parts.query or parts.fragment or not url.isascii() or re.search(r"\s", url):
+        raise ValueError(f"--url {redact(url)}: not an address such as http://127.0.0.1:8000/v1")
+    return url.rstrip("/").removesuffix("/chat/completions").rstrip("/")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether `url` stays on this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def api_key(url: str) -> tuple[str | None, str | None]:
+    """(variable, key) that goes to `url`; (None, None) without one.
+
+    OPENAI_API_KEY was not set for whatever address is named here: it goes over https and to this machine, not in clear
+    through a network. Raises ValueError for a key that cannot stand in a header, without repeating it.
+    """
+    for name in KEYS:
+        key = os.environ.get(name, "").strip()
+        if not key or (name != KEYS[0] and not url.startswith("https:") and not is_loopback(url)):
+            continue
+        if not re.fullmatch(r"[!-~]+", key):
+            raise ValueError(f"{name}: holds a space or another character that no API key has")
+        return name, key
+    return None, None
