@@ -1,12 +1,14 @@
-"""Which student tokens a teacher token can turn into: the tables behind the `tree` loss (see tree.py for the maths).
+"""Which student tokens a stretch of teacher text can turn into: the tables behind the `tree` loss (maths in tree.py).
 
-`Lifting` holds one static table, for positions at which the teacher has a token boundary, and a cache of nodes for what
-depends on the text: a student token may run over several teacher tokens, or begin inside of one.
+`Lifting` holds one static table, for places at which the teacher has a token boundary, and caches for all that depends
+on the text: a student token may run over several teacher tokens, end inside of one, or begin inside of one.
 
-Words: a *slot* is a set of student tokens that share a piece of the teacher's probability; most have one member.
+Words: a *slot* is a set of student tokens that share a piece of the teacher's probability; most have one member. A text
+is *against the student's cut* if the student, writing its previous token and then this text, would have cut elsewhere.
 """
 
 import bisect
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,76 +16,91 @@ import numpy as np
 from gold_style.losses.segmentation import Segmenter
 from gold_style.losses.token_bytes import TokenBytes
 
-MAX_SEGMENTED = 4096  # texts segmented for one node; beyond, the longest match decides
-MAX_NODES = 200_000  # the cache starts anew beyond; a node takes about 1 kB
+AGAINST_CUT = 0.01  # weight of teacher tokens against the student's cut: students err in their segmentation that often
+MAX_SEGMENTED = 4096  # texts segmented for one entry; beyond, the longest match decides
+MAX_CACHED = 200_000  # entries of all caches together; they start anew beyond
 
 
 @dataclass(frozen=True, eq=False)
 class Slots:
-    """Teacher tokens -> slots -> student tokens, as index arrays. `token_E[e]`'s probability goes to `slot_E[e]`."""
+    """Teacher tokens -> slots -> student tokens. `weight_E[e]` of `token_E[e]`'s probability goes to `slot_E[e]`."""
 
     token_E: np.ndarray
     slot_E: np.ndarray
+    weight_E: np.ndarray
     member_slot_F: np.ndarray
     member_F: np.ndarray
     count: int
 
-    def members(self, token: int) -> list[int]:
-        """Student tokens that share the mass of a teacher token; of slot 0 where it is not listed."""
+    def members(self, token: int) -> tuple[int, ...]:
+        """Student tokens that share the mass of a teacher token, () if it is not listed."""
         listed = self.slot_E[self.token_E == token]
-        return self.member_F[self.member_slot_F == (listed[0] if len(listed) else 0)].tolist()
+        return tuple(self.member_F[self.member_slot_F == listed[0]].tolist()) if len(listed) else ()
+
+    def without(self, token: int) -> "Slots":
+        keep = self.token_E != token
+        entries = self.token_E[keep], self.slot_E[keep], self.weight_E[keep]
+        return Slots(*entries, self.member_slot_F, self.member_F, self.count)
 
 
 class SlotWriter:
     """Collects slots; equal member sets become one slot."""
 
     def __init__(self) -> None:
-        self.tokens: list[int] = []
-        self.slots: list[int] = []
+        self.entries: list[tuple[int, int, float]] = []
         self.numbers: dict[tuple[int, ...], int] = {}
 
-    def slot(self, members: tuple[int, ...]) -> int:
-        return self.numbers.setdefault(members, len(self.numbers))
+    def slot(self, members: Iterable[int]) -> int:
+        return self.numbers.setdefault(tuple(sorted(set(members))), len(self.numbers))
 
-    def add(self, token: int, members: tuple[int, ...]) -> None:
-        self.tokens.append(token)
-        self.slots.append(self.slot(members))
+    def add(self, token: int, members: Iterable[int], weight: float = 1.0) -> None:
+        self.entries.append((token, self.slot(members), weight))
 
     def done(self) -> Slots:
         pairs = [(slot, member) for members, slot in self.numbers.items() for member in members]
         flat = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-        tokens, slots = np.array(self.tokens, dtype=np.int64), np.array(self.slots, dtype=np.int64)
-        return Slots(tokens, slots, flat[:, 0], flat[:, 1], len(self.numbers))
+        tokens, slots, weights = zip(*self.entries, strict=True) if self.entries else ((), (), ())
+        indices = np.array(tokens, dtype=np.int64), np.array(slots, dtype=np.int64)
+        return Slots(*indices, np.array(weights, dtype=np.float64), flat[:, 0], flat[:, 1], len(self.numbers))
 
 
 @dataclass(eq=False)
 class Node:
-    """One teacher level under a path: the student tokens still possible there, and where the level's mass goes.
+    """What the teacher may write behind real tokens, whose bytes from the student's place on are `text`.
 
-    `longer` are the student tokens that run beyond the path's bytes `text`: id, bytes, teacher segmentation; `ahead` is
-    one more, the token that the student's own tokenisation of the real text has, if it runs beyond too. `short` is the
-    student token for text that goes on in none of their ways; every token that `slots` does not list means that.
+    `longer` are the student tokens that run beyond `text`: id, bytes, the teacher's segmentation; `own` is one more,
+    the token of the student's own tokenisation of the real text, if it runs beyond. Slot 0 of `slots` is `short`, the
+    student token for every continuation that is not listed; those weigh `rest_weight`.
     """
 
-    depth: int
+    depth: int  # teacher tokens behind
+    previous: int | None  # student token before this place
     text: bytes
     longer: list[tuple[int, bytes, tuple[int, ...]]]
-    ahead: int | None
+    own: int | None
     short: int
-    slots: Slots | None = None  # filled when first asked for
-    next: dict[int, "Node | None"] = field(default_factory=dict)  # real token -> where its mass is resolved further
+    rest_weight: float
+    slots: Slots
+    next: dict[int, "Node | None"] = field(default_factory=dict)
+
+    def members(self, token: int) -> tuple[int, ...]:
+        """Student tokens that share the mass of a teacher token of this level."""
+        return self.slots.members(token) or (self.short,)
 
     @property
     def open_end(self) -> tuple[int, ...]:
-        """Members for the node's mass where its level is not known, because the teacher's text ends there."""
-        ahead = () if self.ahead is None else (self.ahead,)
-        return tuple(sorted({self.short, *ahead, *(u for u, _, _ in self.longer)}))
+        """Student tokens for the node's mass where its level is not known: the teacher's text ends there."""
+        own = () if self.own is None else (self.own,)
+        return tuple({self.short, *own, *(u for u, _, _ in self.longer)})
 
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """Level 0 inside a teacher token. `shorter` are the teacher tokens that end before or where the student stands, with
-    their number of bytes; `settled` the student tokens that cannot follow one of them, going by the teacher's cuts."""
+    """A teacher row of which bytes are written already: tokens that go on behind them.
+
+    `shorter` are the teacher tokens that end before or where the student stands, with their number of bytes; `settled`
+    the student tokens that cannot follow one of them, going by the teacher's own cuts.
+    """
 
     slots: Slots
     shorter: list[tuple[int, int]]
@@ -114,154 +131,86 @@ class Lifting:
         for u, ids in self.segmentation.items():
             if ids:
                 self.starting_with.setdefault(ids[0], []).append(u)
+        self.longest_teacher = int(teacher.lengths.max(initial=0))
         self.static = self._static()
-        self.roots: dict[tuple[bytes, int, int | None], Node | None] = {}
-        self.heads: dict[bytes, Head] = {}
-        self.num_nodes = 0
+        self.caches: dict[str, dict] = {}
+        self.num_cached = 0
 
-    # --- level 0 at a teacher boundary ------------------------------------------------------------------------------
+    def _cached(self, kind: str, key, make):
+        if self.num_cached > MAX_CACHED:
+            self.caches, self.num_cached = {}, 0
+        cache = self.caches.setdefault(kind, {})
+        if key not in cache:
+            cache[key] = make()
+            self.num_cached += 1
+        return cache[key]
 
-    def _static(self) -> Slots:
-        """Every teacher id -> student tokens: itself, those that begin with it, or the first token of its text."""
-        writer = SlotWriter()
-        everything = tuple(range(len(self.student)))
-        for w, piece in enumerate(self.teacher.pieces):
-            if w in self.teacher_stop_ids:
-                members = tuple(sorted(self.student_stop_ids))
-            elif self.teacher.special[w]:
-                members = self.student_control_ids
-            else:
-                members = self._members(piece, self.starting_with.get(w, []), self.first(piece))
-            writer.add(w, members or everything)
-        return writer.done()
+    # --- segmentation ------------------------------------------------------------------------------------------------
 
     def first(self, text: bytes) -> int | None:
         """The student's first token for a text; None where its vocabulary cannot write it."""
         ids = self.student_segment(text)
         return ids[0] if ids else None
 
-    def _members(self, text: bytes, longer: list[int], fallback: int | None) -> tuple[int, ...]:
-        """Student tokens for "the teacher's text is `text` up to a boundary": exact ones and longer ones; where `text`
-        itself is no student token, its first token too."""
-        found = list(longer)
-        exact = self.student.id_of.get(text)
-        if exact is not None:
-            found.append(exact)
-        elif fallback is not None:
-            found.append(fallback)
-        return tuple(sorted(set(found)))
+    def against_cut(self, previous: int | None, text: bytes) -> bool:
+        """True where the student, having `text` before it, would not have ended `previous` here."""
+        if previous is None:
+            return False
+        key = previous, text
+        return self._cached("cut", key, lambda: self.first(self.student.pieces[previous] + text) != previous)
 
-    # --- deeper levels ----------------------------------------------------------------------------------------------
-
-    def root(self, written: bytes, token: int, ahead: int | None) -> Node | None:
-        """Level 1 behind the real teacher `token`, whose bytes `written` are there already; None: nothing runs beyond.
-
-        `ahead` is the student token that its own tokenisation of the real text has at this place.
-        """
-        text = self.teacher.pieces[token][len(written) :]
-        if ahead is not None and self.student.lengths[ahead] <= len(text):
-            ahead = None
-        key = written, token, ahead
-        if key not in self.roots:
-            if self.num_nodes > MAX_NODES:
-                self.roots, self.heads, self.num_nodes = {}, {}, 0
-            self.roots[key] = self._root(written, token, text, ahead)
-        return self.roots[key]
-
-    def _root(self, written: bytes, token: int, text: bytes, ahead: int | None) -> Node | None:
-        if written:
-            candidates = [(u, piece, self.teacher_segment(written + piece)) for u, piece in self._extensions(text)]
-        else:
-            candidates = [(u, self.student.pieces[u], self.segmentation[u]) for u in self.starting_with.get(token, [])]
-        longer = [(u, p, ids) for u, p, ids in candidates if len(p) > len(text) and ids and ids[0] == token]
-        exact = self.student.id_of.get(text)
-        return self._node(1, text, longer, ahead, self.first(text) if exact is None else exact)
-
-    def _node(self, depth: int, text: bytes, longer: list, ahead: int | None, short: int | None) -> Node | None:
-        if (not longer and ahead is None) or short is None:
-            return None
-        self.num_nodes += 1
-        return Node(depth, text, longer, ahead, short)
+    def members(self, text: bytes, longer: Iterable[int], fallback: int | None) -> tuple[int, ...]:
+        """Student tokens for "the teacher's text is `text` up to a boundary": the longer ones that begin with its
+        tokens, and the one of exactly these bytes; where there is none, `fallback`, the first token of the text."""
+        exact = self.student.id_of.get(text, fallback)
+        return tuple(longer) if exact is None else (*longer, exact)
 
     def _extensions(self, text: bytes) -> list[tuple[int, bytes]]:
         """Student tokens strictly longer than `text` that begin with it."""
         return [(index, piece) for piece, index in _range(self.student_sorted, text) if len(piece) > len(text)]
 
-    def slots_of(self, node: Node) -> Slots:
-        """Where the mass of a node's level goes, as if no token of it were the real one. Slot 0 is `short`."""
-        if node.slots is None:
-            groups = self._groups(node)
-            inside = self._inside(node)
-            writer = SlotWriter()
-            writer.slot((node.short,))
-            for w in sorted(groups.keys() | inside.keys()):
-                text = node.text + self.teacher.pieces[w]
-                writer.add(w, self._members(text, groups.get(w, []), inside.get(w, node.short)))
-            node.slots = writer.done()
-        return node.slots
+    # --- at a teacher boundary ---------------------------------------------------------------------------------------
 
-    def _groups(self, node: Node) -> dict[int, list[int]]:
-        """Teacher token of this level -> the student tokens that go through it."""
-        groups: dict[int, list[int]] = {}
-        for u, _, ids in node.longer:
-            if len(ids) > node.depth:
-                groups.setdefault(ids[node.depth], []).append(u)
-        if node.ahead is not None:
-            w = self.teacher.id_of.get(self.student.pieces[node.ahead][len(node.text) :])
-            if w is not None:
-                groups.setdefault(w, []).append(node.ahead)
-        return groups
+    def _static(self) -> Slots:
+        """Every teacher id -> student tokens."""
+        writer = SlotWriter()
+        for w, piece in enumerate(self.teacher.pieces):
+            if w in self.teacher_stop_ids:
+                members = tuple(self.student_stop_ids)
+            elif self.teacher.special[w]:
+                members = self.student_control_ids
+            else:
+                members = self.members(piece, self.starting_with.get(w, ()), self.first(piece))
+            writer.add(w, members or range(len(self.student)))
+        return writer.done()
 
-    def _rests(self, node: Node) -> list[tuple[int, bytes]]:
-        """Student tokens that run beyond the node's text, shortest first, with their bytes beyond it."""
-        known = {u: piece[len(node.text) :] for u, piece, _ in node.longer}
-        if node.ahead is not None:
-            known[node.ahead] = self.student.pieces[node.ahead][len(node.text) :]
-        return sorted(known.items(), key=lambda entry: (len(entry[1]), entry[0]))
+    def cut_off(self, previous: int | None, teacher_previous: int | None) -> np.ndarray:
+        """Teacher tokens that are against the student's cut after `previous`, but not against the teacher's own."""
+        if previous is None or teacher_previous is None:
+            return np.empty(0, dtype=np.int64)
+        return self._cached("cut_off", (previous, teacher_previous), lambda: self._cut_off(previous, teacher_previous))
 
-    def _inside(self, node: Node) -> dict[int, int]:
-        """Teacher tokens of this level in which a student token may end -> the student's first token of that text."""
-        inside: dict[int, int] = {}
-        for u, rest in self._rests(node):
-            for piece, w in _range(self.teacher_sorted, rest):
-                if len(piece) > len(rest):
-                    inside[w] = u  # the longest one, unless the student's own segmentation knows better
-        if len(inside) <= MAX_SEGMENTED:
-            for w in inside:
-                inside[w] = self.first(node.text + self.teacher.pieces[w])
-        return inside
+    def _cut_off(self, previous: int, teacher_previous: int) -> np.ndarray:
+        before = self.teacher.pieces[teacher_previous]
+        found = []
+        for w in self._against(previous, b""):
+            text = self.teacher.pieces[w]
+            if self.against_cut(previous, text) and self.teacher_segment(before + text)[:1] == (teacher_previous,):
+                found.append(w)
+        return np.array(sorted(found), dtype=np.int64)
 
-    def follow(self, node: Node, real: int) -> Node | None:
-        """The node behind the real token of this level; None where its mass is settled on this level."""
-        if real not in node.next:
-            node.next[real] = self._follow(node, real)
-        return node.next[real]
+    # --- inside a teacher token --------------------------------------------------------------------------------------
 
-    def _follow(self, node: Node, real: int) -> Node | None:
-        piece, text = self.teacher.pieces[real], node.text + self.teacher.pieces[real]
-        longer = [
-            (u, p, ids)
-            for u, p, ids in node.longer
-            if len(ids) > node.depth and ids[node.depth] == real and len(p) > len(text)
-        ]
-        ahead = node.ahead
-        if not piece or (ahead is not None and self.student.lengths[ahead] <= len(text)):
-            ahead = None
-        short = self.student.id_of.get(text)
-        if short is None:
-            inside = any(len(rest) < len(piece) and piece.startswith(rest) for _, rest in self._rests(node))
-            short = self.first(text) if inside else node.short
-        return self._node(node.depth + 1, text, longer, ahead, short)
+    def covers(self, written: bytes) -> bool:
+        """True where some teacher token is longer than `written` and begins with it."""
+        return any(len(piece) > len(written) for piece, _ in _range(self.teacher_sorted, written)[:2])
 
-    # --- level 0 inside a teacher token -----------------------------------------------------------------------------
+    def head(self, written: bytes, previous: int | None, weight_against: float) -> Head:
+        """The teacher row whose next bytes `written` are there already; the student's last token is `previous`."""
+        key = written, previous, weight_against
+        return self._cached("head", key, lambda: self._head(*key))
 
-    def head(self, written: bytes) -> "Head":
-        """Level 0 where the bytes `written` of the teacher's token are there already."""
-        if written not in self.heads:
-            self.heads[written] = self._head(written)
-        return self.heads[written]
-
-    def _head(self, written: bytes) -> "Head":
+    def _head(self, written: bytes, previous: int | None, weight_against: float) -> Head:
         size = len(written)
         beyond = [(piece[size:], w) for piece, w in _range(self.teacher_sorted, written) if len(piece) > size]
         groups: dict[int, list[int]] = {}
@@ -271,24 +220,101 @@ class Lifting:
                 groups.setdefault(ids[0], []).append(u)
         writer = SlotWriter()
         for text, w in beyond:
-            members = self._members(text, groups.get(w, []), self.first(text))
-            if members:
-                writer.add(w, members)
+            members = self.members(text, groups.get(w, ()), self.first(text))
+            weight = weight_against if self.against_cut(previous, text) else 1.0
+            if members and weight > 0:
+                writer.add(w, members, weight)
         slots = writer.done()
         named = np.unique(slots.member_F).tolist()
         cuts = [self.teacher_segment(written + self.student.pieces[u]) for u in named]
         settled = [u for u, ids in zip(named, cuts, strict=True) if ids and self.teacher.lengths[ids[0]] > size]
-        shorter = [(n, self.teacher.id_of[written[:n]]) for n in range(1, size + 1) if written[:n] in self.teacher.id_of]
+        ends = [(n, self.teacher.id_of.get(written[:n])) for n in range(1, size + 1)]
+        shorter = [(n, token) for n, token in ends if token is not None]
         return Head(slots, shorter, np.array(settled, dtype=np.int64))
+
+    # --- behind the real teacher token -------------------------------------------------------------------------------
+
+    def root(self, written: bytes, real: int, previous: int | None, own: int | None) -> Node | None:
+        """What stands behind the real teacher token, of which `written` is there already; None if no student token runs
+        beyond it. `own` is the token of the student's own tokenisation of the real text."""
+        if own is not None and self.student.lengths[own] <= self.teacher.lengths[real] - len(written):
+            own = None
+        key = written, real, previous, own
+        return self._cached("root", key, lambda: self._root(*key))
+
+    def _root(self, written: bytes, real: int, previous: int | None, own: int | None) -> Node | None:
+        text = self.teacher.pieces[real][len(written) :]
+        if written:
+            candidates = [(u, piece, self.teacher_segment(written + piece)) for u, piece in self._extensions(text)]
+        else:
+            candidates = [(u, self.student.pieces[u], self.segmentation[u]) for u in self.starting_with.get(real, ())]
+        longer = [(u, p, ids) for u, p, ids in candidates if len(p) > len(text) and ids and ids[0] == real]
+        return self._node(1, previous, text, longer, own)
+
+    def _node(self, depth: int, previous: int | None, text: bytes, longer: list, own: int | None) -> Node | None:
+        short = self.student.id_of.get(text, self.first(text))
+        if not (longer or own is not None) or short is None:
+            return None
+        groups: dict[int, list[int]] = {}  # teacher token of this level -> the student tokens that go through it
+        rests = {u: piece[len(text) :] for u, piece, _ in longer}
+        for u, _, ids in longer:
+            if len(ids) > depth:
+                groups.setdefault(ids[depth], []).append(u)
+        if own is not None:
+            rests[own] = self.student.pieces[own][len(text) :]
+            if rests[own] in self.teacher.id_of:
+                groups.setdefault(self.teacher.id_of[rests[own]], []).append(own)
+        inside = self._inside(text, rests)
+        against = self._against(previous, text)
+        rest_weight = AGAINST_CUT if self.against_cut(previous, text) else 1.0
+        writer = SlotWriter()
+        writer.slot((short,))
+        for w in sorted(groups.keys() | inside.keys() | against):
+            beyond = text + self.teacher.pieces[w]
+            known = w in groups or w in inside
+            members = self.members(beyond, groups.get(w, ()), inside.get(w, short)) if known else (short,)
+            writer.add(w, members, AGAINST_CUT if self.against_cut(previous, beyond) else 1.0)
+        return Node(depth, previous, text, longer, own, short, rest_weight, writer.done())
+
+    def _inside(self, text: bytes, rests: dict[int, bytes]) -> dict[int, int]:
+        """Teacher tokens in which a student token (its bytes behind `text` are `rests`) ends -> the student's first
+        token of that text."""
+        inside: dict[int, int] = {}
+        for u, rest in sorted(rests.items(), key=lambda entry: (len(entry[1]), entry[0])):
+            for piece, w in _range(self.teacher_sorted, rest):
+                if len(piece) > len(rest):
+                    inside[w] = u  # the longest one, unless the student's own segmentation knows better
+        if len(inside) <= MAX_SEGMENTED:
+            return {w: self.first(text + self.teacher.pieces[w]) for w in inside}
+        return inside
+
+    def _against(self, previous: int | None, text: bytes) -> set[int]:
+        """Teacher tokens behind `text` that the student would have drawn together with its previous token."""
+        if previous is None:
+            return set()
+        before = self.student.pieces[previous] + text
+        rests = {piece[len(before) :] for _, piece in self._extensions(before)}
+        found = {w for rest in rests for _, w in _range(self.teacher_sorted, rest)}
+        return found if len(found) <= MAX_SEGMENTED else set()
+
+    def follow(self, node: Node, real: int) -> Node | None:
+        """The node behind the real token of this level; None where its mass is settled on this level."""
+        if self.teacher.special[real]:
+            return None
+        if real not in node.next:
+            text = node.text + self.teacher.pieces[real]
+            through = [entry for entry in node.longer if entry[2][node.depth : node.depth + 1] == (real,)]
+            longer = [entry for entry in through if len(entry[1]) > len(text)]
+            own = None if node.own is None or self.student.lengths[node.own] <= len(text) else node.own
+            node.next[real] = self._node(node.depth + 1, node.previous, text, longer, own)
+        return node.next[real]
 
 
 def _range(ordered: list[tuple[bytes, int]], prefix: bytes) -> list[tuple[bytes, int]]:
     """The entries of a sorted list whose bytes begin with `prefix`."""
     first = bisect.bisect_left(ordered, (prefix, -1))
-    last = first
-    if prefix:
-        above = _successor(prefix)
-        last = len(ordered) if above is None else bisect.bisect_left(ordered, (above, -1))
+    above = _successor(prefix)
+    last = len(ordered) if above is None else bisect.bisect_left(ordered, (above, -1))
     return ordered[first:last]
 
 

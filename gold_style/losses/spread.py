@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gold_style.losses.lifting import Slots
+from gold_style.losses.lifting import AGAINST_CUT, Slots
 from gold_style.losses.tree_plan import TreePlan
+
+MAX_LOG_RATIO = 60.0  # of an earlier row's mass to the own row's: beyond, only the earlier one counts
 
 
 class Spread:
@@ -38,6 +40,8 @@ class Spread:
         removed_A1 = self.plan["removed_P"][at_A][:, None]
         resolved_A1 = mass_AW.gather(1, removed_A1.clamp_min(0)).masked_fill_(removed_A1 >= 0, 0.0)
         mass_AW.scatter_(1, removed_A1.clamp_min(0), resolved_A1)
+        row_of_P = torch.cumsum(self.offset_P == 0, 0) - 1
+        mass_AW[row_of_P[self.plan["cut_position_Y"]], self.plan["cut_Y"]] *= AGAINST_CUT
         slot_W, member_slot_F, member_F = self._tensors(slots.slot_E, slots.member_slot_F, slots.member_F)
         mass_AG = mass_AW.new_zeros(len(at_A), slots.count)
         mass_AG.scatter_add_(1, slot_W.expand(len(at_A), -1), mass_AW)
@@ -54,34 +58,30 @@ class Spread:
         target_PV[at_A] = part_AV
         return target_PV
 
-    def levels(self, target_PV: Tensor) -> Tensor:
-        """Add the masses of all levels; -> (P,) mass of shorter teacher tokens, still to be added by `others`."""
-        plan, before_M = self.plan, self.before_M
-        position_L, row_L = plan["level_position_L"], plan["level_row_L"]
-        row_E, level_E = row_L[plan["level_E"]], plan["level_E"]
-        probs_E = self.teacher_MW[row_E, plan["token_E"]].double().exp()
+    def levels(self, target_PV: Tensor) -> None:
+        """Add the masses of all levels, relative to the probability of the real text before the position's own row."""
+        plan = self.plan
+        row_L, level_E = plan["level_row_L"], plan["level_E"]
+        probs_E = self.teacher_MW[row_L[level_E], plan["token_E"]].double().exp()
         listed_L = probs_E.new_zeros(len(row_L)).index_add_(0, level_E, probs_E)
-        real_L = torch.where(
-            plan["level_real_L"] >= 0, self.teacher_MW[row_L, plan["level_real_L"].clamp_min(0)].double().exp(), 0.0
-        )
-        open_P = self._open()
-        is_head_L = plan["level_rest_L"] < 0
-        log_total_P = probs_E.new_zeros(len(self.row_P))
-        head_P = position_L[is_head_L]
-        log_total_P[head_P] = torch.log((listed_L + real_L)[is_head_L] + open_P[head_P])
-        scale_L = torch.exp(before_M[row_L] - before_M[self.row_P[position_L]] - log_total_P[position_L])
+        real_L = self.teacher_MW[row_L, plan["level_real_L"].clamp_min(0)].double().exp()
+        real_L = torch.where(plan["level_real_L"] >= 0, real_L, 0.0)
+        scale_L = self._path(plan["level_position_L"], row_L)
         mass_G = probs_E.new_zeros(len(plan["slot_position_G"]))
-        mass_G.index_add_(0, plan["slot_E"], probs_E * scale_L[level_E])
-        rest_L = scale_L * (1 - listed_L - real_L).clamp_min_(0)
-        mass_G.index_add_(0, plan["level_rest_L"][~is_head_L], rest_L[~is_head_L])
-        position_O = plan["open_position_O"]
-        end_O = torch.exp(before_M[plan["open_row_O"]] - before_M[self.row_P[position_O]] - log_total_P[position_O])
-        mass_G.index_add_(0, plan["open_slot_O"], end_O)
+        mass_G.index_add_(0, plan["slot_E"], probs_E * plan["weight_E"] * scale_L[level_E])
+        has_rest_L = plan["level_rest_L"] >= 0
+        rest_L = scale_L * plan["rest_weight_L"] * (1 - listed_L - real_L).clamp_min_(0)
+        mass_G.index_add_(0, plan["level_rest_L"][has_rest_L], rest_L[has_rest_L])
+        mass_G.index_add_(0, plan["open_slot_O"], self._path(plan["open_position_O"], plan["open_row_O"]))
         self._add(mass_G, target_PV)
-        return open_P * torch.exp(-log_total_P)
 
-    def _open(self) -> Tensor:
-        """(P,): inside a teacher token, the mass of shorter tokens that leave open what comes next.
+    def _path(self, position: Tensor, row: Tensor) -> Tensor:
+        """Probability of the real tokens from a position's own row up to `row`; its inverse for an earlier `row`."""
+        return torch.exp((self.before_M[row] - self.before_M[self.row_P[position]]).clamp_max_(MAX_LOG_RATIO))
+
+    def shorter(self, target_PV: Tensor) -> None:
+        """Inside a teacher token, add the mass of shorter tokens: to all student tokens that may come behind one, as
+        the student has them.
 
         What such a token leaves of the bytes already written would be the teacher's to write; the student's own
         probability of having written them stands in for the teacher's, which no forward pass has computed.
@@ -90,7 +90,15 @@ class Spread:
         position_X = plan["shorter_position_X"]
         rest_X = self.before_P[position_X] - self.before_P[plan["shorter_from_X"]]
         mass_X = torch.exp(self.teacher_MW[self.row_P[position_X], plan["shorter_token_X"]].double() + rest_X)
-        return mass_X.new_zeros(len(self.row_P)).index_add_(0, position_X, mass_X)
+        mass_P = mass_X.new_zeros(len(self.row_P)).index_add_(0, position_X, mass_X)
+        at_A = (mass_P > 0).nonzero()[:, 0]
+        if not len(at_A):
+            return
+        free_PV = self.student_PV.clone()
+        free_PV[plan["settled_position_Z"], plan["settled_Z"]] = 0.0
+        free_AV, student_AV = free_PV[at_A], self.student_PV[at_A]
+        free_AV = torch.where(free_AV.sum(-1, keepdim=True) > 0, free_AV, student_AV)  # no token left: all of them
+        target_PV[at_A] += free_AV * (mass_P[at_A, None].to(free_AV.dtype) / free_AV.sum(-1, keepdim=True))
 
     def _add(self, mass_G: Tensor, target_PV: Tensor) -> None:
         """Each slot's mass to its members, shared out as the student has them."""
@@ -100,17 +108,6 @@ class Spread:
         total_G = torch.zeros_like(mass_G).index_add_(0, slot_F, own_F)
         part_F = (mass_G / total_G)[slot_F] * own_F
         target_PV.index_put_((position_F, u_F), part_F.to(target_PV.dtype), accumulate=True)
-
-    def others(self, target_PV: Tensor, open_P: Tensor) -> None:
-        """Add the mass of shorter tokens: to all student tokens that may come behind one, as the student has them."""
-        at_A = (open_P > 0).nonzero()[:, 0]
-        if not len(at_A):
-            return
-        free_PV = self.student_PV.clone()
-        free_PV[self.plan["settled_position_Y"], self.plan["settled_Y"]] = 0.0
-        free_AV, student_AV = free_PV[at_A], self.student_PV[at_A]
-        free_AV = torch.where(free_AV.sum(-1, keepdim=True) > 0, free_AV, student_AV)  # no token left: all of them
-        target_PV[at_A] += free_AV * (open_P[at_A, None].to(free_AV.dtype) / free_AV.sum(-1, keepdim=True))
 
     def _tensors(self, *arrays: np.ndarray) -> list[Tensor]:
         return [torch.from_numpy(array).to(self.student_PV.device) for array in arrays]

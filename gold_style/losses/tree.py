@@ -96,22 +96,29 @@ class Tree:
         student_bytes_N = _lengths(self.lifting.student.lengths, student_ids)
         positions = Positions.of(student_bytes_N, _lengths(self.lifting.teacher.lengths, teacher_ids), spans)
         row_stop_M = np.repeat(np.cumsum(lengths), lengths)
-        ahead = self.own_tokens(student_ids, positions, row_stop_M)
-        return PlanWriter(self.lifting, positions, teacher_ids, row_stop_M, ahead).write()
+        row_first_M = np.repeat(np.cumsum(lengths) - lengths, lengths)
+        own, previous = self._own_tokens(student_ids, positions, row_stop_M)
+        bounds = row_first_M.tolist(), row_stop_M.tolist()
+        return PlanWriter(self.lifting, positions, teacher_ids.tolist(), *bounds, own, previous).write()
 
-    def own_tokens(self, student_ids: np.ndarray, positions: Positions, row_stop_M: np.ndarray) -> list[int | None]:
-        """The token that the student's tokenizer has at each position for the text it wrote; None at no boundary of it.
+    def _own_tokens(
+        self, student_ids: np.ndarray, positions: Positions, row_stop_M: np.ndarray
+    ) -> tuple[list[int | None], list[int | None]]:
+        """-> (the token that the student's tokenizer has at each position for the text it wrote, None at no boundary of
+        it; the token written before, None at a row's beginning).
 
-        Mostly the token that was written: a completion seldom differs from its own tokenisation.
+        Mostly the first is the token that was written: a completion seldom differs from its own tokenisation.
         """
-        rows_P = row_stop_M[positions.teacher_P]
-        own: list[int | None] = []
-        for stop in dict.fromkeys(rows_P.tolist()):
-            ids = student_ids[positions.student_P[rows_P == stop]].tolist()
-            starts = np.cumsum([0, *_lengths(self.lifting.student.lengths, np.array(ids))])[:-1].tolist()
-            canonical = self.lifting.student_segment.whole(self.lifting.student.join(ids))
-            own += map(_by_start(canonical, self.lifting.student).get, starts) if canonical is not None else ids
-        return own
+        student = self.lifting.student
+        row_of_P = row_stop_M[positions.teacher_P]
+        own, previous = [], []
+        for stop in dict.fromkeys(row_of_P.tolist()):
+            ids = student_ids[positions.student_P[row_of_P == stop]].tolist()
+            starts = np.cumsum([0, *_lengths(student.lengths, np.array(ids))])[:-1].tolist()
+            canonical = self.lifting.student_segment.whole(student.join(ids))
+            own += ids if canonical is None else map(_by_start(canonical, student).get, starts)
+            previous += [None, *ids[:-1]]
+        return own, previous
 
     def per_token(
         self,
@@ -144,8 +151,10 @@ class Tree:
         """
         spread = Spread(student_PV, teacher_MV, student_ids_P, teacher_ids_M, plan)
         target_PV = spread.static(self.lifting.static)
-        open_P = spread.levels(target_PV)
-        spread.others(target_PV, open_P)
+        spread.levels(target_PV)
+        spread.shorter(target_PV)
+        total_P1 = target_PV.sum(-1, keepdim=True)
+        target_PV = torch.where(total_P1 > 0, target_PV / total_P1, student_PV)
         if self.beta == 1:
             target_PV = torch.lerp(target_PV, student_PV, OPEN_SHARE)
         return target_PV

@@ -8,12 +8,12 @@ Shapes: P positions, L levels, E listed teacher tokens of levels, G slots, F mem
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from gold_style.losses.alignment import Span
-from gold_style.losses.lifting import Lifting, Node, Slots
+from gold_style.losses.lifting import AGAINST_CUT, Lifting, Node, Slots
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,26 +54,30 @@ def _starts(lengths: np.ndarray) -> np.ndarray:
 class TreePlan:
     """Index arrays of one batch.
 
-    At positions with offset 0 the static table of `Lifting` applies; where `removed_P` is not -1, that teacher token's
-    mass is resolved by levels instead. X are shorter teacher tokens at positions inside of one: the token, and the
-    position from which on the student wrote what the shorter token leaves to be written. `settled_*_Y` are student
-    tokens that cannot come behind them.
+    At positions with offset 0 the static table of `Lifting` applies, except that the teacher token `removed_P` (if not
+    -1) is resolved by levels, and tokens `cut_Y` weigh less. X are shorter teacher tokens at positions inside of one:
+    the token, and the position from which on the student wrote what the shorter token leaves to be written; student
+    tokens `settled_Z` cannot come behind them.
     """
 
     positions: Positions
     removed_P: np.ndarray
+    cut_position_Y: np.ndarray
+    cut_Y: np.ndarray
     shorter_position_X: np.ndarray
     shorter_token_X: np.ndarray
     shorter_from_X: np.ndarray
-    settled_position_Y: np.ndarray
-    settled_Y: np.ndarray
+    settled_position_Z: np.ndarray
+    settled_Z: np.ndarray
     level_position_L: np.ndarray
     level_row_L: np.ndarray  # teacher row whose distribution is spread on this level
     level_real_L: np.ndarray  # real token whose mass goes on to the next level, -1 where none does
-    level_rest_L: np.ndarray  # slot of all tokens not listed, -1 on level 0
+    level_rest_L: np.ndarray  # slot of all tokens not listed, -1 where they take no part
+    rest_weight_L: np.ndarray
     level_E: np.ndarray
     token_E: np.ndarray
     slot_E: np.ndarray
+    weight_E: np.ndarray
     open_position_O: np.ndarray  # where the teacher's text ends before the mass is resolved: position,
     open_row_O: np.ndarray  # the row behind its last token,
     open_slot_O: np.ndarray  # and the slot
@@ -82,121 +86,159 @@ class TreePlan:
     member_F: np.ndarray
 
 
-class PlanWriter:
-    """Walks the positions of a batch through the nodes of a `Lifting` and collects the arrays of a `TreePlan`."""
+class Columns:
+    """Rows of numbers, collected one by one or in blocks, and read as columns."""
 
-    def __init__(
-        self,
-        lifting: Lifting,
-        positions: Positions,
-        teacher_ids: np.ndarray,
-        row_stop_M: np.ndarray,
-        ahead: Sequence[int | None],
-    ):
-        """`row_stop_M` is the end of each teacher token's row; `ahead` the student token that the student's own
-        tokenisation of the text has at each position, None where it has none."""
-        self.lifting, self.positions, self.row_stop_M, self.ahead = lifting, positions, row_stop_M, ahead
-        self.teacher_ids = teacher_ids.tolist()
-        num_positions = len(positions.student_P)
-        self.removed_P = np.full(num_positions, -1)
-        self.shorter: list[tuple[int, int, int]] = []
-        self.settled: list[np.ndarray] = []
-        self.settled_at: list[tuple[int, int]] = []
-        self.levels: list[tuple[int, int, int, int]] = []
-        self.entries: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self.open: list[tuple[int, int, int]] = []
-        self.slot_positions: list[tuple[int, int]] = []
-        self.members: list[tuple[np.ndarray, np.ndarray]] = []
-        self.num_slots = 0
+    def __init__(self, *dtypes: type):
+        self.dtypes = dtypes
+        self.blocks: list[tuple[np.ndarray, ...]] = []
+        self.size = 0
+
+    def add(self, *columns) -> None:
+        """A row, or arrays of equal length beside numbers that hold for all of them."""
+        length = next((len(column) for column in columns if isinstance(column, np.ndarray)), 1)
+        self.blocks.append(tuple(np.full(length, c) if not isinstance(c, np.ndarray) else c for c in columns))
+        self.size += length
+
+    def read(self) -> list[np.ndarray]:
+        empty = [np.empty(0, dtype) for dtype in self.dtypes]
+        columns = zip(*self.blocks, empty, strict=True)
+        return [np.concatenate(column).astype(dtype) for column, dtype in zip(columns, self.dtypes, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class PlanWriter:
+    """Walks the positions of a batch through a `Lifting` and collects the arrays of a `TreePlan`.
+
+    `row_first_M`, `row_stop_M` are the bounds of each teacher token's row; `own` the student token that the student's
+    own tokenisation of the text has at each position (None where it has none), `previous` the one written before.
+    """
+
+    lifting: Lifting
+    positions: Positions
+    teacher_ids: list[int]
+    row_first_M: list[int]
+    row_stop_M: list[int]
+    own: Sequence[int | None]
+    previous: Sequence[int | None]
+    cut: Columns = field(default_factory=lambda: Columns(int, int))
+    shorter: Columns = field(default_factory=lambda: Columns(int, int, int))
+    settled: Columns = field(default_factory=lambda: Columns(int, int))
+    levels: Columns = field(default_factory=lambda: Columns(int, int, int, int, float))
+    entries: Columns = field(default_factory=lambda: Columns(int, int, int, float))
+    opened: Columns = field(default_factory=lambda: Columns(int, int, int))
+    slots: Columns = field(default_factory=lambda: Columns(int))
+    members: Columns = field(default_factory=lambda: Columns(int, int))
 
     def write(self) -> TreePlan:
         rows, offsets = self.positions.teacher_P.tolist(), self.positions.offset_P.tolist()
+        removed_P = np.full(len(rows), -1)
         for position, (row, offset) in enumerate(zip(rows, offsets, strict=True)):
-            real, ahead = self.teacher_ids[row], self.ahead[position]
-            if self.lifting.teacher.special[real]:
-                continue  # the stop: the static table has it
-            written = self.lifting.teacher.pieces[real][:offset]
-            node = self.lifting.root(written, real, ahead)
-            if offset:
-                slots = self._head(position, written, offsets)
-            else:
-                slots = self.lifting.static
-            turn = node is None and self._turns(row, slots, real, ahead)
-            resolved = node is not None or turn
-            if offset:
-                self._level(position, row, real if resolved else -1, slots, rest=None)
-            elif resolved:
-                self.removed_P[position] = real
-            if turn:
-                self._turn(position, row + 1, slots.members(real), ahead)
-            if node is not None:
-                self._descend(position, row + 1, node, ahead)
-        return self._plan()
+            removed_P[position] = self._position(position, row, offset, offsets)
+        return TreePlan(
+            self.positions, removed_P, *self.cut.read(), *self.shorter.read(), *self.settled.read(), *self.levels.read(),
+            *self.entries.read(), *self.opened.read(), *self.slots.read(), *self.members.read(),
+        )  # fmt: skip
+
+    def _position(self, position: int, row: int, offset: int, offsets: list[int]) -> int:
+        """Collect one position; -> the teacher token that its levels resolve in the static table's place, or -1."""
+        lifting, real = self.lifting, self.teacher_ids[row]
+        previous, own = self.previous[position], self.own[position]
+        written = lifting.teacher.pieces[real][:offset]
+        self._covers(position, row, written)
+        node, settled = None, lifting.static.members(real)
+        if offset:
+            settled = self._head(position, written, offsets).members(real)
+        else:
+            before = self.teacher_ids[row - 1] if row > self.row_first_M[row] else None
+            cut = lifting.cut_off(previous, before)
+            self.cut.add(position, cut[cut != real])
+        turns = False
+        if not lifting.teacher.special[real]:
+            node = lifting.root(written, real, previous, own)
+            text = lifting.teacher.pieces[real][offset:]
+            turns = node is None and self._turns(position, row, settled, text)
+        resolved = turns or node is not None
+        if offset:
+            slots = lifting.head(written, previous, AGAINST_CUT).slots
+            self._level(position, row, real if resolved else -1, slots)
+        if turns:
+            self._turn(position, row + 1, settled, text)
+        if node is not None:
+            self._descend(position, row + 1, node)
+        return real if resolved and not offset else -1
+
+    def _covers(self, position: int, row: int, written: bytes) -> None:
+        """Teacher tokens that begin at an earlier real boundary and run beyond the student's place."""
+        lifting, previous = self.lifting, self.previous[position]
+        while row > self.row_first_M[row]:
+            row -= 1
+            written = lifting.teacher.pieces[self.teacher_ids[row]] + written
+            if len(written) >= lifting.longest_teacher:
+                return
+            if lifting.covers(written):
+                slots = lifting.head(written, previous, 0.0).slots
+                if len(slots.token_E):
+                    self._level(position, row, -1, slots)
 
     def _head(self, position: int, written: bytes, offsets: list[int]) -> Slots:
-        head = self.lifting.head(written)
+        """What follows where teacher tokens shorter than the real one end is open."""
+        head = self.lifting.head(written, self.previous[position], AGAINST_CUT)
         for size, token in head.shorter:
-            start = position  # the first of the student's tokens inside this teacher token that begins at `size` or later
+            start = position  # the first of the student's tokens inside this teacher token that begins behind `size`
             while offsets[start - 1] >= size and offsets[start - 1] < offsets[start]:
                 start -= 1
-            self.shorter.append((position, token, start))
-        self.settled.append(head.settled)
-        self.settled_at.append((position, len(head.settled)))
+            self.shorter.add(position, token, start)
+        self.settled.add(position, head.settled)
         return head.slots
 
-    def _descend(self, position: int, row: int, node: Node, ahead: int | None) -> None:
+    def _descend(self, position: int, row: int, node: Node) -> None:
         """Walk the real teacher tokens from `row` on, as long as student tokens run beyond them."""
         while row < self.row_stop_M[row - 1]:
             real = self.teacher_ids[row]
-            following, slots = self.lifting.follow(node, real), self.lifting.slots_of(node)
-            turn = following is None and self._turns(row, slots, real, ahead)
-            self._level(position, row, real if turn or following is not None else -1, slots, rest=0)
+            following, settled = self.lifting.follow(node, real), node.members(real)
+            text = node.text + self.lifting.teacher.pieces[real]
+            turns = following is None and self._turns(position, row, settled, text)
+            resolved = turns or following is not None
+            self._level(position, row, real if resolved else -1, node.slots, 0, node.rest_weight)
             row += 1
+            if turns:
+                self._turn(position, row, settled, text)
             if following is None:
-                if turn:
-                    self._turn(position, row, slots.members(real), ahead)
                 return
             node = following
         members = np.array(node.open_end)
-        first = self._slots(position, 1, np.zeros(len(members), dtype=np.int64), members)
-        self.open.append((position, row, first))
+        self.opened.add(position, row, self._slots(position, 1, np.zeros(len(members), dtype=np.int64), members))
 
-    def _turns(self, row: int, slots: Slots, real: int, ahead: int | None) -> bool:
-        """True where the student cuts the real text otherwise than the real token alone tells, and text follows."""
-        return ahead is not None and row + 1 < self.row_stop_M[row] and ahead not in slots.members(real)
+    def _turns(self, position: int, row: int, settled: Sequence[int], text: bytes) -> bool:
+        """True where the student cuts the real text otherwise than the real tokens up to `row`, `text`, alone tell."""
+        if row + 1 >= self.row_stop_M[row]:
+            return False
+        own = self.own[position]
+        elsewhere = own is not None and own not in settled
+        return elsewhere or self.lifting.against_cut(self.previous[position], text)
 
-    def _turn(self, position: int, row: int, members: list[int], ahead: int) -> None:
-        """If the next real token follows, the mass goes to the student's real token, else to `members`."""
-        number = len(self.levels)
-        first = self._slots(position, 2, np.array([0] + [1] * len(members)), np.array([ahead, *members]))
-        self.entries.append((np.array([number]), np.array([self.teacher_ids[row]]), np.array([first])))
-        self.levels.append((position, row, -1, first + 1))
+    def _turn(self, position: int, row: int, settled: Sequence[int], text: bytes) -> None:
+        """If the next real token follows, the mass goes to the student's own token, else to `settled`."""
+        own = self.own[position]
+        first = (own,) if own is not None and self.lifting.student.lengths[own] else settled
+        weight = AGAINST_CUT if self.lifting.against_cut(self.previous[position], text) else 1.0
+        numbers = np.array([0] * len(first) + [1] * len(settled))
+        slot = self._slots(position, 2, numbers, np.array([*first, *settled]))
+        self.entries.add(self.levels.size, self.teacher_ids[row], slot, 1.0)
+        self.levels.add(position, row, -1, slot + 1, weight)
 
-    def _level(self, position: int, row: int, real: int, slots: Slots, rest: int | None) -> None:
+    def _level(
+        self, position: int, row: int, real: int, slots: Slots, rest: int | None = None, rest_weight: float = 1.0
+    ) -> None:
         first = self._slots(position, slots.count, slots.member_slot_F, slots.member_F)
-        tokens, targets = slots.token_E, slots.slot_E
         if real >= 0:
-            keep = tokens != real
-            tokens, targets = tokens[keep], targets[keep]
-        self.entries.append((np.full(len(tokens), len(self.levels)), tokens, targets + first))
-        self.levels.append((position, row, real, -1 if rest is None else first + rest))
+            slots = slots.without(real)
+        self.entries.add(self.levels.size, slots.token_E, slots.slot_E + first, slots.weight_E)
+        self.levels.add(position, row, real, -1 if rest is None else first + rest, rest_weight)
 
     def _slots(self, position: int, count: int, member_slot_F: np.ndarray, member_F: np.ndarray) -> int:
-        first = self.num_slots
-        self.num_slots += count
-        self.slot_positions.append((position, count))
-        self.members.append((member_slot_F + first, member_F))
+        first = self.slots.size
+        self.slots.add(np.full(count, position))
+        self.members.add(member_slot_F + first, member_F)
         return first
-
-    def _plan(self) -> TreePlan:
-        levels = np.array(self.levels, dtype=np.int64).reshape(-1, 4)
-        opened = np.array(self.open, dtype=np.int64).reshape(-1, 3)
-        slots = np.array(self.slot_positions, dtype=np.int64).reshape(-1, 2)
-        settled = np.array(self.settled_at, dtype=np.int64).reshape(-1, 2)
-        entries = [np.concatenate([e[i] for e in self.entries] or [np.empty(0, np.int64)]) for i in range(3)]
-        members = [np.concatenate([m[i] for m in self.members] or [np.empty(0, np.int64)]) for i in range(2)]
-        return TreePlan(
-            self.positions, self.removed_P, *np.array(self.shorter, dtype=np.int64).reshape(-1, 3).T,
-            np.repeat(settled[:, 0], settled[:, 1]), np.concatenate([*self.settled, np.empty(0, np.int64)]), *levels.T, *entries, *opened.T,
-            np.repeat(slots[:, 0], slots[:, 1]), *members,
-        )  # fmt: skip
