@@ -46,20 +46,6 @@ def our_run(asked, directory, *, student=None, of=None, callbacks=(), training=N
     return trained
 
 
-def scored_positions(model) -> list[list[int]]:
-    """Filled, row by row, with the positions whose last hidden state receives a gradient."""
-    found: list[list[int]] = []
-
-    def note(module, args, kwargs, output):
-        if output.last_hidden_state.requires_grad:
-            output.last_hidden_state.register_hook(
-                lambda grad_BTD: found.extend(row.abs().sum(-1).nonzero()[:, 0].tolist() for row in grad_BTD)
-            )
-
-    model.get_decoder().register_forward_hook(note, with_kwargs=True)
-    return found
-
-
 def refused(directory, rows, *overrides: str) -> str:
     """What gold_style says, before any model is loaded, about a run on these rows."""
     path = prompt_settings.write(directory / "rows.jsonl", rows)
@@ -221,12 +207,12 @@ def test_the_observed_merge_is_off_by_one(tmp_path):
     last = first + len(bytes_of(asked[0].reference))  # the stop token's own position
     still(DEFAULTS.uld_token_merge_strategy == "observed", 6, "the default merge strategy changed")
     student = toys.model(VOCAB)
-    scored = scored_positions(student)
+    scored = toy_runs.scored_positions(student)
     stock_run(stock.conversations(asked), tmp_path, student=student, use_uld_loss=True, **ONE_ROW)
     still(first - 1 not in scored[0] and first in scored[0], 6, f"positions {scored[0]} of the answer {first}..{last}")
 
     student = toys.model(VOCAB)
-    scored = scored_positions(student)
+    scored = toy_runs.scored_positions(student)
     our_run(asked, tmp_path, student=student, plain_uld=True, rows_per_window=1)
     assert scored == [list(range(first - 1, last))]
 
@@ -239,12 +225,12 @@ def test_a_base_model_does_not_stop_where_the_turn_ends(tmp_path):
         built.generation_config.eos_token_id = TOKENIZER.pad_token_id
         return built
 
-    scored = scored_positions(theirs := student())
+    scored = toy_runs.scored_positions(theirs := student())
     arguments = {"lmbda": 1.0, "max_completion_length": 10, "top_k": 1, **ONE_ROW}
     stock_run(stock.conversations(toys.prompts(1)), tmp_path, student=theirs, **arguments)
     still(len(scored[0]) == 10, 16, f"{len(scored[0])} tokens were scored, the third of them <|im_end|>")
 
-    scored = scored_positions(ours := student())
+    scored = toy_runs.scored_positions(ours := student())
     our_run(toys.prompts(1), tmp_path, student=ours, lmbda=1.0, rows_per_window=1, sampling=GREEDY,
             max_completion_length=10)  # fmt: skip
     assert len(scored[0]) == 3
@@ -289,7 +275,7 @@ def test_an_answer_that_stops_at_once_is_not_trained(tmp_path):
     """Fact 8, two tokenizers: an immediate stop gives neither loss nor gradient; with one tokenizer ours gives both."""
     student = toys.scripted_model(VOCAB, [END, 5])
     student.generation_config.eos_token_id = END
-    scored = scored_positions(student)
+    scored = toy_runs.scored_positions(student)
     llama = toys.llama3_tokenizer()
     arguments = {"teacher_tokenizer": llama, "use_uld_loss": True, "lmbda": 1.0, **ONE_ROW}
     run = stock.train(
@@ -298,7 +284,7 @@ def test_an_answer_that_stops_at_once_is_not_trained(tmp_path):
     still(run.losses == [0.0] and not any(scored), 8, f"loss {run.losses}, scored {scored}")
 
     student = toys.scripted_model(VOCAB, [END, 5], sharpness=0.5)
-    scored = scored_positions(student)
+    scored = toy_runs.scored_positions(student)
     trained = our_run(toys.prompts(1), tmp_path, student=student, lmbda=1.0, rows_per_window=1, sampling=GREEDY)
     row = trained.run.rows[0]
     assert row["train/completion_tokens"] == 1 and len(scored[0]) == 1

@@ -11,11 +11,13 @@ from transformers import TrainerCallback
 from trl.experimental.gold import GOLDConfig
 
 from gold_style.chat import Chat, stop_ids, template_stop_id
+from gold_style.distil.cross_tokenizer import CrossTokenizer
 from gold_style.distil.objective import TokenExact
 from gold_style.distil.rollout import Sampling
 from gold_style.distil.setup import Distillation
 from gold_style.distil.teacher import Teacher
 from gold_style.distil.trainer import StyleGOLDTrainer
+from gold_style.losses import ULD, TokenBytes, VocabularyMatch
 from gold_style.prompts import Prompt
 
 
@@ -39,6 +41,20 @@ class GradientRecorder(TrainerCallback):
         self.steps.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
 
 
+def scored_positions(model) -> list[list[int]]:
+    """Filled, row by row, with the positions whose last hidden state receives a gradient."""
+    found: list[list[int]] = []
+
+    def note(module, args, kwargs, output):
+        if output.last_hidden_state.requires_grad:
+            output.last_hidden_state.register_hook(
+                lambda grad_BTD: found.extend(row.abs().sum(-1).nonzero()[:, 0].tolist() for row in grad_BTD)
+            )
+
+    model.get_decoder().register_forward_hook(note, with_kwargs=True)
+    return found
+
+
 def flat(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
     """All of them in one float64 vector, in the order of their names."""
     return torch.cat([tensors[name].detach().double().flatten() for name in sorted(tensors)])
@@ -59,7 +75,7 @@ def distillation(
     crossentropy_weight: float = 0.0, vocab_size: int | None = None, teacher_system_prompt: str | None = None,
     **changes,
 ) -> Distillation:  # fmt: skip
-    """The parts of a run with identical tokenizers; `changes` are fields of Distillation."""
+    """The parts of a run; `changes` are fields of Distillation. Without an `objective` the tokenizers are identical."""
     stops = stop_ids(tokenizer, student)
     parts = dict(
         chat=Chat(tokenizer, teacher.tokenizer, toys.PACK, None, teacher_system_prompt),
@@ -130,3 +146,16 @@ def one_step(student, parts: Distillation, directory: Path, **changes) -> tuple[
     trained = trainer(student, parts, directory, callbacks=[recorder], **changes)
     trained.train()
     return flat(recorder.steps[0]), trained.run.rows[0]["train/loss"], trained
+
+
+def cross_objective(tokenizer, teacher: Teacher, kind: str = "uld", **changes) -> CrossTokenizer:
+    """The objective for two tokenizers: "uld" or "uld_hybrid"; `changes` are fields of ULD."""
+    sides = TokenBytes.from_tokenizer(tokenizer), TokenBytes.from_tokenizer(teacher.tokenizer)
+    stops = stop_ids(tokenizer)
+    stop_id = template_stop_id(tokenizer, stops)
+    match = VocabularyMatch.between(*sides, stop_id, teacher.stop_id)
+    return CrossTokenizer(
+        teacher=teacher, student_tokenizer=tokenizer, student_stop_ids=stops, student_stop_id=stop_id,
+        student_bytes=sides[0], teacher_bytes=sides[1],
+        span_loss=ULD(match=match, hybrid=kind == "uld_hybrid", beta=0.3, **changes),
+    )  # fmt: skip
