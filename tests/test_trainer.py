@@ -99,6 +99,25 @@ def test_every_completion_token_is_scored_and_nothing_else(loss, tmp_path):
         assert scored == list(range(len(asked) - 1, len(asked) + len(answer) - 1))
 
 
+@pytest.mark.parametrize("loss", ["JSD 0.3", "ULD"])
+def test_stop_tokens_can_be_left_out(loss, tmp_path):
+    """Neither in the mean nor in the statistics; weights of the loss reach the log of each style, too."""
+    parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8), **LOSSES[loss])
+    parts.objective.unscored_ids, parts.objective.distillation_weight = (TOKENIZER.eos_token_id,), 2.0
+    student = toys.model(VOCAB)
+    scored = toy_runs.scored_positions(student)
+    _, logged, trained = toy_runs.one_step(student, parts, tmp_path)
+    lengths = {style: 0 for style in toys.PACK.tags}
+    for prompt, positions in zip(toys.prompts(8), scored, strict=True):
+        answer = TOKENIZER(prompt.reference, add_special_tokens=False)["input_ids"]
+        first = len(parts.chat.student_ids(prompt)) - 1
+        assert positions == list(range(first, first + len(answer)))
+        lengths[prompt.style] += len(answer)
+    row = trained.run.rows[0]
+    per_style = sum(row[f"train/loss/{style}"] * length for style, length in lengths.items()) / sum(lengths.values())
+    assert per_style == pytest.approx(logged, rel=1e-5)
+
+
 def test_padding_does_not_matter(tmp_path):
     """The id that fills up a batch changes neither the gradient nor the loss."""
     parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8))

@@ -70,10 +70,16 @@ class TokenExact:
             row.num_scored = row.num_matched = sum(i not in self.unscored_ids for i in row.completion)
 
     def loss(self, student: Backbone, hidden_ND: Tensor, batch: MicroBatch) -> Tensor:
-        teacher_hidden_ND = torch.cat(batch.teacher_hidden)
         weight_N = hidden_ND.new_full((len(hidden_ND),), batch.weight, dtype=torch.float32)
-        if self.unscored_ids:
-            weight_N[torch.isin(batch.completion_N, torch.tensor(self.unscored_ids, device=weight_N.device))] = 0.0
+        if not self.unscored_ids:
+            return self._loss(student, hidden_ND, weight_N, batch)
+        unscored_N = torch.isin(batch.completion_N, torch.tensor(self.unscored_ids, device=weight_N.device))
+        loss = self._loss(student, hidden_ND, weight_N.masked_fill(unscored_N, 0.0), batch)
+        batch.stats = {name: values_N.masked_fill(unscored_N, float("nan")) for name, values_N in batch.stats.items()}
+        return loss
+
+    def _loss(self, student: Backbone, hidden_ND: Tensor, weight_N: Tensor, batch: MicroBatch) -> Tensor:
+        teacher_hidden_ND = torch.cat(batch.teacher_hidden)
         teacher = self.teacher.backbone
         one_temperature = self.temperatures[0] == self.temperatures[1]
         is_divergence = one_temperature and not self.plain_uld and not self.crossentropy_weight
@@ -92,6 +98,7 @@ class TokenExact:
                 with_stats=True,
                 stats_mask_N=batch.stats_mask_N,
             )
+            batch.stats["loss_N"] = batch.stats["loss_N"] * self.distillation_weight
             return loss
         student_logits_NV = student.logits(hidden_ND)[:, : self.vocab_size].float()
         with torch.no_grad():
