@@ -30,7 +30,7 @@ PARTICLES = {
     "과": ("과", "와"),
     "으로": ("으로", "로"),
 }  # closed, open syllable
-PARTICLE_LIKE = "이가은는을를의도만과와로기지에"  # syllables of nouns that a particle could be, too
+PARTICLE_LIKE = "이이이이가가기기은는을를의도만과와로지에"  # syllables of nouns that a particle could be, too
 MARKER = re.compile(r"\{([^{}]*)\}")
 MAX_DRAWS = 1000  # of one row, until it is free of held-out topics
 
