@@ -44,8 +44,19 @@ _OLD_PHRASES = "|".join(
         r"(?<![가-힣])내 (?:그대|이미|일찍|친히|너를|이를|어찌|직접|기필|반드시|자네)|(?<![가-힣])[짐경]은(?![가-힣])",
         r"(?<![가-힣])네(?:가|놈|년)? (?:감히|어찌|죄)|아뢰|고하[여니게]|통촉|망극|황공|무엄|무탈|강녕|연유",
         # an archaic ending of an earlier clause
-        r"(?:노니|일세|아닐세|로세|게나|세나|느냐|노라|도다|이로다|소서|나이다|옵니다|[있없겠었았였]소)(?![가-힣])",
+        r"(?:노니|일세|아닐세|로세|게나|세나|느냐|노라|도다|이로다|소서|나이다|[있없겠었았였]소)(?![가-힣])",
     )
+)
+# What turns an order into a plea between people: 어서 드시오, 내 말을 들으시오, 밤길이 어두우니 조심하시오.
+_PLEAS = (
+    "어서 이리 이리로 저리 부디 그만 이만 제발 이제 잠시 잠깐 당장 속히 썩 너무 허허 자 나 나를 나와 나도 나의 내 "
+    "내게 우리 우리와 염려 걱정 심려 근심 마음 마음껏 편히 푹 말씀 입 눈물 울음 웃음 목숨 은혜 용서 노여움 술 밥 상 "
+    "떡 잔 사발 밤길 등불 안으로 몸조심 몸조리 고개 손님 모두들 누구 아무 비단 약재 곡식 농 한번 조심히 그리 "
+    "언제 언제든 부인 형님 아우 벗 냥 약조 약속 소식 기별 세월"
+).split()
+_PLEA_PHRASES = (
+    r"(?:것이|[하우르프쁘크었았였])니(?![가-힣])|거든(?![가-힣])"
+    r"|(?:(?<![가-힣])조심|안심|각오|명심|진정|단념|생각|안녕)하시오"
 )
 _OLD_TOPICS = (
     "백성 만백성 고을 수령 관아 조정 종묘 사직 어명 왕명 교지 상소 윤허 하교 분부 조운 급제 양반 노비 포졸 군졸 군사 "
@@ -70,7 +81,9 @@ _NEW_TOPICS = (
     "임금인상 최저임금 선거 오늘날 현대 현대인 인류 지구 환경 기후 에너지 소비자 브랜드 디자인 콘텐츠 서비스 플랫폼 "
     "온라인 "
     "인공지능 로봇 교육 학교 학생 비정규직 재벌 민영화 복지 예산 법안 개혁 언론 기업 시장경제 자본주의 역사학자 "
-    "조선시대 당시 세기 년대"
+    "조선시대 당시 세기 년대 계약서 항목 정답 답안 답안지 수험 성명 전원 우측 좌측 노약자 낙서 음식물 계단 쓰레기 "
+    "안전벨트 경적 벨 번호표 출구 관람 비밀번호 동그라미 설명서 어린이 직사광선 복용 의사 개봉 냉장 화기 단어 문장 "
+    "글쓴이 낱말 국어사전 느낀 주장 배열 정수 명제 등록금 위험 오른쪽 왼쪽 문항 도형 표 선 신발 줄 손"
 ).split()
 _NEW_PHRASES = "|".join(
     (
@@ -86,21 +99,25 @@ def _words(words: list[str], phrases: str = r"(?!)") -> re.Pattern[str]:
 
 
 _OLD_SPEECH_RE = _words(_SPEAKERS + _ADVERBS, _OLD_PHRASES)
+_PLEAS_RE = _words(_PLEAS, _PLEA_PHRASES)
 _HUMBLE_RE = _words(_HUMBLE)
 _OLD_TOPICS_RE = _words(_OLD_TOPICS)
 _NEW_SPEECH_RE = _words(_NEW_SPEECH, _NEW_PHRASES)
 _NEW_TOPICS_RE = _words(_NEW_TOPICS)
 
 
-def score(text: str, order: bool = False, upward: bool = False) -> int:
+def score(text: str, order: bool = False, upward: bool = False, plea: bool = False) -> int:
     """Archaic minus modern cues: each speaker cue counts 2, topics together 1.
 
-    Old topics count only for an `order`, humble speakers (소신, 전하) only for an `upward` or equal ending.
+    Old topics count only for an `order`, humble speakers (소신, 전하) only for an `upward` or equal ending,
+    words of a personal plea (어서, 내 말) only for a `plea`, which may also be a sign.
     """
     speech = _count(_OLD_SPEECH_RE, text) - _count(_NEW_SPEECH_RE, text)
     if upward:
         speech += _count(_HUMBLE_RE, text)
-    topic = -min(_count(_NEW_TOPICS_RE, text), 1)
+    if plea:
+        speech += min(_count(_PLEAS_RE, text), 1)
+    topic = -min(_count(_NEW_TOPICS_RE, text), 2 if plea else 1)
     if order:
         topic += min(_count(_OLD_TOPICS_RE, text), 1)
     return 2 * speech + topic

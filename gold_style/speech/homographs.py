@@ -23,11 +23,12 @@ _RIEUL, _NIEUN = 8, 4
 
 # 옵니다 after an open vowel is 오다 ("come") after a converb, except after these archaic stems and nouns.
 _NOT_CONVERB = tuple(
-    "하 가 바라 놀라 모자라 자라 나라 차 자 사 마 비싸 만나 일어나 태어나 나타나 빛나 끝나 어긋나 드러나 떠나 머 거 "
-    "떠나가 소녀 궁녀 처녀 부녀 시녀 세 베 데 에 개 재 새 채 때 배 매 지내 끝내 아내 사내 견뎌내 해내 이뤄내 "
-    "대 애 예 제 네 체 폐 남자 여자 제자 군자 부자 타 아가 누가 저하 전하 폐하 천하 신하".split()
+    "하 가 바라 놀라 모자라 나라 차 자 사 마 비싸 만나 일어나 태어나 나타나 빛나 끝나 어긋나 드러나 떠나 머 거 "
+    "떠나가 소녀 궁녀 처녀 부녀 시녀 세 베 데 에 개 재 새 채 때 배 매 끝내 아내 사내 견뎌내 해내 이뤄내 "
+    "대 애 예 제 네 체 폐 남자 여자 제자 군자 부자 타 노래 바다 아가 누가 저하 전하 폐하 천하 신하".split()
 )
 _COMING = frozenset("나 지나 다녀 건너 가져 데려".split())
+_COMING_NOUNS = ("이사", "휴가", "나들이", "장가", "면회", "건네")
 _COME_TOGETHER = ("다가", "해", "깨", "싸", "타")
 _FEELINGS = frozenset("화가 겁이 탐이 의심이 부아가 짜증이 역정이 욕심이 샘이 소문이 엄두가".split())
 
@@ -41,7 +42,7 @@ def come(place: Place) -> str | None:
         return JOSEON
     if stem == "비":  # 빌다, or rain
         return JOSEON if last else None
-    if stem.endswith("보내"):  # 보내-옵-니다, or 보내 오다
+    if stem.endswith(("보내", "지내", "자라")):  # 보내-옵-니다, or 보내 오다
         return EITHER
     if stem == "나" and last in _FEELINGS:
         return JOSEON
@@ -52,7 +53,7 @@ def _is_coming(stem: str) -> bool:
     """Whether 오다 ("come") follows: after a converb (돌아), not after a stem that only looks like one."""
     if stem.endswith(("고", "러")) and not stem.endswith(("최고", "창고", "광고", "원고")):
         return True
-    if stem in _COMING or stem.endswith(_COME_TOGETHER) and not stem.endswith("비싸"):
+    if stem in _COMING or stem.endswith(_COMING_NOUNS) or stem.endswith(_COME_TOGETHER) and not stem.endswith("비싸"):
         return True
     if stem.endswith(_NOT_CONVERB) or len(stem) > 1 and stem[-1] == "사":
         return False

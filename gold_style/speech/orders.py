@@ -20,7 +20,9 @@ _SIGN_VERBS = tuple(
     "클릭하 "
     "삭제하 저장하 정리하 나타내 표현하 토론하 조사하 관찰하 열거하 짝지으 밑줄치 이용하 사용하 줄이 문의하 연락하 "
     "신고하 "
-    "대피하 착용하 서행하 정지하 금하".split()
+    "대피하 착용하 서행하 정지하 금하 만드 이으 논술하 표기하 통행하 서명하 보관하 정렬하 판별하 넣으 찾아보 두드리 "
+    "그려 매달 검토하 응시하 "
+    "지참하".split()
 )
 _EXAM_VERBS = (*(verb for verb in _SIGN_VERBS if len(verb) > 1), "풀", "읽", "적", "고르", "써")
 # what they forbid,
@@ -37,6 +39,13 @@ _PLEAS = tuple(
     "싸우지 다투지 미루지 숨기지 감추지 굽히지 꺾이지 흔들리지 저버리지 여기지 굴지 막지 죽이지 해치지 "
     "무서워하지 당황하지 재촉하지 독촉하지 박대하지 희롱하지 능멸하지 조롱하지 과히하지 그리하지 이리하지".split()
 )
+# What people, not signs, tell each other to do.
+_PERSONAL_VERBS = tuple(
+    "드 주무 잡수 자시 떠나 살리 비키 쉬 앉으 들으 따르 피하 다녀오 내려놓으 믿으 참으 잊으 이루 받으 물러가 물러서 "
+    "돌아가 그만두 거두 아끼 헤아리 살피 돌보 보살피 가져가 일어나 걸으 익히 몸조심하 받아두 애쓰 힘쓰 차리 이르 여쭈 "
+    "다스리 베푸".split()
+)
+_SAYINGS = tuple("말 말을 말은 소리 소리는 걱정 생각 생각은 그리 이리 농 짓 짓을 일".split())
 _ANSWERS = ("계", "있으", "없으", "않으", "안녕하", "었으", "았으", "였으", "했으", "이", "아니")
 
 
@@ -49,8 +58,12 @@ def sign(place: Place) -> str | None:
         return _forbid(place)
     if stem.endswith(_ANSWERS):  # 계시오, 있으시오: statements, not orders
         return JOSEON
-    printed = stem in _SIGN_VERBS or len(stem) > 1 and stem.endswith(_SIGN_VERBS)
-    return MOSTLY_MODERN if printed else MOSTLY_JOSEON
+    if stem in _SIGN_VERBS or len(stem) > 1 and stem.endswith(_SIGN_VERBS):
+        return MOSTLY_MODERN
+    helping = stem == "주" and is_converb(place.last) or stem.endswith("주") and is_converb(stem[:-1])
+    farewell = stem == "가" and place.last in ("잘", "안녕히", "살펴", "조심히", "어서", "편히")
+    personal = stem in _PERSONAL_VERBS or stem.endswith(_PERSONAL_VERBS) and len(stem) > 1
+    return MOSTLY_JOSEON if helping or farewell or personal else EITHER
 
 
 def _forbid(place: Place) -> str:
@@ -58,7 +71,11 @@ def _forbid(place: Place) -> str:
     if last == "가지":
         near = place.before[-2:-1] and place.before[-2] in ("가까이", "이쪽으로", "안으로", "밖으로")
         return MOSTLY_MODERN if near else JOSEON
-    if not last.endswith("지") or last in ("하지", "말지") or last.endswith(_PLEAS):  # 염려 마시오, 심려치 마시오
+    if last == "하지":
+        return JOSEON if place.before[-2:-1] and place.before[-2].endswith(_SAYINGS) else EITHER
+    if is_converb(last) or last.endswith(("을", "를")):  # 흔들어 마시오, 물을 마시오: to drink
+        return EITHER
+    if not last.endswith("지") or last == "말지" or last.endswith(_PLEAS):  # 염려 마시오, 심려치 마시오
         return JOSEON
     return MOSTLY_MODERN if last.endswith(_FORBIDDEN) else EITHER
 

@@ -88,7 +88,12 @@ def _score(text: str, ending: Ending, lean: str) -> int:
     return (
         0
         if lean in (JOSEON, MODERN)
-        else cues.score(text, order=ending.guard in cues.ORDERS, upward=ending.old in ("하소서체", "하오체"))
+        else cues.score(
+            text,
+            order=ending.guard in cues.ORDERS,
+            upward=ending.old in ("하소서체", "하오체"),
+            plea=ending.guard == "sign" and lean == EITHER,
+        )
     )
 
 
