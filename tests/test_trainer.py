@@ -54,10 +54,9 @@ def train(directory, *, student=None, asked=None, of=None, callbacks=(), trainin
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_identical_teacher_gives_no_loss(loss, tmp_path):
-    for split, lmbda in zip(SPLITS, (0.0, 0.5, 1.0, 0.5), strict=True):
-        parts = toy_runs.distillation(
-            TOKENIZER, twin(), toys.prompts(8), teacher_system_prompt="", lmbda=lmbda, **LOSSES[loss], **split
-        )
+    for split, lmbda, system in zip(SPLITS, (0.0, 0.5, 1.0, 0.5), ("", "규칙을 따르라.") * 2, strict=True):
+        both = {"teacher_system_prompt": system, "student_system_prompt": system or None}  # not empty: a cached prefix
+        parts = toy_runs.distillation(TOKENIZER, twin(), toys.prompts(8), lmbda=lmbda, **both, **LOSSES[loss], **split)
         _, logged, _ = toy_runs.one_step(toys.model(VOCAB), parts, tmp_path)
         assert abs(logged) <= 1e-7
 

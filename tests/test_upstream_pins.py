@@ -25,6 +25,7 @@ from trl.experimental.gold import GOLDConfig, GOLDTrainer
 from trl.models import unwrap_model_for_generation
 from trl.trainer.utils import disable_dropout_in_model
 
+from gold_style.distil import trainer as trainer_module
 from gold_style.distil.teacher import Teacher
 from gold_style.distil.trainer import StyleGOLDTrainer
 
@@ -81,6 +82,7 @@ def test_every_override_overrides_something():
         "_get_grad_norm", "log", "_get_output_dir", "_save_checkpoint", "create_model_card",
     }  # fmt: skip
     assert overriding == called_by_the_loop, "keep the table in gold_style/distil/trainer.py and METHODS here in step"
+    assert not [name for name in overriding if f"`{name}`" not in trainer_module.__doc__]
 
 
 def test_our_signatures_accept_the_parents_calls():
@@ -171,6 +173,16 @@ def test_the_parent_reads_no_row_of_our_data(tmp_path):
     assert trained.train_dataset.column_names == ["step"]
     assert [step for (step,) in trained.get_train_dataloader()] == [0, 1, 2]
     assert trained.teacher_model is parts.teacher.model and trained.uld_loss_fn is not None
+
+
+def test_the_parent_needs_no_name_for_the_teachers_tokenizer(tmp_path):
+    """It loads the tokenizer once more, by name and without revision: ours works for one that has no name at all."""
+    tokenizer = toys.byte_tokenizer()
+    tokenizer.name_or_path = "no/such-model"
+    parts = toy_runs.distillation(TOKENIZER, Teacher(toys.model(VOCAB, seed=1), tokenizer), toys.prompts(8))
+    trained = toy_runs.trainer(toys.model(VOCAB), parts, tmp_path)
+    assert trained.teacher_tokenizer.get_vocab() == tokenizer.get_vocab()
+    assert trained.teacher.tokenizer is tokenizer and trained.args.teacher_tokenizer_name_or_path is None
 
 
 def test_installed_versions_are_the_admitted_ones():

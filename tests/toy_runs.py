@@ -73,12 +73,12 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> float:
 def distillation(
     tokenizer, teacher: Teacher, asked: list[Prompt], *, student=None, beta: float = 0.3, plain_uld: bool = False,
     crossentropy_weight: float = 0.0, vocab_size: int | None = None, teacher_system_prompt: str | None = None,
-    **changes,
+    student_system_prompt: str | None = None, **changes,
 ) -> Distillation:  # fmt: skip
     """The parts of a run; `changes` are fields of Distillation. Without an `objective` the tokenizers are identical."""
     stops = stop_ids(tokenizer, student)
     parts = dict(
-        chat=Chat(tokenizer, teacher.tokenizer, toys.PACK, None, teacher_system_prompt),
+        chat=Chat(tokenizer, teacher.tokenizer, toys.PACK, student_system_prompt, teacher_system_prompt),
         source=toys.FixedSource(asked),
         teacher=teacher,
         objective=TokenExact(

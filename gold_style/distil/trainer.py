@@ -9,9 +9,10 @@ Every override names the upstream fact it mends; the facts, with numbers, are in
 | `training_step`        | scale under accumulation (5), global random draws (11), one generate call per slice (12), seq_kd (2)     |
 | `compute_loss`         | no hook for a teacher-only prompt (9), text round trip (7, 8), logits of all positions (14)              |
 | `create_optimizer`     | `muon`                                                                                                   |
-| `_save_checkpoint`     | checkpoints appear complete or not at all                                                                |
+| `_save_checkpoint`, `_get_output_dir` | checkpoints appear complete or not at all                                                 |
 | `_get_grad_norm`       | a non-finite gradient trains on                                                                          |
 | `log`                  | per-slice means of unequal slices; the completions table can kill the run (18)                           |
+| `floating_point_ops`, `create_model_card` | the parents' need `input_ids` and a hub                                               |
 
 transformers' loop runs with gradient accumulation 1: its step is our window of `per_device_train_batch_size` x
 `gradient_accumulation_steps` rows, which `training_step` cuts into micro-batches itself.
@@ -20,6 +21,7 @@ transformers' loop runs with gradient accumulation 1: its step is our window of 
 import contextlib
 import copy
 import math
+import tempfile
 import time
 from pathlib import Path
 
@@ -62,21 +64,25 @@ class StyleGOLDTrainer(GOLDTrainer):
         wanted = args.use_uld_loss, args.uld_use_hybrid_loss
         # With use_uld_loss False the parent resizes the teacher's embeddings; its own ULD module is never called by us.
         args.use_uld_loss, args.uld_use_hybrid_loss = True, False
-        args.teacher_tokenizer_name_or_path = distillation.teacher.tokenizer.name_or_path
         # The parent silences every dropout, an adapter's own as well: here only what the student came with.
         silence, args.disable_dropout = args.disable_dropout, False
         if silence:
             disable_dropout_in_model(student)
-        super().__init__(
-            model=student,
-            teacher_model=distillation.teacher.model,
-            args=args,
-            data_collator=list,
-            train_dataset=Dataset.from_dict({"step": [0]}),
-            processing_class=distillation.chat.student_tokenizer,
-            callbacks=callbacks,
-            peft_config=peft_config,
-        )
+        with tempfile.TemporaryDirectory() as directory:
+            # The parent loads the teacher's tokenizer once more, by name: here the very one that is used, whatever its revision.
+            distillation.teacher.tokenizer.save_pretrained(directory)
+            args.teacher_tokenizer_name_or_path = directory
+            super().__init__(
+                model=student,
+                teacher_model=distillation.teacher.model,
+                args=args,
+                data_collator=list,
+                train_dataset=Dataset.from_dict({"step": [0]}),
+                processing_class=distillation.chat.student_tokenizer,
+                callbacks=callbacks,
+                peft_config=peft_config,
+            )
+        args.teacher_tokenizer_name_or_path = None
         args.use_uld_loss, args.uld_use_hybrid_loss = wanted
         args.disable_dropout = silence
         self.distillation, self.run = distillation, run
