@@ -314,6 +314,36 @@ def test_bf16_rollout_is_the_student_as_it_will_be_saved(tmp_path):
         assert torch.equal(student.logits(student.hidden(ids_BT)), loaded(ids_BT).logits)
 
 
+def run_out_of_memory(student, num_rows: int) -> None:
+    """The student's forward passes of more than `num_rows` rows fail as they do on a full device."""
+
+    def fail(module, args, kwargs):
+        if torch.is_grad_enabled() and len(kwargs["input_ids"]) > num_rows:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    student.model.register_forward_pre_hook(fail, with_kwargs=True)
+
+
+def test_out_of_memory_is_met_with_smaller_micro_batches(tmp_path):
+    """The window starts anew: same gradient, and what had been done of it counts once."""
+    expected, loss, _ = toy_runs.one_step(toys.model(VOCAB), toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8)), tmp_path)
+    run_out_of_memory(student := toys.model(VOCAB), 3)
+    parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8))
+    gradient, logged, trained = toy_runs.one_step(student, parts, tmp_path)
+    assert toy_runs.distance(gradient, expected) < 1e-5 and logged == pytest.approx(loss, rel=1e-5)
+    assert trained.run.rows[0]["train/loss/chosun"] > 0 and parts.tokens_per_microbatch < 8 * 80
+
+
+def test_out_of_memory_ends_the_run_where_nothing_smaller_is_left(tmp_path):
+    run_out_of_memory(student := toys.model(VOCAB), 0)
+    with pytest.raises(ValueError, match="out of memory .*hardware.tokens_per_microbatch"):
+        toy_runs.one_step(student, toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8)), tmp_path)
+    run_out_of_memory(student := toys.model(VOCAB), 3)
+    fixed = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8), auto_microbatch=False)
+    with pytest.raises(ValueError, match="out of memory"):
+        toy_runs.one_step(student, fixed, tmp_path)
+
+
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 

@@ -59,6 +59,11 @@ class LiveEvaluation(Remembering):
         self.num_reached = 0
         self.last: dict[str, float | None] = {}
 
+    def on_train_begin(self, args, state, control, **kwargs):
+        super().on_train_begin(args, state, control, **kwargs)
+        if self.keep_best and self.best_step is not None:  # a resumed run must not prune the best one so far
+            self.trainer.distillation.keep_checkpoints = {self.best_checkpoint(args)}
+
     def on_step_end(self, args, state, control, **kwargs):
         if not self.every_steps or (state.global_step % self.every_steps and state.global_step != state.max_steps):
             return

@@ -1,0 +1,105 @@
+"""Between steps: live evaluation, best checkpoint, early stop, the end of a warm start, an orderly stop; all of it survives a resume."""
+
+from functools import cache
+
+import pytest
+import toy_runs
+import toys
+
+from gold_style.distil.callbacks import LiveEvaluation, StopOnSignal, WarmStart
+from gold_style.distil.teacher import Teacher
+
+TOKENIZER = toys.byte_tokenizer()
+VOCAB = len(TOKENIZER)
+
+
+@cache
+def teacher() -> Teacher:
+    return Teacher(toys.model(VOCAB, seed=1), TOKENIZER)
+
+
+def run(directory, callback, *, resume: int | None = None, training=None, **changes):
+    """Six steps of four rows with one callback, from the beginning or from a checkpoint of `directory`."""
+    parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8), rows_per_window=4, **changes)
+    arguments = {"max_steps": 6, "save_strategy": "steps", "save_steps": 2, **(training or {})}
+    trained = toy_runs.trainer(toys.model(VOCAB), parts, directory, callbacks=[callback], **arguments)
+    callback.trainer = trained
+    trained.train(resume_from_checkpoint=str(directory / f"checkpoint-{resume}") if resume else None)
+    return trained
+
+
+def live(margins: dict[int, float | None], **changes) -> LiveEvaluation:
+    """A live evaluation every step whose margins are given by step."""
+    settings = {"every_steps": 1, "keep_best": True, "stop_margin": None, "stop_patience": 2, **changes}
+    return LiveEvaluation(measure=lambda trainer: {"style/margin": margins.get(trainer.state.global_step)}, **settings)
+
+
+def checkpoints(directory) -> set[int]:
+    return {int(path.name.split("-")[1]) for path in directory.glob("checkpoint-*")}
+
+
+def test_the_best_checkpoint_is_written_and_kept(tmp_path):
+    trained = run(tmp_path, callback := live({1: 0.1, 3: 0.8, 5: 0.4}), save_total_limit=1)
+    assert (callback.best_step, callback.best_margin) == (3, 0.8)
+    assert checkpoints(tmp_path) == {3, 6}
+    assert [row.get("style/margin") for row in trained.run.rows] == [0.1, None, 0.8, None, 0.4, None]
+
+
+def test_the_later_of_two_equal_margins_wins(tmp_path):
+    run(tmp_path, callback := live({2: 0.5, 4: 0.5}))
+    assert callback.best_step == 4
+
+
+def test_the_best_checkpoint_is_kept_across_a_resume(tmp_path):
+    run(tmp_path, live({3: 0.8}), save_total_limit=1, training={"max_steps": 4})
+    assert checkpoints(tmp_path) == {3, 4}
+    run(tmp_path, callback := live({5: 0.4}), save_total_limit=1, resume=4)
+    assert (callback.best_step, callback.best_margin) == (3, 0.8)
+    assert checkpoints(tmp_path) == {3, 6}
+
+
+def test_a_margin_reached_often_enough_ends_the_run(tmp_path):
+    """Twice in a row; a drop between begins the count anew, and an interval of more than one step counts looks, not steps."""
+    margins = {1: 0.9, 2: 0.2, 3: 0.95, 4: 0.9, 5: 0.9}
+    trained = run(tmp_path / "a", live(margins, stop_margin=0.9))
+    assert trained.state.global_step == 4
+    trained = run(tmp_path / "b", live(margins, stop_margin=0.9, every_steps=2))
+    assert trained.state.global_step == 6
+
+
+def test_evaluation_can_be_off(tmp_path):
+    trained = run(tmp_path, callback := live({1: 0.9}, every_steps=0))
+    assert callback.best_step is None and not any("style/margin" in row for row in trained.run.rows)
+
+
+@pytest.mark.parametrize(("probabilities", "least", "end"), [([0.2, 0.6], 0, 10), ([0.6], 0, 5), ([0.6], 7, 10), ([0.1, 0.1], 0, None)])
+def test_a_warm_start_ends_where_the_student_knows_the_opening(probabilities, least, end, tmp_path):
+    """Looked at every five steps, not before `warm_start_steps`; on-policy rows from the next step on."""
+    measured = iter(probabilities)
+    callback = WarmStart(measure=lambda trainer: next(measured), until=0.5)
+    trained = run(tmp_path, callback, lmbda=1.0, warm_start_until=0.5, warm_start_steps=least,
+                  training={"max_steps": 12, "save_strategy": "no"})  # fmt: skip
+    on_policy = [row["train/on_policy"] for row in trained.run.rows]
+    assert callback.end == end
+    assert on_policy == [0.0] * (end or 12) + [1.0] * (12 - (end or 12))
+
+
+def test_the_end_of_a_warm_start_survives_a_resume(tmp_path):
+    saving = {"max_steps": 6, "save_steps": 6}
+    first = WarmStart(measure=lambda trainer: 0.9, until=0.5)
+    run(tmp_path, first, lmbda=1.0, warm_start_until=0.5, training=saving)
+    again = WarmStart(measure=lambda trainer: pytest.fail("measured again"), until=0.5)
+    trained = run(tmp_path, again, lmbda=1.0, warm_start_until=0.5, resume=6, training={**saving, "max_steps": 8})
+    assert [row["train/on_policy"] for row in trained.run.rows] == [1.0, 1.0] and again.end == 5
+
+
+def test_a_signal_saves_and_ends_the_run_after_its_step(tmp_path):
+    callback = StopOnSignal(lambda: callback.trainer.state.global_step == 3)
+    trained = run(tmp_path, callback, training={"save_steps": 100})
+    assert trained.state.global_step == 3 and checkpoints(tmp_path) == {3}
+
+
+def test_totals_go_on_after_a_resume(tmp_path):
+    whole = run(tmp_path, live({}))
+    resumed = run(tmp_path, live({}), resume=4)
+    assert [row["perf/tokens"] for row in resumed.run.rows] == [row["perf/tokens"] for row in whole.run.rows[4:]]
