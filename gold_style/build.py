@@ -24,7 +24,7 @@ from gold_style.distil.teacher import Teacher
 from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.losses import ULD, TokenBytes, VocabularyMatch, identical_tokenizers
 from gold_style.prompts import Prompt, PromptSource, build_source
-from gold_style.settings import Settings, find_directory
+from gold_style.settings import Settings, local_model
 from gold_style.styles import StylePack
 from gold_style.verdicts import Classifier, build_classifier
 
@@ -34,12 +34,6 @@ MAX_REPORTED_ROWS = 20
 
 logging.disable_progress_bar()  # one bar at a time: ours
 logging.set_verbosity_error()
-
-
-def local_model(name: str) -> str:
-    """The directory of a local model, looked up from the working directory, then from the project's root; else the hub name."""
-    directory = find_directory(name)
-    return str(directory) if directory.is_dir() else name
 
 
 def load_tokenizer(name: str, revision: str | None, trust_remote_code: bool) -> PreTrainedTokenizerBase:

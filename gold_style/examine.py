@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from accelerate import PartialState
 from transformers import PreTrainedModel
 
@@ -23,7 +24,7 @@ from gold_style.distil.backbone import Backbone
 from gold_style.distil.rollout import GREEDY, Sampling
 from gold_style.distil.teacher import Scored, Teacher
 from gold_style.evaluation import Exam
-from gold_style.files import plain, write_json, write_json_lines
+from gold_style.files import plain, write_json, write_json_lines, write_text
 from gold_style.measure.answers import Answer, Judged, judge
 from gold_style.measure.cheats import cheats
 from gold_style.measure.rates import Toggle, score
@@ -34,12 +35,10 @@ from gold_style.prompts import Prompt, build_source
 from gold_style.prompts.jsonl import read_requests
 from gold_style.provenance import now, provenance
 from gold_style.redact import redact
-from gold_style.settings import PROJECT, EvaluateSettings, Settings, find_directory
+from gold_style.settings import EVALUATION_PROMPTS, EvaluateSettings, Settings, find_directory
 from gold_style.show.progress import Progress
 from gold_style.show.report import write_report
 from gold_style.show.tables import print_summary
-
-EVALUATION_PROMPTS = PROJECT / "data" / "evaluation_prompts.jsonl"
 
 
 @dataclass(frozen=True)
@@ -67,31 +66,14 @@ class Target:
 
 def run_settings(asked: EvaluateSettings, target: Target) -> Settings:
     """The settings that the target's run was made with (the defaults for a bare model), with what evaluate.py was asked for on top."""
-    base = Settings.load(target.run) if target.run else Settings.compose("tracker=none")
+    settings = asked.for_target(Settings.load(target.run) if target.run else None)
+    settings.model.teacher = asked.teacher or (settings.model.teacher if target.run else target.model)
     if target.run is None:
-        base.model = replace(
-            base.model, student=target.model, teacher=asked.teacher or target.model, dtype="bfloat16", name=target.model,
-            student_revision=asked.model.revision, trust_remote_code=asked.model.trust_remote_code,
-        )  # fmt: skip
-        base.train["max_completion_length"] = 128
-        base.styles.few_shots = asked.model.recipe.few_shots
-    elif asked.teacher:
-        base.model = replace(base.model, teacher=asked.teacher)
-    base.model.dtype = asked.model.dtype or base.model.dtype
-    if asked.styles is not None:
-        base.styles = asked.styles
-    wanted = {name: value for name, value in vars(asked.prompts).items() if value is not None}
-    if asked.prompts.source is None:
-        own = ("eval_samples", "student_system_prompt", "teacher_system_prompt")
-        wanted = {name: value for name, value in wanted.items() if name in own}
-    base.prompts = replace(base.prompts, **wanted)
-    base.hardware = asked.hardware
-    base.seed = base.seed if asked.seed is None else asked.seed
-    base.output_dir = asked.output_dir
-    base.loss = replace(base.loss, lmbda=1.0)  # nothing is trained: rows need no answers
-    base.train |= {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
-    base.evaluation = replace(base.evaluation, **vars(asked.evaluation))
-    return base
+        settings.model.dtype = asked.model.dtype or "bfloat16"
+        settings.train["max_completion_length"] = 128
+    settings.loss.lmbda = 1.0  # nothing is trained: rows need no answers, and one row is enough
+    settings.train |= {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
+    return settings
 
 
 def requests_of(asked: EvaluateSettings, target: Target, parts: Parts) -> list[Prompt]:
@@ -103,9 +85,7 @@ def requests_of(asked: EvaluateSettings, target: Target, parts: Parts) -> list[P
         requests = read_requests(EVALUATION_PROMPTS)
     else:
         settings = replace(parts.settings, prompts=replace(parts.settings.prompts, eval_samples=0, selection_samples=0))
-        source = build_source(settings, parts.pack)
-        rows = [source[number] for number in range(source.num_rows)]
-        requests = list({(row.system, row.before, row.request): row for row in rows}.values())
+        requests = list(build_source(settings, parts.pack).requests())
     if not requests:
         raise ValueError("no request is held out in that run (prompts.eval_samples=0); name some: prompts=jsonl prompts.path=FILE")
     return requests[:limit] if limit else requests
@@ -186,6 +166,7 @@ def _evaluate(
     rows = plain(sample_rows(samples))
     write_json_lines(directory / "samples.jsonl", rows)
     write_json(directory / "summary.json", summary)
+    write_text(directory / "config.yaml", yaml.safe_dump(plain(redact(settings.to_dict())), sort_keys=False, allow_unicode=True))
     state = redact(provenance(argv)) | {"status": "completed", "target": asked.target, "started": started, "ended": now()}
     write_json(directory / "run.json", state | {"seed": settings.seed, "seconds": time.monotonic() - clock})
     write_report(directory)

@@ -9,6 +9,7 @@ answers the same requests again; summary.json, samples.jsonl, student/ and repor
 import math
 import time
 from collections.abc import Callable, Sequence
+from signal import SIGTERM
 
 from gold_style.build import Parts, build_trainer
 from gold_style.distil.callbacks import Bar, LiveEvaluation, StopOnSignal, WarmStart
@@ -31,7 +32,7 @@ from gold_style.show.plan import print_plan
 from gold_style.show.progress import Progress
 from gold_style.show.report import write_report
 from gold_style.show.tables import print_summary
-from gold_style.signals import StopRequest, listen
+from gold_style.signals import Interrupted, StopRequest, listen
 
 LOW_TEACHER_MARGIN = 0.5  # a teacher below it hardly toggles: warn
 
@@ -88,7 +89,8 @@ def distil(settings: Settings, parts: Parts, run: Run, progress: Progress, stop:
         measure=lambda trainer: min(opening.student for opening in openings_of(parts, trainer)), until=settings.loss.warm_start_until
     )
     run.update(device=device_name(settings.hardware.device))
-    callbacks = [live, warm_start, Bar(progress, live), StopOnSignal(lambda: stop.requested is not None)]
+    stopper = StopOnSignal(lambda: stop.requested is not None)
+    callbacks = [live, warm_start, Bar(progress, live), stopper]
     trainer = build_trainer(settings, parts, run, callbacks)
     live.trainer = warm_start.trainer = trainer
     examiner = Examiner(settings, parts, trainer, progress)
@@ -100,7 +102,8 @@ def distil(settings: Settings, parts: Parts, run: Run, progress: Progress, stop:
     trainer.train(resume_from_checkpoint=str(run.resumed_from) if run.resumed_from else None)
     train_seconds = time.monotonic() - start
     run.update(train_seconds=train_seconds)
-    stop.raise_if_requested()
+    if stopper.has_stopped:
+        raise Interrupted(stop.requested or SIGTERM)  # in every process, whichever got the signal
     run.update(student=keep(settings, trainer, live))
     after = examiner.student("student after")
     trainer.save_student(run.student)

@@ -157,12 +157,6 @@ def _source(source: str | None) -> str:
     return "the run's own prompts" if source is None else f"prompts={source}"
 
 
-@rule("hardware.rollout", "hardware.device")
-def vllm_needs_a_gpu(rollout, device):
-    if rollout != "native" and device == "cpu":
-        return "vLLM decodes on a GPU; hardware.device=cpu needs hardware.rollout=native"
-
-
 @rule("tracker.log_model", "tracker.name")
 def artifacts_need_wandb(log_model, name):
     if log_model and name != "wandb":
@@ -202,7 +196,6 @@ def _idle(settings: Any, key: str) -> str | None:
         ("loss.uld_", "loss.kind", lambda kind: kind in ("jsd", "tree")),
         ("prompts.chosun_probability", "prompts.source", lambda source: source != "dynamic"),
         ("prompts.pairing", "prompts.source", lambda source: source != "dynamic"),
-        ("hardware.vllm_", "hardware.rollout", lambda rollout: rollout == "native"),
         ("tracker.entity", "tracker.name", lambda name: name != "wandb"),
         ("tracker.mode", "tracker.name", lambda name: name != "wandb"),
         ("model.lora.", "model.lora.enabled", lambda enabled: not enabled),

@@ -16,7 +16,6 @@ Positive = Annotated[float, Interval(0, open_low=True)]
 Weight = Annotated[float, Interval(0)]
 Count = Annotated[int, Interval(1)]
 CountOrZero = Annotated[int, Interval(0)]
-Port = Annotated[int, Interval(1, 65535)]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
@@ -132,22 +131,10 @@ class Hardware:
     device: Literal["auto", "cpu", "cuda"]
     num_processes: Count | None
     threads: Count | None
-    rollout: Literal["native", "vllm_colocate", "vllm_server"]
     tokens_per_microbatch: Count | None
     auto_microbatch: bool
     prefix_cache_bytes: CountOrZero
     accelerate_config: str | None
-    vllm_server_base_url: str | None
-    vllm_server_host: str
-    vllm_server_port: Port
-    vllm_server_timeout: Positive
-    vllm_group_port: Port
-    vllm_gpu_memory_utilization: Nucleus
-    vllm_tensor_parallel_size: Count
-    vllm_max_model_length: Count | None
-    vllm_model_impl: Literal["vllm", "transformers"]
-    vllm_sync_frequency: Count
-    vllm_enable_sleep_mode: bool
 
 
 @dataclass(kw_only=True)

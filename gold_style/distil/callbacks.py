@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from accelerate.utils import gather_object
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
@@ -135,12 +136,17 @@ class Bar(TrainerCallback):
 
 
 class StopOnSignal(TrainerCallback):
-    """After a signal the optimizer step is finished and saved, then training ends."""
+    """After a signal to any process the optimizer step is finished and saved, then training ends in all of them."""
 
     def __init__(self, is_requested: Callable[[], bool]):
         self.is_requested = is_requested
+        self.has_stopped = False
 
     def on_step_end(self, args, state, control, **kwargs):
-        if self.is_requested():
+        asked = self.is_requested()
+        if args.world_size > 1:
+            asked = any(gather_object([asked]))
+        if asked:
+            self.has_stopped = True
             control.should_save = True
             control.should_training_stop = True

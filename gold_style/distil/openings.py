@@ -27,7 +27,7 @@ ENOUGH_OPENINGS = 20  # expected openings in the on-policy completions of a whol
 
 @dataclass(frozen=True)
 class Opening:
-    """Probabilities of the teacher's openings under one style, means over prompts (geometric over an opening's tokens: of the whole)."""
+    """Probabilities of the teacher's whole openings under one style, means over prompts."""
 
     style: str
     student: float
@@ -40,22 +40,22 @@ def measure_openings(
     distillation: Distillation, student: Backbone, prompts: Sequence[Prompt], styles: Sequence[str]
 ) -> list[Opening]:
     """One Opening for each style, on the same requests under every tag."""
-    found = []
+    found, teacher = [], distillation.teacher
     for style in styles:
         asked = [prompt.under(style, style) for prompt in prompts[:NUM_PROMPTS]]
         teacher_prompts = [distillation.chat.teacher_ids(prompt) for prompt in asked]
         keys = [(distillation.seed, "opening", style, prompt.request) for prompt in asked]
-        written = distillation.teacher.generate(
+        written = teacher.generate(
             teacher_prompts, max_new_tokens=OPENING_TOKENS, sampling=distillation.sampling,
             uniforms_BG=uniforms(keys, OPENING_TOKENS),
         )  # fmt: skip
         teacher_logprobs = [
-            _logprobs(distillation.teacher.backbone, prompt.prefix + prompt.rest, completion.ids, distillation.sampling)[0]
+            _logprobs(teacher.backbone, prompt.prefix + prompt.rest, completion.ids, distillation.sampling, teacher.vocab_size)[0]
             for prompt, completion in zip(teacher_prompts, written, strict=True)
         ]
         as_student = [distillation.to_student_ids(completion).ids for completion in written]
         of_student = [
-            _logprobs(student, distillation.chat.student_ids(prompt), ids, distillation.sampling)
+            _logprobs(student, distillation.chat.student_ids(prompt), ids, distillation.sampling, distillation.student_vocab_size)
             for prompt, ids in zip(asked, as_student, strict=True)
             if ids
         ]
@@ -70,21 +70,30 @@ def measure_openings(
     return found
 
 
-def _logprobs(backbone: Backbone, prompt: Sequence[int], completion: Sequence[int], sampling: Sampling) -> tuple[float, bool]:
+def _logprobs(
+    backbone: Backbone, prompt: Sequence[int], completion: Sequence[int], sampling: Sampling, vocab_size: int
+) -> tuple[float, bool]:
     """Log-probability of the completion behind the prompt, and whether every token of it can be sampled at all."""
     ids_BT = right_pad([(*prompt, *completion[:-1])], 0, backbone.device)
     hidden_ND = backbone.hidden(ids_BT)[0, len(prompt) - 1 :]
-    logits_NV = backbone.logits(hidden_ND).float()
-    logprobs_NV = logits_NV.log_softmax(-1)
-    chosen = torch.tensor(completion, device=backbone.device)[:, None]
-    logprobs_N = logprobs_NV.gather(1, chosen)[:, 0]
-    before_N = _mass_before(logprobs_NV, logprobs_N)
-    return float(logprobs_N.sum()), bool((before_N < sampling.top_p).all())
+    logits_NV = backbone.logits(hidden_ND)[:, :vocab_size].float()
+    chosen_N1 = torch.tensor(completion, device=backbone.device)[:, None]
+    logprobs_N = logits_NV.log_softmax(-1).gather(1, chosen_N1)[:, 0]
+    return float(logprobs_N.sum()), bool(_can_be_drawn(logits_NV, chosen_N1, sampling).all())
 
 
-def _mass_before(logprobs_NV: Tensor, logprobs_N: Tensor) -> Tensor:
-    """Mass of the tokens that are more probable than the chosen one."""
-    return torch.where(logprobs_NV > logprobs_N[:, None], logprobs_NV.exp(), 0).sum(-1)
+def _can_be_drawn(logits_NV: Tensor, chosen_N1: Tensor, sampling: Sampling) -> Tensor:
+    """Whether each chosen token lies among those that `rollout.draw` can return, shape (N,)."""
+    if sampling.temperature == 0:
+        return logits_NV.argmax(-1) == chosen_N1[:, 0]
+    logits_NV = logits_NV / sampling.temperature
+    if sampling.top_k:
+        least_N1 = logits_NV.topk(min(sampling.top_k, logits_NV.shape[-1])).values[:, -1:]
+        logits_NV = logits_NV.masked_fill(logits_NV < least_N1, -torch.inf)
+    probs_NV = logits_NV.softmax(-1)
+    probs_N1 = probs_NV.gather(1, chosen_N1)
+    before_N = torch.where(probs_NV > probs_N1, probs_NV, 0).sum(-1)
+    return (probs_N1[:, 0] > 0) & (before_N < sampling.top_p)
 
 
 def _mean(values: list[float]) -> float:

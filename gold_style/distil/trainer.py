@@ -43,8 +43,9 @@ from gold_style.distil.optimizer import MuonWithAdamW
 from gold_style.distil.setup import Distillation
 from gold_style.distil.teacher import Scored
 from gold_style.distil.window import MicroBatch, Row, collate, cut
+from gold_style.files import require_free_space
 from gold_style.redact import say
-from gold_style.resume import prune, seal_checkpoint
+from gold_style.resume import checkpoints_in, prune, seal_checkpoint, size_bytes
 
 MEASURED_TOKENS = 64  # scored tokens of a window on which the costly statistics are measured
 
@@ -321,12 +322,19 @@ class StyleGOLDTrainer(GOLDTrainer):
         return str(Path(self.args.output_dir) / ".partial")
 
     def _save_checkpoint(self, model, trial) -> None:
-        """Write the checkpoint aside and rename it into place when it is complete and on the disk."""
+        """Write the checkpoint aside and rename it into place when it is complete and on the disk.
+
+        Raises OSError before anything is written where the disk has no room for one more like the last.
+        """
+        directory = Path(self.args.output_dir)
+        if self.is_world_process_zero():
+            self.run.sync()  # a checkpoint counts on the metrics up to its step
+            if previous := checkpoints_in(directory):
+                require_free_space(directory, size_bytes(previous[-1]), "the next checkpoint")
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.is_world_process_zero():
             name = f"checkpoint-{self.state.global_step}"
-            directory = Path(self.args.output_dir)
             (directory / ".partial" / name / "training_args.bin").unlink(missing_ok=True)  # a pickle
             seal_checkpoint(directory / ".partial" / name, directory / name)
             prune(directory, self.distillation.save_total_limit, keep=self.distillation.keep_checkpoints)
