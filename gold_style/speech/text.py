@@ -132,8 +132,8 @@ def is_korean(text: str) -> bool:
 def is_degenerate(text: str) -> bool:
     """Whether a text is empty, broken (U+FFFD) or stuck in a loop of a syllable group, a word or a sentence.
 
-    Two or three natural repeats ("멍멍", "하하하", "아니, 아니 되오") do not count: a loop repeats the same two or more
-    syllables at least three times and fills half the text, or at least five times anywhere.
+    Natural repeats ("멍멍", "하하하", "아니, 아니, 아니 되오") do not count: a loop says the same two or more syllables
+    three times in 70 % of the text, four times in half of it, or five times anywhere.
     """
     if "\ufffd" in text:
         return True
@@ -147,7 +147,9 @@ def is_degenerate(text: str) -> bool:
         unit, total = match.group(1), len(match.group())
         if set(unit) <= _LAUGH or (len(set(unit)) == 1 and unit[0] in _CRIES):
             continue
-        if total >= 0.5 * len(body) and total >= 6 or total >= 5 * len(unit) and len(unit) * 5 <= total:
+        times = total // len(unit)
+        fills = 0.7 if times == 3 else 0.5
+        if times >= 5 or total >= fills * len(body):
             return True
     stutters = [
         len(m.group()) for m in _STUTTER_RE.finditer(body) if m.group(1) not in _LAUGH and m.group(1) not in _CRIES
