@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal, Self
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -240,8 +241,13 @@ def compose_config(
 ) -> DictConfig:
     """The config that a command line composes. Raises Hydra's exceptions; `searchpath`: further config directories."""
     extra = [f"hydra.searchpath=[{','.join(f'file://{path}' for path in searchpath)}]"] if searchpath else []
-    with initialize_config_dir(str(directory), version_base="1.3"):
-        return compose(config_name, [*overrides, *extra])
+    outer = GlobalHydra.instance()
+    running, outer.hydra = outer.hydra, None  # evaluate.py composes the default settings within its own Hydra job
+    try:
+        with initialize_config_dir(str(directory), version_base="1.3"):
+            return compose(config_name, [*overrides, *extra])
+    finally:
+        outer.hydra = running
 
 
 def default_directory() -> str:
