@@ -66,7 +66,9 @@ def spoken(place: Place) -> str | None:
     stem, form = place.stem, place.form
     if not stem or stem + form[1:] in _NOUNS or form == "-지" and stem.endswith(("강아", "바", "편", "까")):
         return None
-    return MODERN if form.endswith("야") else MOSTLY_MODERN
+    if form == "-렴" and not is_stem(stem):  # 폐렴, 후렴
+        return None
+    return MODERN if form.endswith(("야", "렴")) else MOSTLY_MODERN
 
 
 def linked(place: Place) -> str | None:

@@ -9,8 +9,8 @@ from gold_style.speech import questions as q
 from gold_style.speech.place import Guard
 
 _STATEMENTS: tuple[Guard, ...] = (
-    h.come, h.copula, h.entreaty, h.closed, h.outside, h.vowel, h.verb, h.remark, h.promise, h.hortative, h.mse,
-    h.exclaim, h.noun_ro, h.tell, h.sister, h.stemmed, h.praise, h.sigh, h.hearsay, h.servant,
+    h.come, h.copula, h.entreaty, h.closed, h.outside, h.vowel, h.verb, h.humble, h.remark, h.promise, h.hortative,
+    h.mse, h.exclaim, h.noun_ro, h.tell, h.sister, h.stemmed, h.praise, h.sigh, h.hearsay, h.servant,
 )  # fmt: skip
 _QUESTIONS: tuple[Guard, ...] = (
     q.rhetoric, q.rhetoric_ri, q.nyo, q.recall, q.adjective_go, q.dream, q.query, q.indignant,

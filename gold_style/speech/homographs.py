@@ -155,6 +155,11 @@ def vowel(place: Place) -> str | None:
     return JOSEON if is_stem(stem) or stem[-1] == "으" or stem[-1] == "이" and len(stem) >= 2 else None
 
 
+def humble(place: Place) -> str | None:
+    """-올지요, -올까요 after a humble stem: 어떠하올지요; not 비가 올지요, 나올까요."""
+    return JOSEON if place.stem.endswith(("하", "되", "드리", "아뢰", "여쭈", "올리", "시")) else None
+
+
 def verb(place: Place) -> str | None:
     """-오리다, -오리이다 after an open stem: 하오리다; not 가오리-다 (a ray)."""
     return JOSEON if is_stem(place.stem) and place.stem != "가" else None
@@ -221,7 +226,7 @@ def noun_ro(place: Place) -> str | None:
 def tell(place: Place) -> str | None:
     """-니라 after 이-, 하-, -시-, ...: 것이니라, 하니라; 아니라 is a connective."""
     stem = place.stem
-    return JOSEON if stem and stem != "아" and (stem[-1] in "이하시으되지느더오가리치" or is_stem(stem)) else None
+    return JOSEON if stem and stem != "아" and (stem[-1] in "이하시으되지느더오가리치터" or is_stem(stem)) else None
 
 
 _SISTERS = frozenset("큰 작은 막내 둘째 첫째 셋째 친 사촌 외사촌".split())
