@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gold_style.losses.lifting import AGAINST_CUT, Slots
+from gold_style.losses.lifting import Slots
 from gold_style.losses.tree_plan import TreePlan
 
 MAX_LOG_RATIO = 60.0  # of an earlier row's mass to the own row's: beyond, only the earlier one counts
@@ -41,7 +41,8 @@ class Spread:
         resolved_A1 = mass_AW.gather(1, removed_A1.clamp_min(0)).masked_fill_(removed_A1 >= 0, 0.0)
         mass_AW.scatter_(1, removed_A1.clamp_min(0), resolved_A1)
         row_of_P = torch.cumsum(self.offset_P == 0, 0) - 1
-        mass_AW[row_of_P[self.plan["cut_position_Y"]], self.plan["cut_Y"]] *= AGAINST_CUT
+        cut_Y = row_of_P[self.plan["cut_position_Y"]], self.plan["cut_Y"]
+        mass_AW[cut_Y] *= self.plan["cut_weight_Y"].to(mass_AW.dtype)
         slot_W, member_slot_F, member_F = self._tensors(slots.slot_E, slots.member_slot_F, slots.member_F)
         mass_AG = mass_AW.new_zeros(len(at_A), slots.count)
         mass_AG.scatter_add_(1, slot_W.expand(len(at_A), -1), mass_AW)
@@ -99,6 +100,21 @@ class Spread:
         free_AV, student_AV = free_PV[at_A], self.student_PV[at_A]
         free_AV = torch.where(free_AV.sum(-1, keepdim=True) > 0, free_AV, student_AV)  # no token left: all of them
         target_PV[at_A] += free_AV * (mass_P[at_A, None].to(free_AV.dtype) / free_AV.sum(-1, keepdim=True))
+
+    def maybes(self, target_PV: Tensor) -> None:
+        """Add the masses of which it is open how far they reach their slots: as the student has it, and no more than
+        the teacher has."""
+        plan = self.plan
+        slot_F = plan["member_slot_F"]
+        own_F = self.student_PV[plan["slot_position_G"][slot_F], plan["member_F"]].double()
+        own_G = own_F.new_zeros(len(plan["slot_position_G"])).index_add_(0, slot_F, own_F)
+        own_U, position_U = own_G[plan["maybe_slot_U"]], plan["maybe_position_U"]
+        own_P = own_U.new_zeros(len(target_PV)).index_add_(0, position_U, own_U)
+        known_P = target_PV.sum(-1).double()
+        share_U = known_P[position_U] * own_U / (1 - own_P[position_U]).clamp_min_(1e-9)
+        limit_U = self.teacher_MW[self.row_P[position_U], plan["maybe_token_U"]].double().exp()
+        mass_G = torch.zeros_like(own_G).index_add_(0, plan["maybe_slot_U"], torch.minimum(share_U, limit_U))
+        self._add(mass_G, target_PV)
 
     def _add(self, mass_G: Tensor, target_PV: Tensor) -> None:
         """Each slot's mass to its members, shared out as the student has them."""

@@ -153,6 +153,7 @@ class Tree:
         target_PV = spread.static(self.lifting.static)
         spread.levels(target_PV)
         spread.shorter(target_PV)
+        spread.maybes(target_PV)
         total_P1 = target_PV.sum(-1, keepdim=True)
         target_PV = torch.where(total_P1 > 0, target_PV / total_P1, student_PV)
         if self.beta == 1:

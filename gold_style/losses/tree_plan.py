@@ -55,7 +55,8 @@ class TreePlan:
     """Index arrays of one batch.
 
     At positions with offset 0 the static table of `Lifting` applies, except that the teacher token `removed_P` (if not
-    -1) is resolved by levels, and tokens `cut_Y` weigh less. X are shorter teacher tokens at positions inside of one:
+    -1) is resolved by levels, and tokens `cut_Y` weigh less. U are teacher tokens whose mass belongs to a slot as far
+    as the student has it there. X are shorter teacher tokens at positions inside of one:
     the token, and the position from which on the student wrote what the shorter token leaves to be written; student
     tokens `settled_Z` cannot come behind them.
     """
@@ -64,6 +65,10 @@ class TreePlan:
     removed_P: np.ndarray
     cut_position_Y: np.ndarray
     cut_Y: np.ndarray
+    cut_weight_Y: np.ndarray
+    maybe_position_U: np.ndarray
+    maybe_token_U: np.ndarray
+    maybe_slot_U: np.ndarray
     shorter_position_X: np.ndarray
     shorter_token_X: np.ndarray
     shorter_from_X: np.ndarray
@@ -121,7 +126,8 @@ class PlanWriter:
     row_stop_M: list[int]
     own: Sequence[int | None]
     previous: Sequence[int | None]
-    cut: Columns = field(default_factory=lambda: Columns(int, int))
+    cut: Columns = field(default_factory=lambda: Columns(int, int, float))
+    maybe: Columns = field(default_factory=lambda: Columns(int, int, int))
     shorter: Columns = field(default_factory=lambda: Columns(int, int, int))
     settled: Columns = field(default_factory=lambda: Columns(int, int))
     levels: Columns = field(default_factory=lambda: Columns(int, int, int, int, float))
@@ -136,8 +142,8 @@ class PlanWriter:
         for position, (row, offset) in enumerate(zip(rows, offsets, strict=True)):
             removed_P[position] = self._position(position, row, offset, offsets)
         return TreePlan(
-            self.positions, removed_P, *self.cut.read(), *self.shorter.read(), *self.settled.read(), *self.levels.read(),
-            *self.entries.read(), *self.opened.read(), *self.slots.read(), *self.members.read(),
+            self.positions, removed_P, *self.cut.read(), *self.maybe.read(), *self.shorter.read(), *self.settled.read(),
+            *self.levels.read(), *self.entries.read(), *self.opened.read(), *self.slots.read(), *self.members.read(),
         )  # fmt: skip
 
     def _position(self, position: int, row: int, offset: int, offsets: list[int]) -> int:
@@ -150,9 +156,7 @@ class PlanWriter:
         if offset:
             settled = self._head(position, written, offsets).members(real)
         else:
-            before = self.teacher_ids[row - 1] if row > self.row_first_M[row] else None
-            cut = lifting.cut_off(previous, before)
-            self.cut.add(position, cut[cut != real])
+            self._cut_off(position, row, real)
         turns = False
         if not lifting.teacher.special[real]:
             node = lifting.root(written, real, previous, own)
@@ -167,6 +171,16 @@ class PlanWriter:
         if node is not None:
             self._descend(position, row + 1, node)
         return real if resolved and not offset else -1
+
+    def _cut_off(self, position: int, row: int, real: int) -> None:
+        before = self.teacher_ids[row - 1] if row > self.row_first_M[row] else None
+        cut = self.lifting.cut_off(self.previous[position], before)
+        keep = cut.token_Y != real
+        self.cut.add(position, cut.token_Y[keep], cut.weight_Y[keep])
+        maybe = cut.maybe.without(real)
+        if len(maybe.token_E):
+            first = self._slots(position, maybe.count, maybe.member_slot_F, maybe.member_F)
+            self.maybe.add(position, maybe.token_E, maybe.slot_E + first)
 
     def _covers(self, position: int, row: int, written: bytes) -> None:
         """Teacher tokens that begin at an earlier real boundary and run beyond the student's place."""
