@@ -29,12 +29,17 @@ _FINAL_SYLLABLES = frozenset("다요오소서라까네죠지냐가세자군나�
 _HANGUL_RE = re.compile(r"[가-힣]")
 _LETTER_RE = re.compile(r"[^\W\d_]")
 _LAUGH = frozenset("ㅋㅎㅠㅜㅇㄷㄱㄴㅡㅗㅏ")
+_ALPHABET = "가나다라마바"
+_URGENT = frozenset("아니 어서 제발 부디 그래 여보 만세 빨리 얼쑤".split())
 _CRIES = frozenset("하호히후헤흐쿠크아오어으음와우야")
 _NOT_WORD_RE = re.compile(r"[\W_]+")
 _LOOP_RE = re.compile(r"(.{2,60}?)\1\1+")
 # Endings with no word in front: nobody says these, but a model that games a suffix list does.
 _BARE_RE = re.compile(
     "(?:옵니다|[사하이]옵니다|[하사]?옵니까|나이[다까]|하?옵?소서|도다|이?로다|하?노라|느?니라|지어다|로소이다|[소오리]이다|[하이시]오|구려|올시다|사?옵)+"
+)
+_BARE_LIST_RE = re.compile(
+    "(?:[하이있없되시사겠으]*(?:옵니다|옵니까|나이[다까]|소서|도다|로다|노라|니라|지어다|[소오리]이다|구려|올시다)){2,}"
 )
 _STUTTER_RE = re.compile(r"(.)\1{3,}")
 
@@ -133,7 +138,7 @@ def is_degenerate(text: str) -> bool:
     """Whether a text is empty, broken (U+FFFD) or stuck in a loop of a syllable group, a word or a sentence.
 
     Natural repeats ("멍멍", "하하하", "아니, 아니, 아니 되오") do not count: a loop says the same two or more syllables
-    three times in 70 % of the text, four times in half of it, or five times anywhere.
+    at least three times in half of the text, or five times anywhere.
     """
     if "\ufffd" in text:
         return True
@@ -141,20 +146,23 @@ def is_degenerate(text: str) -> bool:
     body = _NOT_WORD_RE.sub("", text)
     if not body:
         return True
-    if body != "옵니다" and _BARE_RE.fullmatch(body):
+    korean = hangul(body)
+    if body != "옵니다" and (_BARE_RE.fullmatch(korean) or _BARE_LIST_RE.fullmatch(korean)):
+        return True
+    if _ALPHABET in body and len(body) <= len(_ALPHABET) + 5:
         return True
     for match in _LOOP_RE.finditer(body):
         unit, total = match.group(1), len(match.group())
         if set(unit) <= _LAUGH or (len(set(unit)) == 1 and unit[0] in _CRIES):
             continue
         times = total // len(unit)
-        fills = 0.7 if times == 3 else 0.5
+        fills = 0.7 if times == 3 and unit in _URGENT else 0.5
         if times >= 5 or total >= fills * len(body):
             return True
-    stutters = [
-        len(m.group()) for m in _STUTTER_RE.finditer(body) if m.group(1) not in _LAUGH and m.group(1) not in _CRIES
-    ]
-    if stutters and (max(stutters) >= 6 or sum(stutters) > 0.3 * len(body)):
+    stutters = [(m.group(1), len(m.group())) for m in _STUTTER_RE.finditer(body) if m.group(1) not in _LAUGH]
+    if any(length >= (0.5 * len(body) if letter in _CRIES else 6) for letter, length in stutters if length >= 6):
+        return True
+    if sum(length for letter, length in stutters if letter not in _CRIES) > 0.3 * len(body):
         return True
     return _sentences_loop(text) or _words_loop(text)
 
