@@ -1,7 +1,7 @@
 """TRL's own GOLDTrainer on the same toy parts, and the message for the day when upstream has mended a defect.
 
-    run = train(student, teacher, tokenizer, conversations(toys.prompts(8)), directory, use_uld_loss=True)
-    run.gradients[0], run.losses[0]
+run = train(student, teacher, tokenizer, conversations(toys.prompts(8)), directory, use_uld_loss=True)
+run.gradients[0], run.losses[0]
 """
 
 import random
@@ -19,8 +19,8 @@ from gold_style.prompts import Prompt
 def still(holds: bool, fact: int, what: str) -> None:
     """Fail with directions when upstream fact number `fact` (docs/upstream.md), `what`, holds no longer."""
     assert holds, (
-        f"upstream fact {fact} holds no longer: {what}. TRL or transformers has mended it: if that is so for the whole range of "
-        "versions in pyproject.toml, drop what we do about it (docs/upstream.md names the place), this test and the fact"
+        f"upstream fact {fact} holds no longer: {what}. TRL or transformers has mended it: if that is so for the whole "
+        "range of versions in pyproject.toml, drop our override (docs/upstream.md names it), this test and the fact"
     )
 
 

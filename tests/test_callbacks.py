@@ -1,4 +1,4 @@
-"""Between steps: live evaluation, best checkpoint, early stop, the end of a warm start, an orderly stop; all of it survives a resume."""
+"""Between steps: live evaluation, best checkpoint, early stop, the end of a warm start, a stop; and a resume."""
 
 from functools import cache
 
@@ -59,7 +59,7 @@ def test_the_best_checkpoint_is_kept_across_a_resume(tmp_path):
 
 
 def test_a_margin_reached_often_enough_ends_the_run(tmp_path):
-    """Twice in a row; a drop between begins the count anew, and an interval of more than one step counts looks, not steps."""
+    """Twice in a row; a drop between begins the count anew; what counts is evaluations, not steps."""
     margins = {1: 0.9, 2: 0.2, 3: 0.95, 4: 0.9, 5: 0.9}
     trained = run(tmp_path / "a", live(margins, stop_margin=0.9))
     assert trained.state.global_step == 4
@@ -72,7 +72,9 @@ def test_evaluation_can_be_off(tmp_path):
     assert callback.best_step is None and not any("style/margin" in row for row in trained.run.rows)
 
 
-@pytest.mark.parametrize(("probabilities", "least", "end"), [([0.2, 0.6], 0, 10), ([0.6], 0, 5), ([0.6], 7, 10), ([0.1, 0.1], 0, None)])
+@pytest.mark.parametrize(
+    ("probabilities", "least", "end"), [([0.2, 0.6], 0, 10), ([0.6], 0, 5), ([0.6], 7, 10), ([0.1, 0.1], 0, None)]
+)
 def test_a_warm_start_ends_where_the_student_knows_the_opening(probabilities, least, end, tmp_path):
     """Looked at every five steps, not before `warm_start_steps`; on-policy rows from the next step on."""
     measured = iter(probabilities)

@@ -1,4 +1,4 @@
-"""Training across two tokenizers: what is read, scored, weighed and counted. (The losses themselves: tests/test_losses_*.py.)"""
+"""Training across two tokenizers: what is read, scored, weighed and counted. (The losses: tests/test_losses_*.py.)"""
 
 from collections import Counter
 from dataclasses import replace
@@ -51,7 +51,7 @@ def test_step_does_not_depend_on_the_split(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_completion_token_is_scored(kind, tmp_path):
-    """The hidden states that receive a gradient predict the first token, ..., the stop; the teacher reads its own ids."""
+    """The states that receive a gradient predict the first token, ..., the stop; the teacher reads its own ids."""
     student, model = toys.model(VOCAB), toys.model(len(TEACHER), seed=1)
     found = toy_runs.scored_positions(student)
     reads = stock.Reads(model.get_decoder())
@@ -94,7 +94,9 @@ def test_seq_kd_carries_the_teachers_text_over(tmp_path):
     given = parts(of=Teacher(model, TEACHER), seq_kd=True, rows=toys.prompts(8, references=False))
     trained = toy_runs.trainer(toys.model(VOCAB), given, tmp_path)
     rows = given.rows(0, trained.accelerator, trained.rollout_model)
-    assert {row.completion for row in rows} == {(*STUDENT("ab")["input_ids"], STOP)} and all(row.finished for row in rows)
+    assert {row.completion for row in rows} == {(*STUDENT("ab")["input_ids"], STOP)} and all(
+        row.finished for row in rows
+    )
 
 
 BROKEN = {

@@ -40,7 +40,13 @@ def test_two_processes_take_the_step_of_one(case, written, tmp_path):
     assert first["row"]["train/loss"] == pytest.approx(row["train/loss"], rel=1e-5)
     assert first["row"]["train/grad_norm"] == pytest.approx(row["train/grad_norm"], rel=1e-5)
     assert first["row"]["perf/tokens"] == row["perf/tokens"]
-    for name in ("train/loss/chosun", "train/loss/none", "train/completion_tokens", "train/on_policy", "train/unfinished"):
+    for name in (
+        "train/loss/chosun",
+        "train/loss/none",
+        "train/completion_tokens",
+        "train/on_policy",
+        "train/unfinished",
+    ):
         assert first["row"][name] == pytest.approx(row[name], rel=1e-5), name
 
 
@@ -53,7 +59,11 @@ def test_accelerate_starts_one_process_where_two_were_asked_for(tmp_path):
     )
     launch = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu", "--num_processes", "2"]
     done = subprocess.run(
-        [*launch, str(script)], env={**os.environ, "PYTHONPATH": str(TESTS.parent)}, capture_output=True, text=True, timeout=300
+        [*launch, str(script)],
+        env={**os.environ, "PYTHONPATH": str(TESTS.parent)},
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("processes|")]
     still(done.returncode == 0 and len(lines) == 1 and lines[0].startswith("processes|1"), 26, f"it starts {lines}")

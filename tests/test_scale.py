@@ -1,4 +1,4 @@
-"""One optimizer step depends on the set of scored tokens alone, not on how they are cut into batches (upstream fact 5)."""
+"""One optimizer step depends on the set of scored tokens alone, not on how they are batched (upstream fact 5)."""
 
 from dataclasses import replace
 from functools import cache
@@ -89,7 +89,7 @@ def test_on_policy_step_does_not_see_unused_answers(loss, tmp_path):
 
 
 def test_statistics_are_in_the_units_of_the_loss(tmp_path):
-    """At beta 0 the loss is the forward KL: the logged loss and the KL of the measured tokens agree, in nats per token."""
+    """At beta 0 the loss is the forward KL: the logged loss and the measured KL agree, in nats per token."""
     _, logged, trained = step(tmp_path, beta=0.0)
     row = trained.run.rows[0]
     assert row["train/forward_kl"] == pytest.approx(logged, rel=0.2)

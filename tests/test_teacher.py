@@ -23,7 +23,9 @@ def rows() -> list[Scored]:
     """Two systems (a row's own turn makes the second), answers of different lengths, one of them empty."""
     chat = Chat(TOKENIZER, TOKENIZER, toys.PACK)
     asked = [replace(p, system="역사 선생이다." if p.row % 3 == 0 else None) for p in toys.prompts(8)]
-    answers = [() if p.row == 5 else tuple(TOKENIZER(p.reference)["input_ids"]) + (TOKENIZER.eos_token_id,) for p in asked]
+    answers = [
+        () if p.row == 5 else tuple(TOKENIZER(p.reference)["input_ids"]) + (TOKENIZER.eos_token_id,) for p in asked
+    ]
     return [Scored(chat.teacher_ids(p), answer) for p, answer in zip(asked, answers, strict=True)]
 
 
@@ -64,7 +66,9 @@ def test_sampled_completions_belong_to_their_row():
     drawn = uniforms([(0, row) for row in range(8)], 12)
     together = teacher.generate(prompts, max_new_tokens=12, sampling=Sampling(), uniforms_BG=drawn)
     for row in (0, 3, 5):
-        alone = teacher.generate([prompts[row]], max_new_tokens=12, sampling=Sampling(), uniforms_BG=drawn[row : row + 1])
+        alone = teacher.generate(
+            [prompts[row]], max_new_tokens=12, sampling=Sampling(), uniforms_BG=drawn[row : row + 1]
+        )
         assert alone == [together[row]]
 
 

@@ -136,9 +136,7 @@ def test_clamped_probabilities_have_no_gradient():
     """Fact 17: hybrid ULD's divergence clamps probabilities at 1e-8; at beta 0 a hopeless student learns nothing."""
     logits = torch.tensor([[0.0, 40.0, 0.0]], requires_grad=True)
     target = torch.tensor([[60.0, 0.0, 0.0]])
-    GOLDTrainer.generalized_jsd_loss(
-        logits.softmax(-1), target.softmax(-1), beta=0.0, logits_are_probs=True
-    ).backward()
+    GOLDTrainer.generalized_jsd_loss(logits.softmax(-1), target.softmax(-1), beta=0.0, logits_are_probs=True).backward()
     still(abs(float(logits.grad[0, 0])) < 1e-6, 17, f"the gradient is {float(logits.grad[0, 0])}, exact is -1")
 
     ours = logits.detach().clone().requires_grad_()
@@ -147,7 +145,7 @@ def test_clamped_probabilities_have_no_gradient():
 
 
 def test_uld_makes_a_gradient_of_rounding_noise(tmp_path):
-    """Fact 24: teacher and student identical, but padded differently: the L1's sign gradient is as large as a real one."""
+    """Fact 24: teacher and student identical, padded differently: the L1's sign gradient is as large as a real one."""
     asked = toys.prompts(8)
     own = float(stock_run(tmp_path, of=toys.model(VOCAB), asked=asked, use_uld_loss=True).gradients[0].norm())
     other = float(stock_run(tmp_path, asked=asked, use_uld_loss=True).gradients[0].norm())
@@ -166,7 +164,9 @@ def moved(student, weights_before: torch.Tensor) -> float:
 
 
 def matrices(student) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for name, p in student.named_parameters() if "layers" in name and p.ndim == 2])
+    return torch.cat(
+        [p.detach().flatten() for name, p in student.named_parameters() if "layers" in name and p.ndim == 2]
+    )
 
 
 def test_pure_bf16_stands_still(tmp_path):
@@ -192,7 +192,9 @@ def test_teacher_arguments_need_a_dtype(tmp_path):
     """Fact 19: teacher_model_init_kwargs without a dtype dies with a KeyError."""
     rows = stock.conversations(toys.prompts(8))
     try:
-        stock.build(toys.model(VOCAB), "somewhere", TOKENIZER, rows, tmp_path, teacher_model_init_kwargs={"revision": "x"})
+        stock.build(
+            toys.model(VOCAB), "somewhere", TOKENIZER, rows, tmp_path, teacher_model_init_kwargs={"revision": "x"}
+        )
         still(False, 19, "teacher_model_init_kwargs without dtype works")
     except KeyError as error:
         still(error.args == ("dtype",), 19, f"the missing key became {error}")

@@ -70,7 +70,9 @@ METHODS = {
 @pytest.mark.parametrize(("owner", "name"), METHODS, ids=[f"{owner.__name__}.{name}" for owner, name in METHODS])
 def test_signatures(owner, name):
     found = [parameter for parameter in inspect.signature(getattr(owner, name)).parameters if parameter != "self"]
-    assert found == METHODS[owner, name], f"{owner.__name__}.{name} takes {found}: look at what gold_style.distil does with it"
+    assert found == METHODS[owner, name], (
+        f"{owner.__name__}.{name} takes {found}: look at what gold_style.distil does with it"
+    )
 
 
 def test_every_override_overrides_something():
@@ -93,7 +95,10 @@ def test_our_signatures_accept_the_parents_calls():
 
 
 def test_names_that_are_imported_or_read():
-    assert {parameter for parameter in inspect.signature(unwrap_model_for_generation).parameters} >= {"model", "accelerator"}
+    assert {parameter for parameter in inspect.signature(unwrap_model_for_generation).parameters} >= {
+        "model",
+        "accelerator",
+    }
     assert list(inspect.signature(disable_dropout_in_model).parameters) == ["model"]
     assert {"layers"} <= set(inspect.signature(Cache.__init__).parameters)
     assert {"ddp_cache_data", "config"} <= set(inspect.signature(DynamicCache.__init__).parameters)
@@ -108,7 +113,8 @@ def test_names_that_are_imported_or_read():
 
 def test_settings_that_are_passed_on():
     needed = {
-        "output_dir", "seed", "beta", "lmbda", "seq_kd", "temperature", "top_p", "top_k", "use_uld_loss", "disable_dropout",
+        "output_dir", "seed", "beta", "lmbda", "seq_kd", "temperature", "top_p", "top_k", "use_uld_loss",
+        "disable_dropout",
         "uld_use_hybrid_loss", "teacher_tokenizer_name_or_path", "bf16", "fp16", "use_cpu", "max_length", "report_to",
         "disable_tqdm", "remove_unused_columns", "dataset_kwargs", "ignore_data_skip", "logging_nan_inf_filter",
         "eval_strategy", "num_generations", "max_completion_length", "per_device_train_batch_size", "max_grad_norm",
@@ -162,7 +168,9 @@ def test_gradients_are_clipped_to_the_norm_before_the_step(tmp_path):
     free, _, trained = toy_runs.one_step(toys.model(VOCAB), parts, tmp_path)
     clipped, _, limited = toy_runs.one_step(toys.model(VOCAB), parts, tmp_path, max_grad_norm=0.01)
     assert trained.run.rows[0]["train/grad_norm"] == pytest.approx(float(free.norm()), rel=1e-4)
-    assert limited.run.rows[0]["train/grad_norm"] == pytest.approx(float(free.norm()), rel=1e-4), "the norm before clipping"
+    assert limited.run.rows[0]["train/grad_norm"] == pytest.approx(float(free.norm()), rel=1e-4), (
+        "the norm before clipping"
+    )
     assert float(clipped.norm()) == pytest.approx(0.01, rel=1e-3)
 
 

@@ -117,7 +117,8 @@ def test_the_teacher_reads_no_system_prompt_of_its_own(uld, tmp_path):
     our_run(asked, tmp_path, of=Teacher(model, TOKENIZER, prefix_cache_bytes=0), rows_per_window=1, plain_uld=uld)
     (row,) = reads.rows
     expected = TOKENIZER.apply_chat_template(
-        [{"role": "system", "content": toys.PACK.teacher_system("chosun")}, *asked[0].messages()], add_generation_prompt=True
+        [{"role": "system", "content": toys.PACK.teacher_system("chosun")}, *asked[0].messages()],
+        add_generation_prompt=True,
     )["input_ids"]
     assert list(row) == expected + bytes_of(asked[0].reference), "the stop token is scored, but predicts nothing"
 
@@ -201,7 +202,7 @@ def test_identical_tokenizers_still_go_through_text(tmp_path):
 
 
 def test_the_observed_merge_is_off_by_one(tmp_path):
-    """Fact 6: under ULD's default merge strategy the first token of an answer is never trained, a position too late is."""
+    """Fact 6: under ULD's default merge strategy an answer's first token is never trained, a position too late is."""
     asked = toys.prompts(1)
     first = len(TOKENIZER.apply_chat_template(asked[0].messages(), add_generation_prompt=True)["input_ids"])
     last = first + len(bytes_of(asked[0].reference))  # the stop token's own position
@@ -251,7 +252,11 @@ def test_without_a_stop_id_padding_is_scored(tmp_path):
     run = stock_run(stock.conversations(toys.prompts(8)), tmp_path, student=student(), **arguments)
     answers = [row[row != -100].tolist() for row in run.trainer._buffered_inputs[0]["labels"]]
     behind = [answer[answer.index(END) + 1 :] for answer in answers if END in answer]
-    still(any(behind) and not any(set(rest) - {TOKENIZER.pad_token_id} for rest in behind), 16, f"behind the stop: {behind}")
+    still(
+        any(behind) and not any(set(rest) - {TOKENIZER.pad_token_id} for rest in behind),
+        16,
+        f"behind the stop: {behind}",
+    )
 
     unmoved = {"learning_rate": 0.0}
     trained = our_run(

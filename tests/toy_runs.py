@@ -1,10 +1,12 @@
 """Our trainer on toy parts, and what a test wants to see of it: gradients, logged rows, weights.
 
-    gradient, loss, trained = one_step(student, distillation(tokenizer, teacher, toys.prompts(8)), directory)
+gradient, loss, trained = one_step(student, distillation(tokenizer, teacher, toys.prompts(8)), directory)
 """
 
+import random
 from pathlib import Path
 
+import numpy as np
 import torch
 import toys
 from transformers import TrainerCallback
@@ -30,6 +32,9 @@ class Recorder:
     def log(self, row: dict, step: int) -> None:
         self.rows.append({"step": step, **row})
 
+    def sync(self) -> None:
+        """Nothing to make last."""
+
 
 class GradientRecorder(TrainerCallback):
     """The gradients that each optimizer step was about to use, one dictionary a step."""
@@ -53,6 +58,15 @@ def scored_positions(model) -> list[list[int]]:
 
     model.get_decoder().register_forward_hook(note, with_kwargs=True)
     return found
+
+
+class StrayDraws(TrainerCallback):
+    """Draws from every global generator, at every point of the loop."""
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        random.random(), torch.rand(3), np.random.rand()
+
+    on_substep_end = on_pre_optimizer_step = on_step_end = on_log = on_train_begin = on_step_begin
 
 
 def flat(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -138,6 +152,21 @@ def trainer(
         callbacks=list(callbacks),
         peft_config=peft_config,
     )
+
+
+def train(
+    tokenizer, teacher: Teacher, directory: Path, *, student=None, asked=None, callbacks=(), training=None,
+    peft_config=None, **changes,
+) -> StyleGOLDTrainer:  # fmt: skip
+    """A finished run: four steps of four rows, on- and off-policy mixed, unless `training` (fields of GOLDConfig) or
+    `changes` (fields of Distillation) say otherwise."""
+    student = student or toys.model(len(tokenizer))
+    changes = {"lmbda": 0.5, "rows_per_window": 4, **changes}
+    parts = distillation(tokenizer, teacher, asked or toys.prompts(8), student=student, **changes)
+    arguments = {"max_steps": 4, **(training or {})}
+    trained = trainer(student, parts, directory, callbacks=callbacks, peft_config=peft_config, **arguments)
+    trained.train()
+    return trained
 
 
 def one_step(student, parts: Distillation, directory: Path, **changes) -> tuple[torch.Tensor, float, StyleGOLDTrainer]:

@@ -28,7 +28,9 @@ LLAMA3 = (
     "{%- if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}"
 )
 NO_SYSTEM = "{%- if messages[0]['role'] == 'system' %}{{ raise_exception('no system turns') }}{%- endif %}" + CHATML
-SILENT_SYSTEM = CHATML.replace("messages %}", "messages if m['role'] != 'system' %}")  # drops system turns without a word
+SILENT_SYSTEM = CHATML.replace(
+    "messages %}", "messages if m['role'] != 'system' %}"
+)  # drops system turns without a word
 PLAIN = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"  # no special token at all
 CHATML_SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 LLAMA3_SPECIALS = ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")

@@ -1,4 +1,4 @@
-"""What tests/test_processes.py starts with torchrun: one step of each case, its gradient and logged row written by rank 0.
+"""What tests/test_processes.py starts with torchrun: one step of each case, gradient and logged row in a file a rank.
 
     torchrun --standalone --nproc_per_node 2 tests/two_processes.py DIRECTORY
 
