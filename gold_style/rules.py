@@ -196,6 +196,7 @@ def _idle(settings: Any, key: str) -> str | None:
         ("loss.uld_", "loss.kind", lambda kind: kind in ("jsd", "tree")),
         ("prompts.chosun_probability", "prompts.source", lambda source: source != "dynamic"),
         ("prompts.pairing", "prompts.source", lambda source: source != "dynamic"),
+        ("prompts.random_topics", "prompts.source", lambda source: source != "dynamic"),
         ("tracker.entity", "tracker.name", lambda name: name != "wandb"),
         ("tracker.mode", "tracker.name", lambda name: name != "wandb"),
         ("model.lora.", "model.lora.enabled", lambda enabled: not enabled),

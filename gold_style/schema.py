@@ -50,6 +50,7 @@ class Recipe:
     max_completion_length: Count
     chosun_probability: Share
     pairing: Literal["independent", "paired"]
+    random_topics: Share
     few_shots: CountOrZero
     warm_start_steps: CountOrZero
     every_steps: CountOrZero | None
@@ -75,6 +76,7 @@ class Prompts:
     source: Literal["dynamic", "jsonl", "hf"]
     chosun_probability: Share
     pairing: Literal["independent", "paired"]
+    random_topics: Share
     path: str | None
     name: str | None
     config: str | None

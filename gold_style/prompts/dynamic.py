@@ -308,7 +308,7 @@ def build(
     """The source of `prompts=dynamic`. Raises ValueError for a pack without requests and for values out of range."""
     prompts, mistakes = settings.prompts, []
     for key in ("chosun_probability", "random_topics"):
-        value = getattr(prompts, key, 0.0)
+        value = getattr(prompts, key)
         if not 0 <= value <= 1:
             mistakes.append(f"prompts.{key}: {value} is not in [0, 1]")
     mistakes += one_of("prompts.pairing", prompts.pairing, ("independent", "paired"))
@@ -324,7 +324,7 @@ def build(
         seed=settings.seed,
         chosun_probability=prompts.chosun_probability,
         pairing=prompts.pairing,
-        random_topics=getattr(prompts, "random_topics", 0.0),
+        random_topics=prompts.random_topics,
         eval_samples=EVAL_SAMPLES if eval_samples is None else eval_samples,
         selection_samples=SELECTION_SAMPLES if selection_samples is None else selection_samples,
     )
