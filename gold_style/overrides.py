@@ -42,7 +42,7 @@ EMPTY_ALLOWED = ("experiment", "prompts", "styles")  # groups that may be null, 
 MAX_VALUES = 10_000  # of one key in a sweep
 MAX_JOBS = 48  # of a sweep that are checked one by one; of larger ones each value is checked once
 
-# Flags of the origin's script, for those who type them here; docs/origin_flags.md is the table for readers.
+# Flags of the origin's script, for those who type them here; README.md has the table for readers.
 ORIGIN_FLAGS = {
     "output-dir": "output_dir",
     "max-steps": "train.max_steps",

@@ -20,7 +20,7 @@ GROUPS = ("model", "prompts", "styles", "loss", "hardware", "tracker", "experime
 OPTIONS = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]
 NEEDED = {"hf": ["prompts.name=user/dataset"], "seq_kd": []}  # what an option cannot know by itself
 ORIGIN_ROWS = re.findall(
-    r"^\| `--([a-z-]+) (\S+)` \| `([^`]+)` \|", (PROJECT / "docs/origin_flags.md").read_text(), re.M
+    r"^\| `--([a-z-]+) (\S+)` \| `([^`]+)` \|", (PROJECT / "README.md").read_text(), re.M
 )
 
 
