@@ -207,7 +207,7 @@ class Lifting:
         writer = SlotWriter()
         if key is not None:
             previous, before = key[0], self.teacher.pieces[key[1]]
-            for w in sorted(self._against(previous, b"")):
+            for w in sorted(self.straddled(previous, b"")):
                 text = self.teacher.pieces[w]
                 if self.against_cut(previous, text) and self.teacher_segment(before + text)[:1] == key[1:]:
                     runs_on = [u for u in self.starting_with.get(w, ()) if self.student.lengths[u] > len(text)]
@@ -283,7 +283,7 @@ class Lifting:
             if rests[own] in self.teacher.id_of:
                 groups.setdefault(self.teacher.id_of[rests[own]], []).append(own)
         inside = self._inside(text, rests)
-        against = self._against(previous, text)
+        against = self.straddled(previous, text)
         rest_weight = AGAINST_CUT if self.against_cut(previous, text) else 1.0
         writer = SlotWriter()
         writer.slot((short,))
@@ -306,7 +306,7 @@ class Lifting:
             return {w: self.first(text + self.teacher.pieces[w]) for w in inside}
         return inside
 
-    def _against(self, previous: int | None, text: bytes) -> set[int]:
+    def straddled(self, previous: int | None, text: bytes) -> set[int]:
         """Teacher tokens behind `text` that the student could have drawn together with bytes of its previous token."""
         if previous is None:
             return set()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gold_style.losses.divergence import MASKED_LOGPROB
-from gold_style.losses.lifting import Lifting
+from gold_style.losses.lifting import AGAINST_CUT, Lifting
 from gold_style.losses.tree import OPEN_SHARE, Tree
 from gold_style.losses.uld import ULD
 
@@ -84,83 +84,206 @@ def tree_reference(
 ) -> tuple[Tensor, int]:
     """As `Tree.__call__`: sum over student tokens, number of student tokens. Differentiable, in the logits' dtype."""
     student_table, teacher_table = loss.lifting.student, loss.lifting.teacher
-    row_stops = [sum(teacher_lengths[: i + 1]) for i in range(len(teacher_lengths))]
+    student_NV = torch.log_softmax(student_logits_NV[:, : len(student_table)] / loss.temperature, -1)
     teacher_rows = torch.log_softmax(teacher_logits_MV[:, : len(teacher_table)] / loss.temperature, -1).exp().tolist()
-    total, num_tokens = student_logits_NV.new_zeros(()), 0
-    for s0, s1, t0, t1 in spans:
-        for i in range(s0, s1):
-            written = len(student_table.join(student_ids[s0:i]))
-            j = max(j for j in range(t0, t1) if len(teacher_table.join(teacher_ids[t0:j])) <= written)
-            offset = written - len(teacher_table.join(teacher_ids[t0:j]))
-            student = torch.log_softmax(student_logits_NV[i, : len(student_table)] / loss.temperature, -1)
-            own = student.exp().tolist()
-            stop = next(stop for stop in row_stops if stop > j)
-            target = lifted(loss.lifting, own, teacher_rows[j:stop], teacher_ids[j:stop], offset)
+    total, num_tokens, row_first = student_logits_NV.new_zeros(()), 0, 0
+    for length in teacher_lengths:
+        row = range(row_first, row_first + length)
+        inside = [span for span in spans if span[2] in row]
+        tokens = [i for s0, s1, _, _ in inside for i in range(s0, s1)]
+        ids = [student_ids[i] for i in tokens]
+        canonical = loss.lifting.student_segment.whole(student_table.join(ids))
+        boundaries = {len(student_table.join((canonical or ids)[:k])): u for k, u in enumerate(canonical or ids)}
+        path = [teacher_ids[m] for m in row]
+        for k, i in enumerate(tokens):
+            place = Place(
+                loss.lifting, [student_NV[j].exp().tolist() for j in tokens[: k + 1]], [teacher_rows[m] for m in row],
+                path, ids[:k], boundaries.get(len(student_table.join(ids[:k]))),
+            )  # fmt: skip
+            target = place.target()
             if loss.beta == 1:
-                target = [(1 - OPEN_SHARE) * q + OPEN_SHARE * p for q, p in zip(target, own, strict=True)]
+                target = [q or OPEN_SHARE * p for q, p in zip(target, place.student, strict=True)]
             for u, q in enumerate(target):
-                teacher = student.new_tensor(math.log(q) if q > 0 else MASKED_LOGPROB)
-                total = total + _jsd_term(student[u], teacher, loss.beta)
+                teacher = student_NV.new_tensor(math.log(q) if q > 0 else MASKED_LOGPROB)
+                total = total + _jsd_term(student_NV[i, u], teacher, loss.beta)
             num_tokens += 1
+        row_first += length
     return total, num_tokens
 
 
-def lifted(
-    lifting: Lifting, student: list[float], rows: list[list[float]], path: Sequence[int], offset: int
-) -> list[float]:
-    """q of tree.py at one position, event by event: over the student's vocabulary.
+class Place:
+    """One student position of the `tree` loss; `target` is q of tree.py's docstring, event by event."""
 
-    `student` are its probabilities; `rows[k]` the teacher's at its token `path[k]`; `offset` bytes of the first token
-    are written.
-    """
-    pieces, special, known = lifting.teacher.pieces, lifting.teacher.special, lifting.student.id_of
-    student_pieces, first, cut = lifting.student.pieces, lifting.first, lifting.teacher_segment
-    written = pieces[path[0]][:offset]
-    cuts = {u: cut(written + piece) for u, piece in enumerate(student_pieces) if piece}
-    target, named = [0.0] * len(student), set()
+    def __init__(
+        self,
+        lifting: Lifting,
+        student_rows: list[list[float]],
+        rows: list[list[float]],
+        path: list[int],
+        ids: list[int],
+        own: int | None,
+    ):
+        """`student_rows` are the student's probabilities up to this position, `ids` the tokens written before it, `own`
+        its own tokenisation's token here; `rows[m]` the teacher's probabilities at its token `path[m]`."""
+        self.lifting, self.student, self.student_rows = lifting, student_rows[-1], student_rows
+        self.rows, self.path, self.ids, self.own = rows, path, ids, own
+        self.pieces, self.special = lifting.teacher.pieces, lifting.teacher.special
+        self.previous = ids[-1] if ids else None
+        self.num_bytes = len(lifting.student.join(ids))
+        starts = [len(lifting.teacher.join(path[:m])) for m in range(len(path))]
+        self.row = max(m for m, start in enumerate(starts) if start <= self.num_bytes)
+        self.offset = self.num_bytes - starts[self.row]
+        self.mass = [0.0] * len(self.student)
 
-    def give(mass: float, members: set[int]) -> None:
-        named.update(members)
-        share = sum(student[u] for u in members)
+    def give(self, mass: float, members: Sequence[int]) -> None:
+        members = set(members)
+        share = sum(self.student[u] for u in members)
         for u in members:
-            target[u] += mass * student[u] / share
+            self.mass[u] += mass * self.student[u] / share
 
-    def members(text: bytes, tokens: tuple[int, ...], fallback: int) -> set[int]:
-        longer = {u for u, ids in cuts.items() if ids[: len(tokens)] == tokens}
-        return longer | {known.get(text, fallback)}
+    def weight(self, text: bytes) -> float:
+        return AGAINST_CUT if self.lifting.against_cut(self.previous, text) else 1.0
 
-    def settle(mass: float, text: bytes, tokens: tuple[int, ...], short: int) -> None:
-        """Share out `mass`: the teacher wrote `tokens`, the real ones, and with them `text` from the position on."""
-        longer = {u for u, ids in cuts.items() if ids[: len(tokens)] == tokens and len(student_pieces[u]) > len(text)}
-        level = len(tokens)
-        if not longer:
-            return give(mass, {short})
-        if level == len(rows):
-            return give(mass, longer | {short})
-        for w, probability in enumerate(rows[level]):
-            through = {u for u in longer if cuts[u][level : level + 1] == (w,)}
-            rests = {u: student_pieces[u][len(text) :] for u in longer}
-            inside = [u for u, rest in rests.items() if pieces[w].startswith(rest) and rest != pieces[w]]
-            fallback = max(inside, key=lambda u: len(student_pieces[u])) if inside else short
-            if w == path[level] and any(len(student_pieces[u]) > len(text + pieces[w]) for u in through):
-                settle(mass * probability, text + pieces[w], (*tokens, w), known.get(text + pieces[w], fallback))
-            elif special[w] or not (through or inside):
-                give(mass * probability, {short})
-            else:
-                give(mass * probability, members(text + pieces[w], (*tokens, w), fallback))
+    def running_on(self, written: bytes, tokens: tuple[int, ...], text: bytes) -> list[int]:
+        """Student tokens longer than `text` for which the teacher, behind `written`, would begin with `tokens`."""
+        found = []
+        for u, piece in enumerate(self.lifting.student.pieces):
+            if piece.startswith(text) and len(piece) > len(text):
+                if self.lifting.teacher_segment(written + piece)[: len(tokens)] == tokens:
+                    found.append(u)
+        return found
 
-    possible = [w for w in range(len(pieces)) if not offset or (pieces[w].startswith(written) and pieces[w])]
-    total = sum(rows[0][w] for w in possible)
-    for w in sorted(possible, key=lambda w: len(pieces[w]) == offset > 0):  # the token that ends here comes last
-        mass, text = rows[0][w] / total, pieces[w][offset:]
-        longer = {u for u, ids in cuts.items() if ids[:1] == (w,) and len(student_pieces[u]) > len(text)}
-        if special[w]:
-            stops = w in lifting.teacher_stop_ids
-            give(mass, set(lifting.student_stop_ids if stops else lifting.student_control_ids))
-        elif not text:
-            give(mass, set(range(len(student))) - named or set(range(len(student))))
-        elif w == path[0] and longer:
-            settle(mass, text, (w,), known.get(text, first(text)))
+    def named(self, written: bytes, w: int) -> tuple[int, ...]:
+        """Student tokens for the teacher token `w`, of which `written` is there already."""
+        if w in self.lifting.teacher_stop_ids:
+            return tuple(self.lifting.student_stop_ids)
+        if self.special[w]:
+            return self.lifting.student_control_ids
+        text = self.pieces[w][len(written) :]
+        return self.lifting.members(text, self.running_on(written, (w,), text), self.lifting.first(text))
+
+    def target(self) -> list[float]:
+        self.earlier_rows()
+        if self.offset:
+            self.own_row_inside()
         else:
-            give(mass, members(text, (w,), first(text)))
-    return target
+            maybe = self.own_row()
+        if self.offset:
+            self.shorter_tokens()
+        else:
+            self.settle_maybe(maybe)
+        total = sum(self.mass)
+        return [mass / total for mass in self.mass]
+
+    def earlier_rows(self) -> None:
+        """Teacher tokens that begin at an earlier real boundary and run beyond this place."""
+        written, ratio = self.pieces[self.path[self.row]][: self.offset], 1.0
+        for m in range(self.row - 1, -1, -1):
+            written = self.pieces[self.path[m]] + written
+            ratio /= self.rows[m][self.path[m]]
+            for w, piece in enumerate(self.pieces):
+                if piece.startswith(written) and len(piece) > len(written):
+                    if self.weight(piece[len(written) :]) == 1.0:
+                        self.give(ratio * self.rows[m][w], self.named(written, w))
+
+    def own_row_inside(self) -> None:
+        written = self.pieces[self.path[self.row]][: self.offset]
+        for w, piece in enumerate(self.pieces):
+            if piece.startswith(written) and len(piece) > len(written):
+                if w != self.path[self.row] or not self.beyond_real(self.named(written, w)):
+                    weight = self.weight(piece[len(written) :])
+                    self.give(weight * self.rows[self.row][w], self.named(written, w))
+
+    def own_row(self) -> list[tuple[float, list[int]]]:
+        """-> the masses of which it is open how far they reach their student tokens."""
+        lifting, maybe = self.lifting, []
+        before = self.path[self.row - 1] if self.row else None
+        for w, probability in enumerate(self.rows[self.row]):
+            text, members = self.pieces[w], self.named(b"", w)
+            if w == self.path[self.row]:
+                if self.special[w] or not self.beyond_real(members):
+                    self.give(probability, members)
+                continue
+            cut = before is not None and not self.special[w] and self.weight(text) < 1
+            if cut and lifting.teacher_segment(self.pieces[before] + text)[0] == before:
+                keep = [u for u in self.running_on(b"", (w,), text) if self.weight(lifting.student.pieces[u]) == 1.0]
+                if keep:
+                    maybe.append((probability, keep))
+                else:
+                    self.give(AGAINST_CUT * probability, members)
+            else:
+                self.give(probability, members)
+        return maybe
+
+    def beyond_real(self, settled: Sequence[int]) -> bool:
+        """Share out the real token's mass by what follows it; False where nothing behind it matters."""
+        real = self.path[self.row]
+        text = self.pieces[real][self.offset :]
+        mass = self.rows[self.row][real]
+        return self.level(mass, self.row + 1, text, (real,), settled)
+
+    def level(self, mass: float, row: int, text: bytes, tokens: tuple[int, ...], settled: Sequence[int]) -> bool:
+        """Share out `mass`: the teacher wrote the real `tokens`, with them `text` from this place on, and stands before
+        its row `row`. `settled` are the student tokens if nothing else is known. False if `settled` is the answer."""
+        lifting, pieces = self.lifting, self.lifting.student.pieces
+        written = self.pieces[self.path[self.row]][: self.offset]
+        longer = self.running_on(written, tokens, text)
+        own = self.own if self.own is not None and len(pieces[self.own]) > len(text) else None
+        known = row < len(self.rows)
+        if not longer and own is None:
+            elsewhere = self.own is not None and self.own not in settled
+            if not known or not (elsewhere or self.weight(text) < 1):
+                return False
+            follows = self.rows[row][self.path[row]]
+            self.give(mass * follows, [self.own] if self.own is not None and pieces[self.own] else settled)
+            self.give(mass * (1 - follows) * self.weight(text), settled)
+            return True
+        short = lifting.student.id_of.get(text, lifting.first(text))
+        if not known:
+            self.give(mass, [short, *longer, *([] if own is None else [own])])
+            return True
+        listed = lifting.straddled(self.previous, text)
+        rests = {u: pieces[u][len(text) :] for u in [*longer, *([] if own is None else [own])]}
+        for w, probability in enumerate(self.rows[row]):
+            beyond = text + self.pieces[w]
+            through = self.running_on(written, (*tokens, w), text) if not self.special[w] else []
+            if own is not None and rests[own] == self.pieces[w]:
+                through.append(own)
+            inside = any(self.pieces[w].startswith(rest) and self.pieces[w] != rest for rest in rests.values())
+            members: tuple[int, ...] = (short,)
+            if through or inside:
+                members = lifting.members(beyond, through, lifting.first(beyond) if inside else short)
+            weight = self.weight(beyond) if through or inside or w in listed else self.weight(text)
+            if w == self.path[row]:
+                if not self.special[w] and self.level(mass * probability, row + 1, beyond, (*tokens, w), members):
+                    continue
+            self.give(mass * probability * weight, members)
+        return True
+
+    def shorter_tokens(self) -> None:
+        """Inside a teacher token: shorter tokens in its place leave open what comes next."""
+        lifting, written = self.lifting, self.pieces[self.path[self.row]][: self.offset]
+        start = self.num_bytes - self.offset
+        settled = set()
+        for w, piece in enumerate(self.pieces):
+            if piece.startswith(written) and len(piece) > len(written):
+                settled.update(self.named(written, w))
+        cuts = {u: lifting.teacher_segment(written + lifting.student.pieces[u]) for u in settled}
+        settled = {u for u, ids in cuts.items() if ids and len(self.pieces[ids[0]]) > len(written)}
+        free = [u for u in range(len(self.student)) if u not in settled] or list(range(len(self.student)))
+        for size in range(1, len(written) + 1):
+            w = lifting.teacher.id_of.get(written[:size])
+            if w is None:
+                continue
+            rest = 1.0
+            for k in range(len(self.ids)):
+                if len(lifting.student.join(self.ids[:k])) >= start + size:
+                    rest *= self.student_rows[k][self.ids[k]]
+            self.give(self.rows[self.row][w] * rest, free)
+
+    def settle_maybe(self, maybe: list[tuple[float, list[int]]]) -> None:
+        known = sum(self.mass)
+        shares = [sum(self.student[u] for u in set(members)) for _, members in maybe]
+        left = max(1 - sum(shares), 1e-9)
+        for (mass, members), share in zip(maybe, shares, strict=True):
+            self.give(min(mass, known * share / left), members)

@@ -2,34 +2,42 @@
 
 For two different tokenizers whose tokens may begin and end anywhere (neither needs to be the finer one).
 
-    tree = Tree(Lifting(student_bytes, teacher_bytes, ...), beta=0.3)
+    tree = Tree(lifting=Lifting(student_bytes, teacher_bytes, ...), beta=0.3)
     loss, num_tokens = tree(student_logits_NV, teacher_logits_MV, student_ids, teacher_ids, spans, teacher_lengths)
 
-Let a student token begin at byte b of the completion, and s be the student's distribution there. Let t_0 be the
-teacher token that covers byte b, of which the bytes r lie before b (r is empty where both have a boundary), and t_1,
-t_2, ... the real teacher tokens behind it, with the teacher's distributions p_0, p_1, ... given all that stands before.
+Let a student token begin at byte b of the completion, and s be the student's distribution there. The real teacher
+tokens t_0, t_1, ... begin at bytes o_0 < o_1 < ...; p_m is the teacher's distribution at o_m, and t_J is the token that
+holds byte b. x[i:j] are the completion's bytes. What the teacher says about the bytes behind b, given those before it,
+is a sum over *events* e: "the teacher writes these tokens, the last of which runs beyond b":
 
-1. Given the bytes written, t_0's place can only hold tokens that begin with r:  c_0(w) = p_0(w) / Z for those w, with
-   Z = sum of p_0 over them; c_k = p_k for k > 0.
-2. The teacher's probability is cut into events along the real path: "t_0 ... t_{k-1}, then w" with probability
-   c_0(t_0) ... c_{k-1}(t_{k-1}) c_k(w), where w is not t_k or the path is not followed further. They sum to 1.
-3. Each event names the set A of student tokens that the student would write first for that text: the token of exactly
-   these bytes; longer tokens which the teacher would cut so that they begin with these teacher tokens; and where the
-   bytes themselves are no student token, the first token of their segmentation. An event that ends exactly at b leaves
-   all student tokens that no other event names. The stop tokens name each other; other special tokens likewise.
-4. q(u) = sum over events of P(event) s(u) / s(A), for u in A:  what the event leaves open is filled in as the student
-   has it. q is a constant of the gradient, sums to 1 as s does, and
-       loss = sum over student tokens of JSD_beta(s, q),        in nats,
-   counted per *student token inside a span*, the stop included: that number is returned for the mean.
+1. a token w at the own row J: w begins with x[o_J:b] and is longer.                          P = p_J(w)
+2. a token w at an earlier row m: w begins with x[o_m:b] and is longer.    P = p_m(w) / (p_m(t_m) ... p_{J-1}(t_{J-1}))
+   (A teacher that has ended a token at or before b knows that none of these was to come; the student does not.)
+3. instead of w = t_J: t_J and a token w behind it, then t_J, t_{J+1} and w ..., as far as student tokens run beyond
+   these real tokens, or the text decides how the student cuts.                                P = p_J(t_J) ... p_k(w)
+4. if o_J < b, a token v shorter than x[o_J:b] and unknown ones behind it: p_J(v) times the student's probability of
+   what it wrote behind v, which stands in for the teacher's.
 
-Where an event has one student token the comparison is exact. Where it has several, s/q is the same for all of them if
-no other event shares them, so they count like one class with probabilities s(A) and P(event), in value and gradient;
-nothing is learned about their proportions. With identical tokenizers q = p, and the loss is the token-exact JSD.
+Each event says the text beyond b up to some byte, and with it A(e), the student tokens that may come next: the token of
+exactly this text (or the first token of its segmentation), and longer ones that the teacher would write beginning with
+the same tokens; for 4., all that the teacher would not have joined with v. Stop tokens name each other, other special
+tokens likewise. An event weighs w(e) = 1; but if the student, with this text before it, would not have ended its
+*previous* token at b, then AGAINST_CUT (events 1, 3) or 0 (events 2): that its token ended there tells it that this is
+not to come. Where a longer student token would restore the cut, the event's mass there is open, up to the teacher's.
 
-Limits. (a) Segmentations of a stretch of text other than each tokenizer's own count as impossible: the teacher's mass
-on them is read as text that goes on differently. (b) Mass behind a teacher token that is not the real one stays at the
-resolution of that token: no second forward pass looks behind it. (c) Inside a teacher token (r not empty), cuts of the
-bytes r by shorter teacher tokens are left out of Z. (d) Completions so broken that nothing aligns are not scored.
+    q(u) = 1/Z  sum over e of P(e) w(e) s(u) / s(A(e)),  u in A(e):    sums to 1, as s does; constant in the gradient
+    loss = sum over student tokens of JSD_beta(s, q)                   in nats
+
+counted per *student token inside a span*, the stop included: that number is returned for the mean. What an event leaves
+open is filled in as the student has it: for disjoint events s/q is then equal within A, so that A counts as one class
+with probabilities s(A) and P(e), in value and gradient, and nothing is said about proportions inside of it. With
+identical tokenizers q = p (special tokens but the stop as one class): the token-exact JSD. A student that writes the
+teacher's text distribution in its own segmentation has loss 0 where the limits below do not reach (tests measure it).
+
+Limits. (a) Of a stretch of text only the tokenizers' own segmentations count; the teacher's mass on others is read as
+text that goes on differently. (b) Behind teacher tokens that are not the real ones nothing is known: no second forward
+pass looks there. This includes cuts of the *written* bytes that only another continuation would bring about. (c) How a
+token is cut is judged from it and its predecessor, without the pre-tokeniser. (d) What does not align is not scored.
 
 Shapes: N and M student and teacher tokens of all rows behind each other, V the width of the logits, P scored positions;
 further letters in tree_plan.py.
@@ -49,7 +57,7 @@ from gold_style.losses.spread import Spread
 from gold_style.losses.token_bytes import TokenBytes
 from gold_style.losses.tree_plan import PlanWriter, Positions, TreePlan
 
-OPEN_SHARE = 1e-8  # at beta = 1 this share of q is the student's own: a token with q = 0 costs 18 nats, not infinity
+OPEN_SHARE = 1e-8  # at beta = 1, q = 0 is read as this share of s: such a token costs 18 nats and not infinity
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,7 +165,7 @@ class Tree:
         total_P1 = target_PV.sum(-1, keepdim=True)
         target_PV = torch.where(total_P1 > 0, target_PV / total_P1, student_PV)
         if self.beta == 1:
-            target_PV = torch.lerp(target_PV, student_PV, OPEN_SHARE)
+            target_PV = torch.where(target_PV > 0, target_PV, OPEN_SHARE * student_PV)
         return target_PV
 
 

@@ -111,7 +111,7 @@ class Columns:
         return [np.concatenate(column).astype(dtype) for column, dtype in zip(columns, self.dtypes, strict=True)]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class PlanWriter:
     """Walks the positions of a batch through a `Lifting` and collects the arrays of a `TreePlan`.
 
@@ -136,17 +136,19 @@ class PlanWriter:
     slots: Columns = field(default_factory=lambda: Columns(int))
     members: Columns = field(default_factory=lambda: Columns(int, int))
 
+    def __post_init__(self) -> None:
+        self.rows, self.offsets = self.positions.teacher_P.tolist(), self.positions.offset_P.tolist()
+
     def write(self) -> TreePlan:
-        rows, offsets = self.positions.teacher_P.tolist(), self.positions.offset_P.tolist()
-        removed_P = np.full(len(rows), -1)
-        for position, (row, offset) in enumerate(zip(rows, offsets, strict=True)):
-            removed_P[position] = self._position(position, row, offset, offsets)
+        removed_P = np.full(len(self.rows), -1)
+        for position, (row, offset) in enumerate(zip(self.rows, self.offsets, strict=True)):
+            removed_P[position] = self._position(position, row, offset)
         return TreePlan(
             self.positions, removed_P, *self.cut.read(), *self.maybe.read(), *self.shorter.read(), *self.settled.read(),
             *self.levels.read(), *self.entries.read(), *self.opened.read(), *self.slots.read(), *self.members.read(),
         )  # fmt: skip
 
-    def _position(self, position: int, row: int, offset: int, offsets: list[int]) -> int:
+    def _position(self, position: int, row: int, offset: int) -> int:
         """Collect one position; -> the teacher token that its levels resolve in the static table's place, or -1."""
         lifting, real = self.lifting, self.teacher_ids[row]
         previous, own = self.previous[position], self.own[position]
@@ -154,7 +156,7 @@ class PlanWriter:
         self._covers(position, row, written)
         node, settled = None, lifting.static.members(real)
         if offset:
-            settled = self._head(position, written, offsets).members(real)
+            settled = self._head(position, written).members(real)
         else:
             self._cut_off(position, row, real)
         turns = False
@@ -195,12 +197,12 @@ class PlanWriter:
                 if len(slots.token_E):
                     self._level(position, row, -1, slots)
 
-    def _head(self, position: int, written: bytes, offsets: list[int]) -> Slots:
+    def _head(self, position: int, written: bytes) -> Slots:
         """What follows where teacher tokens shorter than the real one end is open."""
         head = self.lifting.head(written, self.previous[position], AGAINST_CUT)
         for size, token in head.shorter:
             start = position  # the first of the student's tokens inside this teacher token that begins behind `size`
-            while offsets[start - 1] >= size and offsets[start - 1] < offsets[start]:
+            while self.rows[start - 1] == self.rows[position] and self.offsets[start - 1] >= size:
                 start -= 1
             self.shorter.add(position, token, start)
         self.settled.add(position, head.settled)
