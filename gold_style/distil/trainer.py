@@ -219,7 +219,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         num_scored, num_batches = counts.tolist()
         weight = self.accelerator.num_processes / max(1.0, num_scored)
         padding = [([batches[0][0]], 0.0, 0)] * (int(num_batches) - len(batches))
-        interval = max(1, sum(row.num_scored for row in rows) // MEASURED_TOKENS)
+        interval = max(1, sum(row.num_scored for row in rows) // MEASURED_TOKENS) if MEASURED_TOKENS else 0
         return [*padding, *((batch, weight, interval) for batch in batches)]
 
     def _backward(self, model, batch: MicroBatch, is_last: bool) -> torch.Tensor:
