@@ -3,6 +3,7 @@
 gradient, loss, trained = one_step(student, distillation(tokenizer, teacher, toys.prompts(8)), directory)
 """
 
+import gc
 import random
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from gold_style.distil.teacher import Teacher
 from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.losses import ULD, TokenBytes, VocabularyMatch
 from gold_style.prompts import Prompt
+
+gc.freeze()  # the loop collects garbage as it starts: two thirds of a toy run, were it to look through every library
 
 
 class Recorder:
