@@ -4,4 +4,4 @@ import os
 
 __version__ = "0.1.0"
 
-os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # we know that GOLDTrainer is experimental: tests/test_upstream.py watches it
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # we know that GOLDTrainer is experimental: tests/test_upstream_*.py watch it

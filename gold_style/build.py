@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 from trl.experimental.gold import GOLDConfig
 
@@ -92,6 +92,8 @@ class Parts:
     source: PromptSource
     chat: Chat
     same_tokenizer: bool
+    student_context: int  # tokens of prompt and completion together
+    teacher_context: int
 
     @classmethod
     def load(cls, settings: Settings) -> "Parts":
@@ -110,6 +112,8 @@ class Parts:
             source=build_source(settings, pack, None, special_tokens(student, teacher)),
             chat=chat,
             same_tokenizer=identical_tokenizers(student, teacher),
+            student_context=context_tokens(model.student, model.student_revision, model.trust_remote_code),
+            teacher_context=context_tokens(model.teacher, model.teacher_revision, model.trust_remote_code),
         )
         parts.check()
         return parts
@@ -155,8 +159,8 @@ class Parts:
     def length_mistakes(self) -> list[str]:
         """Rows that do not fit: prompts longer than the models' room, answers longer than train.max_completion_length."""
         room = self.settings.train["max_completion_length"]
-        student_limit = self.settings.prompts.max_prompt_tokens or _room(self.chat.student_tokenizer, room)
-        teacher_limit = _room(self.chat.teacher_tokenizer, room)
+        student_limit = self.settings.prompts.max_prompt_tokens or self.student_context - room
+        teacher_limit = self.teacher_context - room
         needs_reference = self.settings.loss.lmbda < 1 and not self.settings.loss.seq_kd
         found = []
         for prompt in (*self.training_prompts(), *self.source.evaluation(), *self.source.selection()):
@@ -169,7 +173,8 @@ class Parts:
                 if length > limit:
                     found.append(f"{where}: the {side} prompt has {length} tokens, {limit} fit; shorten the request")
             if needs_reference and prompt.reference is not None:
-                length = len(self.chat.student_tokenizer(prompt.reference, add_special_tokens=False)["input_ids"]) + 1
+                answer = self.chat.student_tokenizer(prompt.reference, add_special_tokens=False, split_special_tokens=True)
+                length = len(answer["input_ids"]) + 1
                 if length > room:
                     found.append(f"{where}: the answer has {length} tokens, train.max_completion_length is {room}")
         if len(found) > MAX_REPORTED_ROWS:
@@ -177,9 +182,11 @@ class Parts:
         return found
 
 
-def _room(tokenizer: PreTrainedTokenizerBase, max_completion_length: int) -> int:
-    longest = tokenizer.model_max_length
-    return max(0, min(longest, 10**9) - max_completion_length)
+def context_tokens(name: str, revision: str | None, trust_remote_code: bool) -> int:
+    """Longest sequence the model was built for, in tokens: its config's `max_position_embeddings`, else no limit."""
+    with _hub_errors(name):
+        config = AutoConfig.from_pretrained(local_model(name), revision=revision, trust_remote_code=trust_remote_code)
+    return getattr(config.get_text_config(), "max_position_embeddings", None) or 10**9
 
 
 def special_tokens(*tokenizers: PreTrainedTokenizerBase) -> frozenset[str]:
@@ -230,6 +237,7 @@ def gold_config(settings: Settings, run) -> GOLDConfig:
         bf16=dtype == "bfloat16",
         fp16=dtype == "float16",
         use_cpu=hardware.device == "cpu",
+        trust_remote_code=settings.model.trust_remote_code,
         max_length=None,
         report_to="none",
         disable_tqdm=True,
@@ -281,7 +289,7 @@ def build_trainer(settings: Settings, parts: Parts, run, callbacks=()) -> StyleG
         rows_per_window=rows_per_window(settings),
         student_stop_ids=stops,
         student_stop_id=stop_id,
-        student_vocab_size=vocab_size,
+        student_vocab_size=min(vocab_size, teacher.vocab_size) if parts.same_tokenizer else vocab_size,
         to_student_ids=(lambda completion: completion) if parts.same_tokenizer else objective.to_student_ids,
         num_generations=settings.train.get("num_generations", 1),
         warm_start_steps=loss.warm_start_steps,
