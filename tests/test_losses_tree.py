@@ -8,7 +8,7 @@ import pytest
 import torch
 from toy_tokenizers import LLAMA_SPECIALS, byte_level, sentence_piece
 
-from gold_style.losses import JSD, Lifting, Segmenter, TokenBytes, Tree, align, retokenise
+from gold_style.losses import JSD, Lifting, TokenBytes, Tree, align, retokenise
 from gold_style.losses.divergence import log_probs
 from gold_style.losses.reference import tree_reference
 
@@ -27,9 +27,7 @@ TEXTS = ("감사합니다. 안녕", "나는 밥을", "", "hello 감사")
 
 
 def lifting_of(student, teacher):
-    tables = TokenBytes.from_tokenizer(student), TokenBytes.from_tokenizer(teacher)
-    segmenters = Segmenter(student, tables[0]), Segmenter(teacher, tables[1])
-    return Lifting(*tables, *segmenters, frozenset([student.eos_token_id]), frozenset([teacher.eos_token_id]))
+    return Lifting.between(student, teacher, [student.eos_token_id], [teacher.eos_token_id])
 
 
 LIFTINGS = {name: lifting_of(STUDENT, teacher) for name, teacher in TEACHERS.items()}
@@ -149,6 +147,26 @@ def test_a_completion_cut_short_and_one_against_its_own_tokenisation_are_scored(
         gradient = torch.autograd.grad(loss, student_logits)[0]
         assert count == sum(s1 - s0 for s0, s1, _, _ in spans) and gradient.isfinite().all()
         torch.testing.assert_close(loss.detach(), expected.detach(), rtol=1e-9, atol=1e-10)
+
+
+def test_units_are_student_tokens_and_a_skipped_stop_is_none():
+    teacher = TEACHERS["crossing"]
+    ids, others, spans, lengths = rows(STUDENT, teacher)
+    student_logits, teacher_logits = logits(len(ids), len(STUDENT), 0), logits(len(others), len(teacher), 1)
+    arguments = student_logits, teacher_logits, torch.tensor(ids), torch.tensor(others), torch.tensor(spans), lengths
+    every, without = (Tree(lifting=LIFTINGS["crossing"], beta=0.3, skip_stop=skip) for skip in (False, True))
+    loss_U, _ = every.per_unit(*arguments)
+    skipped_U, _ = without.per_unit(*arguments)
+    assert len(loss_U) == sum(every.units(span, ids) for span in spans) == len(ids)
+    assert len(skipped_U) == sum(without.units(span, ids) for span in spans) == len(ids) - ids.count(STUDENT.eos_token_id)
+    stops = torch.tensor(ids) == STUDENT.eos_token_id
+    torch.testing.assert_close(loss_U[~stops], skipped_U)
+
+
+@pytest.mark.parametrize("settings, message", [({"beta": -1.0}, "beta=-1.0"), ({"temperature": 0.0}, "temperature=0.0")])
+def test_impossible_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Tree(lifting=LIFTINGS["finer"], **settings)
 
 
 # --- a world small enough to know the truth --------------------------------------------------------------------------

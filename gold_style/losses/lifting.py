@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from gold_style.losses.segmentation import Segmenter
 from gold_style.losses.token_bytes import TokenBytes
@@ -149,6 +150,19 @@ class Lifting:
         self.caches: dict[str, dict] = {}
         self.num_cached = 0
 
+    @classmethod
+    def between(
+        cls,
+        student: PreTrainedTokenizerBase,
+        teacher: PreTrainedTokenizerBase,
+        student_stop_ids: Iterable[int],
+        teacher_stop_ids: Iterable[int],
+    ) -> "Lifting":
+        """Tables of two tokenizers; every stop id of one side is a stop to the other."""
+        stops = frozenset(student_stop_ids), frozenset(teacher_stop_ids)
+        tables = [TokenBytes.from_tokenizer(side, ids) for side, ids in zip((student, teacher), stops, strict=True)]
+        return cls(*tables, Segmenter(student, tables[0]), Segmenter(teacher, tables[1]), *stops)
+
     def _cached(self, kind: str, key, make):
         if self.num_cached > MAX_CACHED:
             self.caches, self.num_cached = {}, 0
@@ -221,7 +235,8 @@ class Lifting:
 
     def covers(self, written: bytes) -> bool:
         """True where some teacher token is longer than `written` and begins with it."""
-        return any(len(piece) > len(written) for piece, _ in _range(self.teacher_sorted, written)[:2])
+        beginning = _range(self.teacher_sorted, written)
+        return bool(beginning) and beginning[-1][0] != written
 
     def head(self, written: bytes, previous: int | None, weight_against: float) -> Head:
         """The teacher row whose next bytes `written` are there already; the student's last token is `previous`."""

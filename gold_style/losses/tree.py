@@ -2,7 +2,8 @@
 
 For two different tokenizers whose tokens may begin and end anywhere (neither needs to be the finer one).
 
-    tree = Tree(lifting=Lifting(student_bytes, teacher_bytes, ...), beta=0.3)
+    lifting = Lifting.between(student_tokenizer, teacher_tokenizer, student_stop_ids, teacher_stop_ids)
+    tree = Tree(lifting=lifting, beta=0.3)
     loss, num_tokens = tree(student_logits_NV, teacher_logits_MV, student_ids, teacher_ids, spans, teacher_lengths)
 
 Let a student token begin at byte b of the completion, and s be the student's distribution there. The real teacher
@@ -62,11 +63,15 @@ OPEN_SHARE = 1e-8  # at beta = 1, q = 0 is read as this share of s: such a token
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tree:
-    """`temperature` divides both sides' logits. Raises ValueError for beta outside [0, 1] or a temperature <= 0."""
+    """`temperature` divides both sides' logits; with `skip_stop` the stop token is not scored.
+
+    Raises ValueError for beta outside [0, 1] or a temperature <= 0.
+    """
 
     lifting: Lifting
     beta: float = 0.5
     temperature: float = 1.0
+    skip_stop: bool = False
 
     def __post_init__(self) -> None:
         check_beta(self.beta)
@@ -90,6 +95,27 @@ class Tree:
         loss_P = self.per_token(student_logits_NV, teacher_logits_MV, student_ids, teacher_ids, plan)
         return loss_P.sum(), len(loss_P)
 
+    def units(self, span: Span, student_ids: Sequence[int]) -> int:
+        """Scored units of a span: its student tokens, or 0 for a stop that is skipped."""
+        if self.skip_stop and self.lifting.student.text_length(student_ids[span[0] : span[1]]) == 0:
+            return 0
+        return span[1] - span[0]
+
+    def per_unit(
+        self,
+        student_logits_NV: Tensor,
+        teacher_logits_MV: Tensor,
+        student_ids_N: Tensor,
+        teacher_ids_M: Tensor,
+        spans_S4: Tensor | Sequence[Span],
+        teacher_lengths: Sequence[int],
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """-> (loss of each scored student token in nats (P,), no parts): the signature that losses of this kind share."""
+        student_ids, teacher_ids = student_ids_N.tolist(), teacher_ids_M.tolist()
+        spans = torch.as_tensor(spans_S4).tolist()
+        plan = self.plan(student_ids, teacher_ids, spans, teacher_lengths)
+        return self.per_token(student_logits_NV, teacher_logits_MV, student_ids, teacher_ids, plan), {}
+
     def plan(
         self,
         student_ids: Sequence[int],
@@ -102,6 +128,7 @@ class Tree:
         lengths = np.asarray(teacher_lengths, dtype=np.int64)
         assert lengths.sum() == len(teacher_ids)
         student_bytes_N = _lengths(self.lifting.student.lengths, student_ids)
+        spans = [span for span in spans if self.units(span, student_ids)]
         positions = Positions.of(student_bytes_N, _lengths(self.lifting.teacher.lengths, teacher_ids), spans)
         row_stop_M = np.repeat(np.cumsum(lengths), lengths)
         row_first_M = np.repeat(np.cumsum(lengths) - lengths, lengths)

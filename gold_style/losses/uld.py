@@ -20,11 +20,13 @@ Shapes: N and M student and teacher tokens of all rows behind each other, V the 
 S spans; logits at [i] predict ids[i] and are finite.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from gold_style.losses.alignment import Span
 from gold_style.losses.divergence import check_beta, jsd_of_logprobs
 from gold_style.losses.sorted_l1 import ROUNDING, TOP_K, sorted_l1_of_probs
 from gold_style.losses.vocabulary import VocabularyMatch
@@ -85,6 +87,23 @@ class ULD:
         """-> (sum of the spans' losses, number of scored spans). Spans hold flat indices (s0, s1, t0, t1)."""
         loss_S, _ = self.per_span(student_logits_NV, teacher_logits_MV, student_ids_N, teacher_ids_M, spans_S4)
         return loss_S.sum(), len(loss_S)
+
+    def units(self, span: Span, student_ids: Sequence[int]) -> int:
+        """Scored units of a span: 1, or 0 for a stop that is skipped."""
+        skips = self.skip_student_eos or self.skip_teacher_eos
+        return 0 if skips and student_ids[span[0]] == self.match.student_stop_id else 1
+
+    def per_unit(
+        self,
+        student_logits_NV: Tensor,
+        teacher_logits_MV: Tensor,
+        student_ids_N: Tensor,
+        teacher_ids_M: Tensor,
+        spans_S4: Tensor,
+        teacher_lengths: Sequence[int] = (),
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """`per_span` under the name that all losses for two tokenizers share; rows' lengths are not needed."""
+        return self.per_span(student_logits_NV, teacher_logits_MV, student_ids_N, teacher_ids_M, spans_S4)
 
     def per_span(
         self,
