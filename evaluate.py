@@ -9,12 +9,12 @@ import sys
 
 from omegaconf import DictConfig
 
-from gold_style.command_line import hydra_main
+from gold_style.config.command_line import hydra_main
 
 
 @hydra_main("evaluate")
 def main(cfg: DictConfig) -> float:
-    from gold_style.settings import EvaluateSettings
+    from gold_style.config.settings import EvaluateSettings
 
     settings = EvaluateSettings.from_config(cfg)
     from gold_style.examine import run_evaluation  # torch and transformers: not before the settings stand

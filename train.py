@@ -10,13 +10,13 @@ import sys
 
 from omegaconf import DictConfig
 
-from gold_style.command_line import hydra_main
-from gold_style.signals import Interrupted
+from gold_style.config.command_line import hydra_main
+from gold_style.runs.signals import Interrupted
 
 
 @hydra_main("config")
 def main(cfg: DictConfig) -> float:
-    from gold_style.settings import Settings
+    from gold_style.config.settings import Settings
 
     settings = Settings.from_config(cfg)  # the last line to see a DictConfig; typos stopped before main, ranges and files here
     from gold_style.job import run_job  # torch and transformers: not before the settings stand

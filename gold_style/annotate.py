@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gold_style.files import read_json, write_json, write_text
 from gold_style.measure.annotations import KEY_FILE, annotation_summary, draw_sheet
 from gold_style.measure.filled_sheets import read_sheets
 from gold_style.measure.questions import run_config, run_pack, style_labels
 from gold_style.measure.rates import Toggle
 from gold_style.measure.samples import Samples, read_samples
-from gold_style.redact import say
+from gold_style.runs.files import read_json, write_json, write_text
+from gold_style.runs.redact import say
 from gold_style.show.annotation_page import sheet_csv, sheet_html
 from gold_style.styles import StylePack
 

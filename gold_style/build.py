@@ -16,15 +16,15 @@ from transformers.utils import logging
 from trl.experimental.gold import GOLDConfig
 
 from gold_style.chat import Chat, stop_ids, template_stop_id
+from gold_style.config.settings import Settings, local_model
 from gold_style.distil.cross_tokenizer import CrossTokenizer
 from gold_style.distil.objective import Objective, TokenExact
 from gold_style.distil.rollout import Sampling
 from gold_style.distil.setup import Distillation
 from gold_style.distil.teacher import Teacher
 from gold_style.distil.trainer import StyleGOLDTrainer
-from gold_style.losses import ULD, TokenBytes, VocabularyMatch, identical_tokenizers
+from gold_style.losses import ULD, Lifting, TokenBytes, Tree, VocabularyMatch, identical_tokenizers
 from gold_style.prompts import Prompt, PromptSource, build_source
-from gold_style.settings import Settings, local_model
 from gold_style.styles import StylePack
 from gold_style.verdicts import Classifier, build_classifier
 
@@ -331,9 +331,8 @@ def build_objective(
     student_bytes = TokenBytes.from_tokenizer(parts.chat.student_tokenizer)
     teacher_bytes = TokenBytes.from_tokenizer(teacher.tokenizer)
     if loss.kind == "tree":
-        from gold_style.losses.tree import Tree
-
-        span_loss = Tree(student_bytes, teacher_bytes, stop_id, teacher.stop_id, beta=loss.beta)
+        lifting = Lifting.between(parts.chat.student_tokenizer, teacher.tokenizer, stops, teacher.stop_ids)
+        span_loss = Tree(lifting=lifting, beta=loss.beta, temperature=student_temperature, skip_stop=skip_stop)
     else:
         span_loss = ULD(
             match=VocabularyMatch.between(student_bytes, teacher_bytes, stop_id, teacher.stop_id),
@@ -345,6 +344,7 @@ def build_objective(
             distillation_weight=distillation_weight,
             student_temperature=student_temperature,
             teacher_temperature=teacher_temperature,
+            skip_student_eos=skip_stop,
         )
     return CrossTokenizer(
         teacher=teacher,
@@ -354,7 +354,6 @@ def build_objective(
         student_bytes=student_bytes,
         teacher_bytes=teacher_bytes,
         span_loss=span_loss,
-        skip_stop=skip_stop,
     )
 
 

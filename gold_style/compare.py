@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gold_style.files import write_text
 from gold_style.measure.leaderboard import Leaderboard, leaderboard
 from gold_style.measure.runs import read_runs
+from gold_style.runs.files import write_text
 from gold_style.show.compare_page import compare_html
 from gold_style.show.leaderboard_table import leaderboard_csv, print_leaderboard
 

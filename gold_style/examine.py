@@ -20,11 +20,11 @@ from transformers import PreTrainedModel
 
 from gold_style.build import DTYPES, Parts, build_teacher, load_model
 from gold_style.chat import stop_ids
+from gold_style.config.settings import EVALUATION_PROMPTS, EvaluateSettings, Settings, find_directory
 from gold_style.distil.backbone import Backbone
 from gold_style.distil.rollout import GREEDY, Sampling
 from gold_style.distil.teacher import Scored, Teacher
 from gold_style.evaluation import Exam
-from gold_style.files import plain, write_json, write_json_lines, write_text
 from gold_style.measure.answers import Answer, Judged, judge
 from gold_style.measure.cheats import cheats
 from gold_style.measure.rates import Toggle, score
@@ -33,9 +33,9 @@ from gold_style.measure.second_opinion import likelihood_opinion, likelihood_rat
 from gold_style.measure.summary import run_summary
 from gold_style.prompts import Prompt, build_source
 from gold_style.prompts.jsonl import read_requests
-from gold_style.provenance import now, provenance
-from gold_style.redact import redact
-from gold_style.settings import EVALUATION_PROMPTS, EvaluateSettings, Settings, find_directory
+from gold_style.runs.files import plain, write_json, write_json_lines, write_text
+from gold_style.runs.provenance import now, provenance
+from gold_style.runs.redact import redact
 from gold_style.show.progress import Progress
 from gold_style.show.report import write_report
 from gold_style.show.tables import print_summary

@@ -12,27 +12,27 @@ from collections.abc import Callable, Sequence
 from signal import SIGTERM
 
 from gold_style.build import Parts, build_trainer
+from gold_style.config.launch import is_main_process
+from gold_style.config.settings import Settings
 from gold_style.distil.callbacks import Bar, LiveEvaluation, StopOnSignal, WarmStart
 from gold_style.distil.openings import Opening, cold_start_warning, measure_openings
 from gold_style.distil.rollout import GREEDY, Sampling
 from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.evaluation import Exam
-from gold_style.launch import is_main_process
 from gold_style.measure.answers import Judged, judge
 from gold_style.measure.cheats import cheats
 from gold_style.measure.rates import Toggle, score
 from gold_style.measure.samples import read_rows, sample_rows
 from gold_style.measure.summary import run_summary
-from gold_style.provenance import device_name
-from gold_style.redact import say
-from gold_style.run import Run, open_run
-from gold_style.settings import Settings
+from gold_style.runs.provenance import device_name
+from gold_style.runs.redact import say
+from gold_style.runs.run import Run, open_run
+from gold_style.runs.signals import Interrupted, StopRequest, listen
 from gold_style.show.card import write_card
 from gold_style.show.plan import print_plan
 from gold_style.show.progress import Progress
 from gold_style.show.report import write_report
 from gold_style.show.tables import print_summary
-from gold_style.signals import Interrupted, StopRequest, listen
 
 LOW_TEACHER_MARGIN = 0.5  # a teacher below it hardly toggles: warn
 

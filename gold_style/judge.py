@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gold_style.files import FileLock, write_json
 from gold_style.measure.endpoint import KEYS, Endpoint, Refused, Unanswered, api_key, is_loopback
 from gold_style.measure.judge import ASKED, ask_all, open_questions, plan, read_labels
 from gold_style.measure.judge_summary import judge_summary
 from gold_style.measure.questions import run_config, run_pack
 from gold_style.measure.rates import Toggle
 from gold_style.measure.samples import read_samples
-from gold_style.redact import redact, say
+from gold_style.runs.files import FileLock, write_json
+from gold_style.runs.redact import redact, say
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,11 +5,11 @@ from random import Random
 
 import yaml
 
-from gold_style.files import write_json, write_json_lines
 from gold_style.measure.answers import Judged
 from gold_style.measure.rates import Toggle
 from gold_style.measure.samples import sample_rows
 from gold_style.measure.summary import run_summary
+from gold_style.runs.files import write_json, write_json_lines
 
 TOGGLE = Toggle(first="chosun", neutral="none", target="joseon", verdicts={"chosun": "joseon", "none": "modern"})
 TEXTS = {"joseon": "{} 일을 삼가 아뢰옵니다.", "modern": "{} 소식을 알려 드려요.", "other": "", "ambiguous": "{}라네"}

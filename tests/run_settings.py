@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from gold_style.settings import Settings
+from gold_style.config.settings import Settings
 
 
 def compose(output_dir: Path, *overrides: str) -> Settings:

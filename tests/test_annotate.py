@@ -14,10 +14,10 @@ from test_judge import CONFIG, PACK
 from test_report import checked
 
 from gold_style.annotate import main
-from gold_style.files import read_json, write_json_lines
 from gold_style.measure.annotations import draw_sheet
 from gold_style.measure.questions import style_labels
 from gold_style.measure.samples import read_samples, sample_rows
+from gold_style.runs.files import read_json, write_json_lines
 from gold_style.show.annotation_page import harmless, sheet_html
 
 

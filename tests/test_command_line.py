@@ -10,21 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gold_style.command_line import check
-from gold_style.gold_config import gold_config_fields
-from gold_style.launch import asked_processes
-from gold_style.mirror import keys_of
-from gold_style.overrides import quoted_forms, read_arguments
-from gold_style.settings import PROJECT, Settings, SettingsError
+from gold_style.config.command_line import check
+from gold_style.config.gold_config import gold_config_fields
+from gold_style.config.launch import asked_processes
+from gold_style.config.mirror import keys_of
+from gold_style.config.overrides import quoted_forms, read_arguments
+from gold_style.config.settings import PROJECT, Settings, SettingsError
 
 PAIR = "model=qwen3b_to_1p5b"
 SCRIPT = """
 import sys
-from gold_style.command_line import hydra_main
+from gold_style.config.command_line import hydra_main
 
 @hydra_main({config!r})
 def main(cfg):
-    from gold_style.settings import SETTINGS_CLASS
+    from gold_style.config.settings import SETTINGS_CLASS
     settings = SETTINGS_CLASS.from_config(cfg)
     print("torch" in sys.modules, settings.output_dir, {expression})
     {statement}

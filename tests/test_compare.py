@@ -15,7 +15,6 @@ from run_files import answer, write_run
 from test_report import checked
 
 from gold_style.compare import compare, main
-from gold_style.files import write_json, write_json_lines
 from gold_style.measure.leaderboard import (
     leaderboard,
     margin_interval,
@@ -26,6 +25,7 @@ from gold_style.measure.leaderboard import (
 )
 from gold_style.measure.runs import Run, flattened, read_run, read_runs, read_settings, verdicts
 from gold_style.measure.samples import sample_rows
+from gold_style.runs.files import write_json, write_json_lines
 from gold_style.show.compare_page import compare_html
 from gold_style.show.leaderboard_table import leaderboard_csv, print_leaderboard
 

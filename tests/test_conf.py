@@ -9,11 +9,11 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from gold_style.command_line import check
-from gold_style.mirror import keys_of
-from gold_style.overrides import ORIGIN_FLAGS
-from gold_style.rules import rule_mistakes, value_at
-from gold_style.settings import CONF, PROJECT, EvaluateSettings, Settings, compose_config
+from gold_style.config.command_line import check
+from gold_style.config.mirror import keys_of
+from gold_style.config.overrides import ORIGIN_FLAGS
+from gold_style.config.rules import rule_mistakes, value_at
+from gold_style.config.settings import CONF, PROJECT, EvaluateSettings, Settings, compose_config
 
 PAIR = "model=qwen3b_to_1p5b"
 GROUPS = ("model", "prompts", "styles", "loss", "hardware", "tracker", "experiment")

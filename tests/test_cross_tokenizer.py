@@ -17,7 +17,7 @@ STUDENT = toys.byte_tokenizer((("h", "e"), ("l", "l")))
 TEACHER = toys.llama3_tokenizer((("e", "l"), ("Ġ", "w")))  # neither segmentation is finer than the other
 VOCAB = len(STUDENT)
 STOP, TEACHER_STOP = STUDENT.eos_token_id, TEACHER.eos_token_id
-KINDS = ["uld", "uld_hybrid"]
+KINDS = ["uld", "uld_hybrid", "tree"]
 
 
 @cache
@@ -151,9 +151,9 @@ def test_the_stop_can_be_left_out(tmp_path):
     given = parts(rows=asked(4), rows_per_window=4)
     _, _, trained = toy_runs.one_step(toys.model(VOCAB), given, tmp_path)
     skipping = parts(rows=asked(4), rows_per_window=4)
-    skipping.objective.skip_stop = True
+    skipping.objective.span_loss = replace(skipping.objective.span_loss, skip_student_eos=True)
     rows = skipping.rows(0, trained.accelerator, trained.rollout_model)
     given.objective.prepare(rows)
-    with_stop = Counter({row.number: row.num_matched for row in rows})
+    with_stop = Counter({row.number: row.num_scored for row in rows})
     skipping.objective.prepare(rows)
-    assert all(with_stop[row.number] == row.num_matched + 1 == len(row.completion) for row in rows)
+    assert all(with_stop[row.number] == row.num_scored + 1 and row.num_matched == len(row.completion) for row in rows)

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from prompt_settings import DEFAULTS, ROOT, pack, rows, settings, write
 
+from gold_style.config.settings import Settings, compose_config, register
 from gold_style.measure.content import keeps_topic
 from gold_style.prompts import build_source, dynamic
 from gold_style.prompts.held_out import request_key
 from gold_style.prompts.jsonl import build, read_requests
-from gold_style.settings import Settings, compose_config, register
 from gold_style.speech import classify, sentences
 from gold_style.styles import StylePack
 from gold_style.verdicts import build_classifier

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gold_style.files import (
+from gold_style.runs.files import (
     ASIDE,
     FileLock,
     JsonLines,
@@ -92,7 +92,7 @@ def test_rows_after_a_step_are_cut(tmp_path):
 WRITES_FOR_EVER = """
 import sys
 from pathlib import Path
-from gold_style.files import JsonLines, write_json
+from gold_style.runs.files import JsonLines, write_json
 directory = Path(sys.argv[1])
 lines, number = JsonLines(directory / "metrics.jsonl"), int(sys.argv[2])
 while True:
@@ -122,7 +122,7 @@ def test_files_survive_kills_at_any_moment(tmp_path):
 FILLS_THE_DISK = """
 import resource, sys
 from pathlib import Path
-from gold_style.files import JsonLines, write_json
+from gold_style.runs.files import JsonLines, write_json
 directory = Path(sys.argv[1])
 lines = JsonLines(directory / "metrics.jsonl")
 lines.append({"step": 1})
@@ -158,7 +158,7 @@ def test_what_is_written_obeys_the_umask(tmp_path):
 HOLDS_THE_LOCK = r"""
 import os, sys, time
 from pathlib import Path
-from gold_style.files import FileLock
+from gold_style.runs.files import FileLock
 FileLock(Path(sys.argv[1])).acquire()
 if len(sys.argv) > 2 and os.fork() == 0:
     os.write(1, f"{os.getpid()}\n".encode())

@@ -10,13 +10,13 @@ import yaml
 from judge_server import JudgeServer
 from run_files import TOGGLE, answer, write_run
 
-from gold_style.files import read_json, write_json_lines
 from gold_style.judge import main
 from gold_style.measure.endpoint import Endpoint
 from gold_style.measure.judge import COMPARISON, FLUENCY, ask_all, plan, verdict
 from gold_style.measure.judge_summary import judge_summary
 from gold_style.measure.questions import CONTENT, parsed, run_config, run_pack, style_labels
 from gold_style.measure.samples import read_samples, sample_rows
+from gold_style.runs.files import read_json, write_json_lines
 from gold_style.styles import StylePack
 
 STYLES = {

@@ -158,12 +158,27 @@ def test_units_are_student_tokens_and_a_skipped_stop_is_none():
     loss_U, _ = every.per_unit(*arguments)
     skipped_U, _ = without.per_unit(*arguments)
     assert len(loss_U) == sum(every.units(span, ids) for span in spans) == len(ids)
-    assert len(skipped_U) == sum(without.units(span, ids) for span in spans) == len(ids) - ids.count(STUDENT.eos_token_id)
     stops = torch.tensor(ids) == STUDENT.eos_token_id
+    assert len(skipped_U) == sum(without.units(span, ids) for span in spans) == (~stops).sum()
     torch.testing.assert_close(loss_U[~stops], skipped_U)
 
 
-@pytest.mark.parametrize("settings, message", [({"beta": -1.0}, "beta=-1.0"), ({"temperature": 0.0}, "temperature=0.0")])
+def test_scoring_in_groups_of_rows_changes_nothing(monkeypatch):
+    tree, teacher = Tree(lifting=LIFTINGS["crossing"], beta=0.3), TEACHERS["crossing"]
+    ids, others, spans, lengths = rows(STUDENT, teacher)
+    student_logits = logits(len(ids), len(STUDENT), 0).requires_grad_()
+    teacher_logits = logits(len(others), len(teacher), 1)
+    arguments = student_logits, teacher_logits, torch.tensor(ids), torch.tensor(others), torch.tensor(spans), lengths
+    results = []
+    for max_tokens in (10**6, 12, 1):
+        monkeypatch.setattr("gold_style.losses.tree.MAX_CELLS", max_tokens * len(STUDENT))
+        loss_U, _ = tree.per_unit(*arguments)
+        results.append((loss_U.detach(), *torch.autograd.grad(loss_U.sum(), student_logits)))
+    for grouped in results[1:]:
+        torch.testing.assert_close(grouped, results[0])
+
+
+@pytest.mark.parametrize("settings, message", [({"beta": -1.0}, "beta=-1.0"), ({"temperature": 0.0}, "temperature=0")])
 def test_impossible_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Tree(lifting=LIFTINGS["finer"], **settings)

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from toys import model as toy_model
 
-from gold_style.muon import Muon, split_parameters
+from gold_style.distil.muon import Muon, split_parameters
 
 SHAPES = [(24, 24), (64, 24), (24, 64)]
 

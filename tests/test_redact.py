@@ -2,7 +2,7 @@
 
 import pytest
 
-from gold_style.redact import REDACTED, redact
+from gold_style.runs.redact import REDACTED, redact
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 

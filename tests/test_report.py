@@ -11,11 +11,11 @@ from rich.cells import cell_len
 from rich.console import Console
 from run_files import TOGGLE, answer, answers, write_run
 
-from gold_style.files import write_json, write_json_lines
 from gold_style.measure.answers import OTHER
 from gold_style.measure.samples import read_rows, sample_rows
 from gold_style.measure.summary import run_summary
 from gold_style.report import main
+from gold_style.runs.files import write_json, write_json_lines
 from gold_style.show.report import report_html, write_report
 from gold_style.show.svg import Curve, line_chart, ticks
 from gold_style.show.tables import print_summary, samples_markdown, summary_markdown

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_settings import changed, compose
 
-from gold_style.files import FileLock, read_json, write_json, write_text
-from gold_style.resume import (
+from gold_style.runs.files import FileLock, read_json, write_json, write_text
+from gold_style.runs.resume import (
     PARTIAL,
     REPLACED,
     SEAL,
@@ -25,7 +25,7 @@ from gold_style.resume import (
     step_of,
     tidy,
 )
-from gold_style.run_directory import choose, config_hash, status_of
+from gold_style.runs.run_directory import choose, config_hash, status_of
 
 
 def test_a_sealed_checkpoint_is_good_and_whole(tmp_path):
@@ -94,7 +94,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from checkpoint_files import make_checkpoint
-from gold_style.resume import prune
+from gold_style.runs.resume import prune
 directory, step = Path(sys.argv[1]), int(sys.argv[2])
 print("ready", flush=True)
 while True:

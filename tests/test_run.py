@@ -14,13 +14,13 @@ import yaml
 from checkpoint_files import make_checkpoint
 from run_settings import changed, compose
 
-from gold_style.files import JsonLines, read_json, read_json_lines, write_json
-from gold_style.naming import run_name
-from gold_style.provenance import device_name, differences, git_state
-from gold_style.run import open_run
-from gold_style.run_directory import status_of
-from gold_style.settings import Settings
-from gold_style.signals import Interrupted
+from gold_style.config.settings import Settings
+from gold_style.runs.files import JsonLines, read_json, read_json_lines, write_json
+from gold_style.runs.naming import run_name
+from gold_style.runs.provenance import device_name, differences, git_state
+from gold_style.runs.run import open_run
+from gold_style.runs.run_directory import status_of
+from gold_style.runs.signals import Interrupted
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -160,7 +160,7 @@ def test_refusals_write_nothing(settings, tmp_path, monkeypatch):
         pass
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
     with pytest.raises(ValueError, match="cannot be written: "), open_run(
-        changed(settings, output_dir="/proc/gold_style/run")
+        changed(settings, output_dir="/proc/gold_style/runs/run")
     ):
         pass
 
@@ -171,7 +171,7 @@ OPENS_AND_WAITS = """
 import os, sys, time
 from pathlib import Path
 from run_settings import changed, compose
-from gold_style.run import open_run
+from gold_style.runs.run import open_run
 settings = compose(Path(sys.argv[1]))
 if len(sys.argv) > 2:
     settings = changed(settings, resume=sys.argv[2])
@@ -213,7 +213,7 @@ import os, sys
 from pathlib import Path
 import torch.distributed as dist
 from run_settings import changed, compose
-from gold_style.run import open_run
+from gold_style.runs.run import open_run
 directory = Path(sys.argv[1])
 settings = changed(compose(directory), "tracker", name="wandb", mode="offline")
 with open_run(settings, argv=["train.py"]) as run:
@@ -340,7 +340,7 @@ def test_differences_name_versions_commit_and_device(settings):
 
 SWEEP = """
 import hydra
-from gold_style.naming import group_name, in_sweep, job_overrides, run_name
+from gold_style.runs.naming import group_name, in_sweep, job_overrides, run_name
 from hydra.core.hydra_config import HydraConfig
 from pathlib import Path
 
@@ -379,7 +379,7 @@ FILLS_THE_DISK = """
 import resource, sys
 from pathlib import Path
 from run_settings import compose
-from gold_style.run import open_run
+from gold_style.runs.run import open_run
 with open_run(compose(Path(sys.argv[1]))) as run:
     size = (run.directory / "config.yaml").stat().st_size
     run.log({"train/loss": 1.0}, step=1)
@@ -406,8 +406,8 @@ def test_a_second_signal_leaves_a_run_that_says_interrupted(tmp_path):
 import os, sys, time
 from pathlib import Path
 from run_settings import compose
-from gold_style.run import open_run
-from gold_style.signals import listen
+from gold_style.runs.run import open_run
+from gold_style.runs.signals import listen
 with open_run(compose(Path(sys.argv[1]))) as run, listen(60, at_once=run.interrupted_at_once):
     os.write(1, b"open\\n")
     time.sleep(60)

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gold_style.gold_config import (
+from gold_style.config.gold_config import (
     INSTEAD,
     allowed_fields,
     describe_gold_config,
@@ -15,9 +15,9 @@ from gold_style.gold_config import (
     instead_of,
     train_mistakes,
 )
-from gold_style.mirror import Interval, Misfit, fitted, keys_of, nearest
-from gold_style.rules import model_fault, notes, output_fault, rows_fault, rule_mistakes, run_fault, target_fault
-from gold_style.settings import PROJECT, EvaluateSettings, Settings, SettingsError, find_directory, local_model
+from gold_style.config.mirror import Interval, Misfit, fitted, keys_of, nearest
+from gold_style.config.rules import model_fault, notes, output_fault, rows_fault, rule_mistakes, run_fault, target_fault
+from gold_style.config.settings import PROJECT, EvaluateSettings, Settings, SettingsError, find_directory, local_model
 
 PAIR = "model=qwen3b_to_1p5b"  # a pair whose directories need not exist
 
@@ -174,7 +174,7 @@ def test_the_nearest_key_is_the_one_meant(text, meant):
 
 def test_the_committed_fields_are_those_of_the_installed_trl():
     described = {entry.pop("name"): entry for entry in describe_gold_config()}
-    assert gold_config_fields() == described, "write the list anew: python -m gold_style.gold_config"
+    assert gold_config_fields() == described, "write the list anew: python -m gold_style.config.gold_config"
 
 
 def test_every_field_of_trl_is_either_taken_or_refused_with_another_key():

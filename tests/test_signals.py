@@ -7,12 +7,12 @@ import time
 
 import pytest
 
-from gold_style.signals import SIGNALS, Interrupted, listen
+from gold_style.runs.signals import SIGNALS, Interrupted, listen
 
 TRAINS = """
 import os, sys, time
 from pathlib import Path
-from gold_style.signals import Interrupted, listen
+from gold_style.runs.signals import Interrupted, listen
 grace_s, step_s = float(sys.argv[1]), float(sys.argv[2])
 try:
     with listen(grace_s, at_once=lambda signum: os.write(1, b"at once\\n")) as stop:

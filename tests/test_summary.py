@@ -7,7 +7,6 @@ from math import isclose
 import pytest
 from run_files import TOGGLE, answer, answers
 
-from gold_style.files import write_json, write_json_lines
 from gold_style.measure.answers import Answer, finished_part, judge
 from gold_style.measure.cheats import cheats
 from gold_style.measure.content import (
@@ -23,6 +22,7 @@ from gold_style.measure.details import forgetting, pairs
 from gold_style.measure.rates import Toggle, gap_closed, joint_score, score, toggled_share
 from gold_style.measure.samples import read_samples, sample_rows
 from gold_style.measure.summary import from_samples, run_summary
+from gold_style.runs.files import write_json, write_json_lines
 from gold_style.styles import StylePack
 from gold_style.verdicts import build_classifier
 

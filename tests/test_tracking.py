@@ -14,10 +14,10 @@ import pytest
 from wandb_file import read_wandb_file, wandb_files
 from wandb_server import WandbServer
 
-from gold_style import trackers
-from gold_style.files import JsonLines
-from gold_style.settings import Tracker
-from gold_style.trackers import wandb as wandb_tracker
+from gold_style.config.settings import Tracker
+from gold_style.runs import trackers
+from gold_style.runs.files import JsonLines
+from gold_style.runs.trackers import wandb as wandb_tracker
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 SETTINGS = Tracker(

@@ -19,8 +19,8 @@ from stock import still
 from transformers import TrainerCallback
 
 from gold_style.build import Parts
+from gold_style.config.settings import Settings
 from gold_style.distil.teacher import Teacher
-from gold_style.settings import Settings
 
 TOKENIZER = toys.byte_tokenizer()
 VOCAB = len(TOKENIZER)

@@ -20,7 +20,7 @@ from gold_style.distil.rollout import Sampling
 from gold_style.distil.setup import Distillation
 from gold_style.distil.teacher import Teacher
 from gold_style.distil.trainer import StyleGOLDTrainer
-from gold_style.losses import ULD, TokenBytes, VocabularyMatch
+from gold_style.losses import ULD, Lifting, TokenBytes, Tree, VocabularyMatch
 from gold_style.prompts import Prompt
 
 gc.freeze()  # the loop collects garbage as it starts: two thirds of a toy run, were it to look through every library
@@ -181,13 +181,17 @@ def one_step(student, parts: Distillation, directory: Path, **changes) -> tuple[
 
 
 def cross_objective(tokenizer, teacher: Teacher, kind: str = "uld", **changes) -> CrossTokenizer:
-    """The objective for two tokenizers: "uld" or "uld_hybrid"; `changes` are fields of ULD."""
+    """The objective for two tokenizers: "uld", "uld_hybrid" or "tree"; `changes` are fields of ULD or Tree."""
     sides = TokenBytes.from_tokenizer(tokenizer), TokenBytes.from_tokenizer(teacher.tokenizer)
     stops = stop_ids(tokenizer)
     stop_id = template_stop_id(tokenizer, stops)
     match = VocabularyMatch.between(*sides, stop_id, teacher.stop_id)
+    if kind == "tree":
+        span_loss = Tree(lifting=Lifting.between(tokenizer, teacher.tokenizer, stops, teacher.stop_ids), beta=0.3, **changes)
+    else:
+        span_loss = ULD(match=match, hybrid=kind == "uld_hybrid", beta=0.3, **changes)
     return CrossTokenizer(
         teacher=teacher, student_tokenizer=tokenizer, student_stop_ids=stops, student_stop_id=stop_id,
         student_bytes=sides[0], teacher_bytes=sides[1],
-        span_loss=ULD(match=match, hybrid=kind == "uld_hybrid", beta=0.3, **changes),
+        span_loss=span_loss,
     )  # fmt: skip

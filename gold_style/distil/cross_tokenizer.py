@@ -21,18 +21,30 @@ from gold_style.distil.window import MicroBatch, Row
 from gold_style.losses import TokenBytes, align, retokenise
 
 
+Span = tuple[int, int, int, int]  # student tokens [s0, s1), teacher tokens [t0, t1)
+
+
 class SpanLoss(Protocol):
     """ULD, hybrid ULD or the tree loss (gold_style/losses)."""
 
-    def per_span(
-        self, student_logits_NV: Tensor, teacher_logits_MV: Tensor, student_ids_N: Tensor, teacher_ids_M: Tensor, spans_S4: Tensor
+    def units(self, span: Span, student_ids: Sequence[int]) -> int:
+        """How many losses a span of a completion contributes."""
+
+    def per_unit(
+        self,
+        student_logits_NV: Tensor,
+        teacher_logits_MV: Tensor,
+        student_ids_N: Tensor,
+        teacher_ids_M: Tensor,
+        spans_S4: Tensor,
+        teacher_lengths: Sequence[int],
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """-> (loss of each span in nats, (S,), its parts, detached). Spans are flat indices (s0, s1, t0, t1)."""
+        """-> (losses in nats, span by span, (U,); their parts, detached). Spans are flat indices (s0, s1, t0, t1)."""
 
 
 @dataclass(kw_only=True)
 class CrossTokenizer:
-    """Objective for two tokenizers. With `skip_stop` the span of the stop tokens is left out."""
+    """Objective for two tokenizers."""
 
     teacher: Teacher
     student_tokenizer: PreTrainedTokenizerBase
@@ -41,7 +53,6 @@ class CrossTokenizer:
     student_bytes: TokenBytes
     teacher_bytes: TokenBytes
     span_loss: SpanLoss
-    skip_stop: bool = False
 
     def prepare(self, rows: Sequence[Row]) -> None:
         for row in rows:
@@ -50,9 +61,7 @@ class CrossTokenizer:
             )
             row.teacher_completion = tuple(ids or ())
             row.spans = align(row.completion, row.teacher_completion, self.student_bytes, self.teacher_bytes) if ids else []
-            if self.skip_stop:
-                row.spans = [span for span in row.spans if row.completion[span[0]] not in self.student_stop_ids]
-            row.num_scored = len(row.spans)
+            row.num_scored = sum(self.span_loss.units(span, row.completion) for span in row.spans)
             row.num_matched = sum(s1 - s0 for s0, s1, _, _ in row.spans)
 
     def to_student_ids(self, completion: Completion) -> Completion:
@@ -69,7 +78,7 @@ class CrossTokenizer:
         spans, rows, offset = [], [], (0, 0)
         for b, row in enumerate(batch.rows):
             spans += [[s0 + offset[0], s1 + offset[0], t0 + offset[1], t1 + offset[1]] for s0, s1, t0, t1 in row.spans]
-            rows += [b] * len(row.spans)
+            rows += [b] * row.num_scored
             offset = offset[0] + len(row.completion), offset[1] + len(row.teacher_completion)
         batch.stats_rows_N = torch.tensor(rows, dtype=torch.long, device=device)
         if not spans:  # nothing could be aligned, but the backward pass still has to run on every process
@@ -77,8 +86,13 @@ class CrossTokenizer:
         student_logits_NV = student.logits(hidden_ND).float()
         with torch.no_grad():
             teacher_logits_MV = self.teacher.backbone.logits(torch.cat(batch.teacher_hidden)).float()
-        loss_S, parts = self.span_loss.per_span(
-            student_logits_NV, teacher_logits_MV, batch.completion_N, teacher_ids_M, torch.tensor(spans, device=device)
+        loss_U, parts = self.span_loss.per_unit(
+            student_logits_NV,
+            teacher_logits_MV,
+            batch.completion_N,
+            teacher_ids_M,
+            torch.tensor(spans, device=device),
+            [len(row.teacher_completion) for row in batch.rows],
         )
-        batch.stats = {"loss_N": loss_S.detach(), **parts}
-        return batch.weight * loss_S.sum()
+        batch.stats = {"loss_N": loss_U.detach(), **parts}
+        return batch.weight * loss_U.sum()

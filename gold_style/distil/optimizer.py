@@ -1,6 +1,6 @@
 """Optimizers that transformers does not have by name: `train.optim=muon`.
 
-Muon (gold_style/muon.py) on the 2-D matrices of the layers, AdamW on the rest
+Muon (gold_style/distil/muon.py) on the 2-D matrices of the layers, AdamW on the rest
 (embeddings, head, norms, biases), behind one optimizer so that schedule, checkpoint and clipping see a single one.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from gold_style.muon import Muon, split_parameters
+from gold_style.distil.muon import Muon, split_parameters
 
 
 class MuonWithAdamW(torch.optim.Optimizer):

@@ -43,9 +43,9 @@ from gold_style.distil.optimizer import MuonWithAdamW
 from gold_style.distil.setup import Distillation
 from gold_style.distil.teacher import Scored
 from gold_style.distil.window import MicroBatch, Row, collate, cut
-from gold_style.files import require_free_space
-from gold_style.redact import say
-from gold_style.resume import checkpoints_in, prune, seal_checkpoint, size_bytes
+from gold_style.runs.files import require_free_space
+from gold_style.runs.redact import say
+from gold_style.runs.resume import checkpoints_in, prune, seal_checkpoint, size_bytes
 
 MEASURED_TOKENS = 64  # scored tokens of a window on which the costly statistics are measured
 

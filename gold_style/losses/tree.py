@@ -50,6 +50,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from gold_style.losses.alignment import Span
 from gold_style.losses.divergence import MASKED_LOGPROB, check_beta, jsd_of_logprobs, log_probs
@@ -58,6 +59,7 @@ from gold_style.losses.spread import Spread
 from gold_style.losses.token_bytes import TokenBytes
 from gold_style.losses.tree_plan import PlanWriter, Positions, TreePlan
 
+MAX_CELLS = 2**26  # positions x vocabulary whose intermediate tensors are kept for the backward pass: 256 MiB each
 OPEN_SHARE = 1e-8  # at beta = 1, q = 0 is read as this share of s: such a token costs 18 nats and not infinity
 
 
@@ -110,11 +112,26 @@ class Tree:
         spans_S4: Tensor | Sequence[Span],
         teacher_lengths: Sequence[int],
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """-> (loss of each scored student token in nats (P,), no parts): the signature that losses of this kind share."""
+        """-> (loss of each scored student token in nats (P,), no parts): the signature that such losses share.
+
+        A batch of more than MAX_CELLS logits is scored in groups of rows whose intermediate tensors are not kept but
+        computed again in the backward pass.
+        """
         student_ids, teacher_ids = student_ids_N.tolist(), teacher_ids_M.tolist()
         spans = torch.as_tensor(spans_S4).tolist()
-        plan = self.plan(student_ids, teacher_ids, spans, teacher_lengths)
-        return self.per_token(student_logits_NV, teacher_logits_MV, student_ids, teacher_ids, plan), {}
+        groups = _row_groups(spans, teacher_lengths, MAX_CELLS // len(self.lifting.student))
+        parts = []
+        for first, last in groups:
+            start, stop = sum(teacher_lengths[:first]), sum(teacher_lengths[:last])
+            inside = [span for span in spans if start <= span[2] < stop]
+            moved = [(s0, s1, t0 - start, t1 - start) for s0, s1, t0, t1 in inside]
+            plan = self.plan(student_ids, teacher_ids[start:stop], moved, teacher_lengths[first:last])
+            arguments = student_logits_NV, teacher_logits_MV[start:stop], student_ids, teacher_ids[start:stop], plan
+            if len(groups) == 1:
+                parts.append(self.per_token(*arguments))
+            else:
+                parts.append(checkpoint(self.per_token, *arguments, use_reentrant=False))
+        return torch.cat(parts) if parts else student_logits_NV.new_zeros(0), {}
 
     def plan(
         self,
@@ -194,6 +211,20 @@ class Tree:
         if self.beta == 1:
             target_PV = torch.where(target_PV > 0, target_PV, OPEN_SHARE * student_PV)
         return target_PV
+
+
+def _row_groups(spans: Sequence[Span], teacher_lengths: Sequence[int], max_tokens: int) -> list[tuple[int, int]]:
+    """Consecutive rows [first, last) with at most `max_tokens` student tokens in spans; a longer row stands alone."""
+    row_of = np.repeat(np.arange(len(teacher_lengths)), teacher_lengths)
+    tokens = np.zeros(len(teacher_lengths), dtype=np.int64)
+    for s0, s1, t0, _ in spans:
+        tokens[row_of[t0]] += s1 - s0
+    groups, first = [], 0
+    for row in range(1, len(teacher_lengths) + 1):
+        if row == len(teacher_lengths) or tokens[first : row + 1].sum() > max_tokens:
+            groups.append((first, row))
+            first = row
+    return groups
 
 
 def _by_start(ids: Sequence[int], table: TokenBytes) -> dict[int, int]:

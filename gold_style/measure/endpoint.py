@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from gold_style.redact import REDACTED, redact
+from gold_style.runs.redact import REDACTED, redact
 
 KEYS = ("GOLD_STYLE_JUDGE_API_KEY", "OPENAI_API_KEY")  # the first that is set
 THIS_ALONE = (400, 413, 422)  # about one request, a text that is too long or filtered, say: another may do

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from gold_style.files import JsonLines, read_json_lines
 from gold_style.measure.answers import Judged
 from gold_style.measure.endpoint import Endpoint, Unanswered
 from gold_style.measure.questions import CONTENT, Label, parsed, shown, style_labels
 from gold_style.measure.samples import MODELS, Samples
-from gold_style.redact import redact
+from gold_style.runs.files import JsonLines, read_json_lines
+from gold_style.runs.redact import redact
 from gold_style.styles import StylePack
 
 ASKED = ("style", "content", "fluency", "comparison")

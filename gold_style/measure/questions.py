@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gold_style.files import read_json
 from gold_style.measure.answers import AMBIGUOUS, OTHER, Judged
 from gold_style.measure.content import STYLE_TAG
 from gold_style.measure.rates import Toggle
-from gold_style.run_directory import CONFIG, read_config
+from gold_style.runs.files import read_json
+from gold_style.runs.run_directory import CONFIG, read_config
 from gold_style.styles import StylePack
 
 UNCLEAR, NOT_KOREAN = "unclear", "not_korean"

@@ -17,9 +17,9 @@ from typing import Any
 
 import yaml
 
-from gold_style.files import read_json, read_json_lines
 from gold_style.measure.answers import AMBIGUOUS
-from gold_style.run_directory import runs_under, status_of
+from gold_style.runs.files import read_json, read_json_lines
+from gold_style.runs.run_directory import runs_under, status_of
 
 SEARCH_DEPTH = 6  # levels below a directory named on the command line
 METRICS = ("step", "perf/tokens", "perf/seconds", "style/margin", "style/leakage", "train/loss")  # kept of a row

@@ -12,8 +12,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from gold_style.files import read_json_lines
 from gold_style.measure.answers import Answer, Judged
+from gold_style.runs.files import read_json_lines
 
 MODELS = ("before", "after", "teacher")
 SHARED = ("id", "style", "request", "topic", "direction", "era")  # of the request, not of a model's answer

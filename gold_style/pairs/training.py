@@ -25,7 +25,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from gold_style.muon import Muon, split_parameters
+from gold_style.distil.muon import Muon, split_parameters
 from gold_style.pairs.corpus import Corpus, Row
 from gold_style.pairs.induction import induction_init
 

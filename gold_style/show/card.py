@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from gold_style.build import Parts
-from gold_style.settings import Settings
+from gold_style.config.settings import Settings
 
 CARD = """\
 ---

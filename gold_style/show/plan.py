@@ -11,8 +11,8 @@ from rich.text import Text
 
 from gold_style.build import Parts, num_processes, rows_per_window
 from gold_style.chat import stop_ids, template_stop_id
+from gold_style.config.settings import Settings
 from gold_style.prompts import Prompt
-from gold_style.settings import Settings
 
 SCORED = "black on green"
 PLACEHOLDER = "〈the student's own completion〉"
@@ -37,14 +37,17 @@ def _plan(settings: Settings, parts: Parts) -> Table:
     teacher = sorted(len(ids.prefix) + len(ids.rest) for ids in map(parts.chat.teacher_ids, rows))
     prefixes = {style: len(parts.chat.teacher_ids(_of_style(parts, style)).prefix) for style in parts.pack.tags}
     path = "token by token (one tokenizer)" if parts.same_tokenizer else "over spans of common bytes (two tokenizers)"
+    tags = ", ".join(f"<style:{tag}>" for tag in parts.pack.tags)
+    rows_text = f"{parts.source.num_rows} training rows" if parts.source.num_rows else "unlimited rows"
+    longest = settings.train["max_completion_length"]
     facts = {
         "run directory": settings.output_dir,
         "pair": f"{settings.model.teacher} -> {settings.model.student} ({settings.model.dtype})",
-        "styles": f"{parts.pack.name}: {', '.join(f'<style:{tag}>' for tag in parts.pack.tags)} (teacher prompt {parts.pack.teacher_prompt})",
-        "prompts": f"{settings.prompts.source}, " + (f"{parts.source.num_rows} training rows" if parts.source.num_rows else "unlimited rows"),
+        "styles": f"{parts.pack.name}: {tags} (teacher prompt {parts.pack.teacher_prompt})",
+        "prompts": f"{settings.prompts.source}, {rows_text}",
         "held out": f"{len(parts.source.evaluation())} requests for the summary, {len(parts.source.selection())} for live evaluation",
         "loss": f"{loss.kind}, beta {loss.beta}, lmbda {loss.lmbda}, seq_kd {str(loss.seq_kd).lower()}, compared {path}",
-        "steps": f"{steps} x {rows_per_step} rows = {steps * rows_per_step:,} completions of at most {settings.train['max_completion_length']} tokens",
+        "steps": f"{steps} x {rows_per_step} rows = {steps * rows_per_step:,} completions of at most {longest} tokens",
         "student prompt": f"{student[0]} to {student[-1]} tokens, median {student[len(student) // 2]}",
         "teacher prompt": f"{teacher[0]} to {teacher[-1]} tokens, median {teacher[len(teacher) // 2]}; read once per style: "
         + ", ".join(f"{style} {tokens}" for style, tokens in prefixes.items()),

@@ -10,8 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from gold_style.files import read_json, read_json_lines, write_text
 from gold_style.measure.samples import MODELS, read_rows
+from gold_style.runs.files import read_json, read_json_lines, write_text
 from gold_style.show.curves import metric_charts
 from gold_style.show.page import folded, number, page, section, table, verdict_badge, warning, with_interval
 from gold_style.show.tables import LABELS, chosen_rows, gap_line, scored_models, toggle_of

@@ -26,10 +26,10 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gold_style.files import plain, read_json_lines
-from gold_style.redact import netrc_passwords, redact, say
-from gold_style.trackers import STEP_KEY, TrackedRun, Tracker
-from gold_style.trackers.none import NoTracker
+from gold_style.runs.files import plain, read_json_lines
+from gold_style.runs.redact import netrc_passwords, redact, say
+from gold_style.runs.trackers import STEP_KEY, TrackedRun, Tracker
+from gold_style.runs.trackers.none import NoTracker
 
 INIT_S = 20.0  # for the server's first answer; training does not wait for it
 FINISH_S = 20.0  # for the last uploads, once the run is over

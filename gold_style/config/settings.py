@@ -1,6 +1,6 @@
 """Typed mirror of conf/: the only file that knows OmegaConf.
 
-A DictConfig goes in, the plain dataclasses of gold_style/schema.py come out. Importing this module registers the node
+A DictConfig goes in, the plain dataclasses of gold_style/config/schema.py come out. Importing this module registers the node
 `schema` that opens `train.*`, so import it before Hydra's `compose`.
 
     settings = Settings.from_config(cfg)              # on the first line of main
@@ -24,10 +24,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gold_style.gold_config import train_mistakes
-from gold_style.launch import run_stamp
-from gold_style.mirror import Mistake, did_you_mean, keys_of, mirror, unknown_keys, written
-from gold_style.schema import (
+from gold_style.config.gold_config import train_mistakes
+from gold_style.config.launch import run_stamp
+from gold_style.config.mirror import Mistake, did_you_mean, keys_of, mirror, unknown_keys, written
+from gold_style.config.schema import (
     CountOrZero,
     EvaluateModel,
     EvaluatePrompts,
@@ -42,7 +42,7 @@ from gold_style.schema import (
     Weight,
 )
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 CONF = PROJECT / "conf"
 EVALUATION_PROMPTS = "data/evaluation_prompts.jsonl"  # requests that a bare model is asked
 

@@ -13,9 +13,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from gold_style import __version__
-from gold_style.launch import world_size
+from gold_style.config.launch import world_size
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 PACKAGES = (
     "torch", "transformers", "trl", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "peft", "vllm",
     "deepspeed", "hydra-core", "omegaconf", "wandb", "tensorboard",

@@ -3,7 +3,7 @@
 `gold_config_fields.json` holds name, type, default and what it is for; a test compares it with the installed trl.
 Fields that this project sets elsewhere are refused with the key to use instead.
 
-    python -m gold_style.gold_config      writes the list anew (imports trl)
+    python -m gold_style.config.gold_config      writes the list anew (imports trl)
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gold_style.mirror import Interval, Mistake, did_you_mean, written
+from gold_style.config.mirror import Interval, Mistake, did_you_mean, written
 
 FIELDS_FILE = Path(__file__).with_name("gold_config_fields.json")
 COUNT = Interval(1)

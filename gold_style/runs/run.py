@@ -20,8 +20,9 @@ from typing import Any
 
 import yaml
 
-from gold_style import trackers
-from gold_style.files import (
+from gold_style.config.launch import is_main_process
+from gold_style.runs import trackers
+from gold_style.runs.files import (
     ASIDE,
     FileLock,
     JsonLines,
@@ -33,14 +34,13 @@ from gold_style.files import (
     write_json_lines,
     write_text,
 )
-from gold_style.launch import is_main_process
-from gold_style.naming import group_name, job_overrides, run_name
-from gold_style.provenance import command_line, device_name, differences, now, provenance
-from gold_style.ranks import from_main
-from gold_style.redact import redact, say
-from gold_style.resume import step_of, tidy
-from gold_style.run_directory import CHECKPOINTS, CONFIG, LOCK, STATE, Place, choose, config_hash
-from gold_style.trackers.none import NoTracker
+from gold_style.runs.naming import group_name, job_overrides, run_name
+from gold_style.runs.provenance import command_line, device_name, differences, now, provenance
+from gold_style.runs.ranks import from_main
+from gold_style.runs.redact import redact, say
+from gold_style.runs.resume import step_of, tidy
+from gold_style.runs.run_directory import CHECKPOINTS, CONFIG, LOCK, STATE, Place, choose, config_hash
+from gold_style.runs.trackers.none import NoTracker
 
 REASON_CHARACTERS = 2000
 
@@ -103,7 +103,7 @@ class Run:
             self.metrics.sync()
 
     def interrupted_at_once(self, signum: int) -> None:
-        """What a second signal leaves time for (see gold_style.signals)."""
+        """What a second signal leaves time for (see gold_style.runs.signals)."""
         self.update(status="interrupted", reason=f"signal {signum}, twice", ended=now())
 
     @property
@@ -253,7 +253,7 @@ def _verdict(error: BaseException) -> tuple[str, str | None]:
     """(status, reason) of a run that `error` ended."""
     if isinstance(error, SystemExit) and error.code in (None, 0):
         return "completed", None
-    if isinstance(error, KeyboardInterrupt):  # gold_style.signals.Interrupted is one
+    if isinstance(error, KeyboardInterrupt):  # gold_style.runs.signals.Interrupted is one
         return "interrupted", str(error) or "interrupted from the keyboard"
     place = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
     where = f" ({Path(place[0].filename).name}:{place[0].lineno})" if place else ""

@@ -22,12 +22,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gold_style.gold_config import allowed_fields, gold_config_fields
-from gold_style.launch import is_main_process, launch_mistakes
-from gold_style.mirror import Mistake, keys_of, written
-from gold_style.overrides import Choice, CommandLine, groups_of, jobs_of, override_mistake, read_arguments
-from gold_style.rules import file_mistakes, notes, output_fault, rule_mistakes
-from gold_style.settings import CONF, PROJECT, EvaluateSettings, Settings, SettingsError, compose_config, find_directory
+from gold_style.config.gold_config import allowed_fields, gold_config_fields
+from gold_style.config.launch import is_main_process, launch_mistakes
+from gold_style.config.mirror import Mistake, keys_of, written
+from gold_style.config.overrides import Choice, CommandLine, groups_of, jobs_of, override_mistake, read_arguments
+from gold_style.config.rules import file_mistakes, notes, output_fault, rule_mistakes
+from gold_style.config.settings import CONF, PROJECT, EvaluateSettings, Settings, SettingsError, compose_config, find_directory
 
 SETTINGS = {"config": Settings, "evaluate": EvaluateSettings}
 WITH_REPRODUCE = ("reproduce", "output_dir", "dry_run", "tracker.run_name")  # what may stand beside reproduce=

@@ -1,4 +1,4 @@
-"""Which directory a run gets: a new one, or an interrupted run's, to go on with. Looks only; gold_style.run writes.
+"""Which directory a run gets: a new one, or an interrupted run's, to go on with. Looks only; gold_style.runs.run writes.
 
 `output_dir` is the run directory and has to be empty, unless `resume` names it or is `auto`. Two configs are the same
 experiment when they agree on everything but NOT_THE_EXPERIMENT. A resumed run may also change what is FREE_ON_RESUME:
@@ -14,10 +14,10 @@ from pathlib import Path
 
 import yaml
 
-from gold_style.files import lock_is_held, lock_owner, plain, read_json, to_json
-from gold_style.launch import world_size
-from gold_style.redact import redact
-from gold_style.resume import newest_valid_checkpoint, step_of
+from gold_style.config.launch import world_size
+from gold_style.runs.files import lock_is_held, lock_owner, plain, read_json, to_json
+from gold_style.runs.redact import redact
+from gold_style.runs.resume import newest_valid_checkpoint, step_of
 
 LOCK, STATE, CONFIG, CHECKPOINTS = ".lock", "run.json", "config.yaml", "checkpoints"
 SEARCH_DEPTH = 3  # multirun/<date>/<time>/<n>

@@ -7,7 +7,7 @@ values come from conf/ alone. Names that go to TRL keep TRL's spelling.
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from gold_style.mirror import Interval
+from gold_style.config.mirror import Interval
 
 Share = Annotated[float, Interval(0, 1)]
 Nucleus = Annotated[float, Interval(0, 1, open_low=True)]

@@ -16,8 +16,8 @@ import zlib
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from gold_style.files import read_json, sync_directory, write_json
-from gold_style.redact import say
+from gold_style.runs.files import read_json, sync_directory, write_json
+from gold_style.runs.redact import say
 
 SEAL = "complete.json"
 PARTIAL = ".partial"  # where checkpoints are written

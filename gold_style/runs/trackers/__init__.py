@@ -53,9 +53,9 @@ def check(settings) -> None:
 
 
 def open_tracker(settings, run: TrackedRun) -> Tracker:
-    """The tracker that settings.tracker names: the module gold_style.trackers.<name>."""
+    """The tracker that settings.tracker names: the module gold_style.runs.trackers.<name>."""
     return _module(settings).open_tracker(settings.tracker, run)
 
 
 def _module(settings):
-    return import_module(f"gold_style.trackers.{settings.tracker.name}")
+    return import_module(f"gold_style.runs.trackers.{settings.tracker.name}")

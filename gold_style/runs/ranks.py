@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from datetime import timedelta
 
-from gold_style.launch import is_main_process, world_size
+from gold_style.config.launch import is_main_process, world_size
 
 PATIENCE = timedelta(minutes=10)  # the main process may be reading checkpoints of many gigabytes
 _answers = 0

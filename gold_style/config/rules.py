@@ -13,8 +13,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from gold_style.mirror import Mistake, did_you_mean, written
-from gold_style.settings import find_directory
+from gold_style.config.mirror import Mistake, did_you_mean, written
+from gold_style.config.settings import find_directory
 from gold_style.styles import StylePack
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from gold_style.files import plain
-from gold_style.redact import say
-from gold_style.trackers import TrackedRun
+from gold_style.runs.files import plain
+from gold_style.runs.redact import say
+from gold_style.runs.trackers import TrackedRun
 
 
 def check(settings) -> None:

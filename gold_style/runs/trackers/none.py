@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from gold_style.trackers import TrackedRun
+from gold_style.runs.trackers import TrackedRun
 
 
 class NoTracker:

@@ -26,8 +26,8 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
-from gold_style.gold_config import gold_config_fields, instead_of
-from gold_style.mirror import Mistake, did_you_mean, nearest, written
+from gold_style.config.gold_config import gold_config_fields, instead_of
+from gold_style.config.mirror import Mistake, did_you_mean, nearest, written
 
 HELP = {"--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc"}
 SHOWING = {*HELP, "--info", "-i", "--experimental-rerun"}
