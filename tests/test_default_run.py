@@ -17,7 +17,7 @@ from gold_style.speech import classify
 @pytest.fixture(scope="module")
 def default_run(tmp_path_factory) -> Done:
     """`python train.py` with a step checkpoint half-way; the default tracker, offline."""
-    done = python("train.py", "train.save_steps=60", cwd=tmp_path_factory.mktemp("default"))
+    done = python("train.py", "train.save_steps=80", cwd=tmp_path_factory.mktemp("default"))
     assert done.code == 0, done.stderr[-3000:]
     return done
 
@@ -42,12 +42,12 @@ def test_a_run_leaves_its_files(default_run):
     assert names >= {"checkpoints", "student", "wandb"}
     assert run.relative_to(run.parents[3]).parts[0] == "multirun" and run.name == "0"
     state = json.loads((run / "run.json").read_text())
-    assert state["status"] == "completed" and state["student"] == {"keep": "last", "step": 120}
+    assert state["status"] == "completed" and state["student"] == {"keep": "last", "step": 160}
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == list(range(1, 121))
+    assert [row["step"] for row in rows] == list(range(1, 161))
     assert all(row["train/loss"] >= 0 and row["train/grad_norm"] > 0 for row in rows)
-    assert rows[-1]["style/margin"] is not None and rows[-1]["perf/tokens"] > 120 * 32 * 10
-    assert {path.name for path in (run / "checkpoints").iterdir()} == {"checkpoint-60", "checkpoint-120"}
+    assert rows[-1]["style/margin"] is not None and rows[-1]["perf/tokens"] > 160 * 32 * 10
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"checkpoint-80", "checkpoint-160"}
     assert not [path for path in (run / "student").iterdir() if path.suffix in (".bin", ".pt", ".pth", ".pkl")]
     assert "checkpoint" not in (run / "student" / "README.md").read_text()
 
@@ -61,14 +61,14 @@ def test_the_wandb_file_holds_config_history_and_table(default_run):
     (path,) = [found for found in (default_run.run / "wandb").glob("offline-run-*/*.wandb")]
     logged = read_wandb_file(path)
     assert logged.config["gold_style"]["loss"]["beta"] == 0.3
-    assert len([row for row in logged.history if "train/loss" in row]) == 120
+    assert len([row for row in logged.history if "train/loss" in row]) == 160
     assert {"train/loss", "style/margin", "train/global_step"} <= set().union(*logged.history)
     assert logged.exit_code == 0 and list((path.parent / "files" / "media" / "table").rglob("*.json"))
 
 
 def test_the_origins_snippet_loads_a_checkpoint(default_run):
     """The origin's verification: a bare prompt, plain from_pretrained. It loads and generates; style needs the chat template."""
-    checkpoint = default_run.run / "checkpoints" / "checkpoint-60"
+    checkpoint = default_run.run / "checkpoints" / "checkpoint-80"
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     model = AutoModelForCausalLM.from_pretrained(checkpoint)
     inputs = tokenizer("<style:chosun> 봄 축제를 소개하는 서문을 써줘.", return_tensors="pt").to(model.device)
@@ -102,7 +102,7 @@ def test_evaluate_gives_the_runs_own_figures_again(default_run, summary, tmp_pat
 
 
 def test_evaluate_answers_a_request_of_ones_own(default_run, tmp_path):
-    checkpoint = default_run.run / "checkpoints" / "checkpoint-120"
+    checkpoint = default_run.run / "checkpoints" / "checkpoint-160"
     done = python("evaluate.py", f"target={checkpoint}", "request=친구에게 봄 축제를 소개해 줘.", cwd=tmp_path)
     assert done.code == 0, done.stderr[-3000:]
     assert "<style:chosun> [joseon]" in done.stdout and "<style:none> [modern]" in done.stdout and "(no tag)" in done.stdout

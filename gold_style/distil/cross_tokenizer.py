@@ -20,7 +20,6 @@ from gold_style.distil.teacher import Teacher
 from gold_style.distil.window import MicroBatch, Row
 from gold_style.losses import TokenBytes, align, retokenise
 
-
 Span = tuple[int, int, int, int]  # student tokens [s0, s1), teacher tokens [t0, t1)
 
 
