@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gold_style.losses.lifting import Slots
+from gold_style.losses.slots import Slots
 from gold_style.losses.tree_plan import TreePlan
 
 MAX_LOG_RATIO = 60.0  # of an earlier row's mass to the own row's: beyond, only the earlier one counts

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gold_style.losses.alignment import Span
-from gold_style.losses.lifting import AGAINST_CUT, Lifting, Node, Slots
+from gold_style.losses.lifting import AGAINST_CUT, Lifting
+from gold_style.losses.slots import Node, Slots
 
 
 @dataclass(frozen=True, eq=False)
