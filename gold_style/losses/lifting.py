@@ -14,11 +14,11 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from gold_style.losses.segmentation import Segmenter
-from gold_style.losses.slots import CutOff, Head, Node, Slots, SlotWriter
+from gold_style.losses.slots import CutOff, Head, Node, Slots, SlotWriter, Weights
 from gold_style.losses.token_bytes import TokenBytes
 
 AGAINST_CUT = 0.01  # weight of teacher tokens against the student's cut: students err in their segmentation that often
-MAX_SEGMENTED = 4096  # texts segmented for one entry; beyond, the longest match decides
+MAX_SEGMENTED = 1024  # texts segmented for one entry, 5 us each; beyond, the longest match decides
 MAX_CACHED = 200_000  # entries of all caches together; they start anew beyond
 
 
@@ -82,10 +82,40 @@ class Lifting:
 
     def against_cut(self, previous: int | None, text: bytes) -> bool:
         """True where the student, having `text` before it, would not have ended `previous` here."""
-        if previous is None:
-            return False
+        return previous is not None and self.first(self.student.pieces[previous] + text) != previous
+
+    def usual_weight(self, previous: int | None, text: bytes) -> float:
+        """Weight of what follows `text`, if it does not change where the student cuts."""
         key = previous, text
-        return self._cached("cut", key, lambda: self.first(self.student.pieces[previous] + text) != previous)
+        return self._cached("usual", key, lambda: AGAINST_CUT if self.against_cut(*key) else 1.0)
+
+    def weights(self, previous: int | None, written: bytes, text: bytes) -> Weights:
+        """Weights of teacher tokens behind `text`, which begin with `written` bytes that are there already."""
+        key = previous, written, text
+        return self._cached("weights", key, lambda: self._weights(*key))
+
+    def _weights(self, previous: int | None, written: bytes, text: bytes) -> Weights:
+        usual, found = self.usual_weight(previous, text), {}
+        for w in sorted(self.straddled(previous, written, text)):
+            beyond = text + self.teacher.pieces[w][len(written) :]
+            weight = AGAINST_CUT if self.against_cut(previous, beyond) else 1.0
+            if weight != usual:
+                found[w] = weight
+        return Weights(usual, np.array(list(found), dtype=np.int64), np.array(list(found.values())))
+
+    def straddled(self, previous: int | None, written: bytes, text: bytes) -> set[int]:
+        """Teacher tokens, of which `written` is there already, that the student could draw together with bytes of its
+        previous token or of `text` before them: only these can change where it cuts."""
+        if previous is None:
+            return set()
+        before, found = self.student.pieces[previous] + text, set()
+        for start in range(len(before)):
+            for rest in sorted({piece[len(before) - start :] for _, piece in self._extensions(before[start:])}):
+                first, last = _bounds(self.teacher_sorted, written + rest)
+                if len(found) + last - first > MAX_SEGMENTED:
+                    return found  # short ends of what stands before are drawn into others least
+                found.update(w for _, w in self.teacher_sorted[first:last])
+        return found
 
     def members(self, text: bytes, longer: Iterable[int], fallback: int | None) -> tuple[int, ...]:
         """Student tokens for "the teacher's text is `text` up to a boundary": the longer ones that begin with its
@@ -118,33 +148,33 @@ class Lifting:
         return self._cached("cut_off", key, lambda: self._cut_off(key))
 
     def _cut_off(self, key: tuple[int, int] | None) -> CutOff:
-        weights: dict[int, float] = {}
+        found: dict[int, float] = {}
         writer = SlotWriter()
         if key is not None:
             previous, before = key[0], self.teacher.pieces[key[1]]
-            for w in sorted(self.straddled(previous, b"")):
+            for w in self.weights(previous, b"", b"").token_Y.tolist():
                 text = self.teacher.pieces[w]
-                if self.against_cut(previous, text) and self.teacher_segment(before + text)[:1] == key[1:]:
+                if self.teacher_segment(before + text)[:1] == key[1:]:
                     runs_on = [u for u in self.starting_with.get(w, ()) if self.student.lengths[u] > len(text)]
                     members = [u for u in runs_on if not self.against_cut(previous, self.student.pieces[u])]
-                    weights[w] = 0.0 if members else AGAINST_CUT
+                    found[w] = 0.0 if members else AGAINST_CUT
                     if members:
                         writer.add(w, members)
-        return CutOff(np.array(list(weights), dtype=np.int64), np.array(list(weights.values())), writer.done())
+        weights = Weights(1.0, np.array(list(found), dtype=np.int64), np.array(list(found.values())))
+        return CutOff(weights, writer.done())
 
     # --- inside a teacher token --------------------------------------------------------------------------------------
 
     def covers(self, written: bytes) -> bool:
         """True where some teacher token is longer than `written` and begins with it."""
-        beginning = _range(self.teacher_sorted, written)
-        return bool(beginning) and beginning[-1][0] != written
+        first, last = _bounds(self.teacher_sorted, written)
+        return first < last and self.teacher_sorted[last - 1][0] != written
 
-    def head(self, written: bytes, previous: int | None, weight_against: float) -> Head:
-        """The teacher row whose next bytes `written` are there already; the student's last token is `previous`."""
-        key = written, previous, weight_against
-        return self._cached("head", key, lambda: self._head(*key))
+    def head(self, written: bytes) -> Head:
+        """A teacher row whose next bytes `written` are there already."""
+        return self._cached("head", written, lambda: self._head(written))
 
-    def _head(self, written: bytes, previous: int | None, weight_against: float) -> Head:
+    def _head(self, written: bytes) -> Head:
         size = len(written)
         beyond = [(piece[size:], w) for piece, w in _range(self.teacher_sorted, written) if len(piece) > size]
         groups: dict[int, list[int]] = {}
@@ -155,9 +185,8 @@ class Lifting:
         writer = SlotWriter()
         for text, w in beyond:
             members = self.members(text, groups.get(w, ()), self.first(text))
-            weight = weight_against if self.against_cut(previous, text) else 1.0
-            if members and weight > 0:
-                writer.add(w, members, weight)
+            if members:
+                writer.add(w, members)
         slots = writer.done()
         named = np.unique(slots.member_F).tolist()
         cuts = [self.teacher_segment(written + self.student.pieces[u]) for u in named]
@@ -168,53 +197,37 @@ class Lifting:
 
     # --- behind the real teacher token -------------------------------------------------------------------------------
 
-    def root(self, written: bytes, real: int, previous: int | None, own: int | None) -> Node | None:
-        """What stands behind the real teacher token, of which `written` is there already; None if no student token runs
-        beyond it. `own` is the token of the student's own tokenisation of the real text."""
-        if own is not None and self.student.lengths[own] <= self.teacher.lengths[real] - len(written):
-            own = None
-        key = written, real, previous, own
-        return self._cached("root", key, lambda: self._root(*key))
+    def root(self, written: bytes, real: int) -> Node:
+        """What stands behind the real teacher token, of which `written` is there already."""
+        return self._cached("root", (written, real), lambda: self._root(written, real))
 
-    def _root(self, written: bytes, real: int, previous: int | None, own: int | None) -> Node | None:
+    def _root(self, written: bytes, real: int) -> Node:
         text = self.teacher.pieces[real][len(written) :]
         if written:
             candidates = [(u, piece, self.teacher_segment(written + piece)) for u, piece in self._extensions(text)]
         else:
             candidates = [(u, self.student.pieces[u], self.segmentation[u]) for u in self.starting_with.get(real, ())]
         longer = [(u, p, ids) for u, p, ids in candidates if len(p) > len(text) and ids and ids[0] == real]
-        return self._node(1, previous, text, longer, own)
+        return self._node(1, text, longer)
 
-    def _node(self, depth: int, previous: int | None, text: bytes, longer: list, own: int | None) -> Node | None:
+    def _node(self, depth: int, text: bytes, longer: list) -> Node:
         short = self.student.id_of.get(text, self.first(text))
-        if not (longer or own is not None) or short is None:
-            return None
         groups: dict[int, list[int]] = {}  # teacher token of this level -> the student tokens that go through it
-        rests = {u: piece[len(text) :] for u, piece, _ in longer}
         for u, _, ids in longer:
             if len(ids) > depth:
                 groups.setdefault(ids[depth], []).append(u)
-        if own is not None:
-            rests[own] = self.student.pieces[own][len(text) :]
-            if rests[own] in self.teacher.id_of:
-                groups.setdefault(self.teacher.id_of[rests[own]], []).append(own)
-        inside = self._inside(text, rests)
-        against = self.straddled(previous, text)
-        rest_weight = AGAINST_CUT if self.against_cut(previous, text) else 1.0
+        inside = self._inside(text, [(piece[len(text) :], u) for u, piece, _ in longer])
         writer = SlotWriter()
         writer.slot((short,))
-        for w in sorted(groups.keys() | inside.keys() | against):
-            beyond = text + self.teacher.pieces[w]
-            known = w in groups or w in inside
-            members = self.members(beyond, groups.get(w, ()), inside.get(w, short)) if known else (short,)
-            writer.add(w, members, AGAINST_CUT if self.against_cut(previous, beyond) else 1.0)
-        return Node(depth, previous, text, longer, own, short, rest_weight, writer.done())
+        for w in groups.keys() | inside.keys():
+            writer.add(w, self.members(text + self.teacher.pieces[w], groups.get(w, ()), inside.get(w, short)))
+        return Node(depth, text, longer, short, writer.done())
 
-    def _inside(self, text: bytes, rests: dict[int, bytes]) -> dict[int, int]:
-        """Teacher tokens in which a student token (its bytes behind `text` are `rests`) ends -> the student's first
+    def _inside(self, text: bytes, rests: list[tuple[bytes, int]]) -> dict[int, int]:
+        """Teacher tokens in which a student token (its bytes behind `text` are a rest) ends -> the student's first
         token of that text."""
         inside: dict[int, int] = {}
-        for u, rest in sorted(rests.items(), key=lambda entry: (len(entry[1]), entry[0])):
+        for rest, u in sorted(rests, key=lambda entry: (len(entry[0]), entry[1])):
             for piece, w in _range(self.teacher_sorted, rest):
                 if len(piece) > len(rest):
                     inside[w] = u  # the longest one, unless the student's own segmentation knows better
@@ -222,37 +235,41 @@ class Lifting:
             return {w: self.first(text + self.teacher.pieces[w]) for w in inside}
         return inside
 
-    def straddled(self, previous: int | None, text: bytes) -> set[int]:
-        """Teacher tokens behind `text` that the student could have drawn together with bytes of its previous token."""
-        if previous is None:
-            return set()
-        before, found = self.student.pieces[previous] + text, set()
-        for start in range(int(self.student.lengths[previous])):
-            rests = {piece[len(before) - start :] for _, piece in self._extensions(before[start:])}
-            straddled = {w for rest in rests for _, w in _range(self.teacher_sorted, rest)}
-            if len(found) + len(straddled) > MAX_SEGMENTED:
-                break  # short ends of the previous token are drawn into others least
-            found |= straddled
-        return found
+    def own_slots(self, node: Node, own: int) -> Slots:
+        """Further tokens of a node's level: those that `own`, the student's own token for the real text, goes through
+        or ends in."""
+        if own not in node.own:
+            node.own[own] = self._own_slots(node, own)
+        return node.own[own]
 
-    def follow(self, node: Node, real: int) -> Node | None:
-        """The node behind the real token of this level; None where its mass is settled on this level."""
-        if self.teacher.special[real]:
-            return None
+    def _own_slots(self, node: Node, own: int) -> Slots:
+        rest = self.student.pieces[own][len(node.text) :]
+        writer = SlotWriter()
+        for piece, w in _range(self.teacher_sorted, rest):
+            if not node.slots.members(w):
+                beyond = node.text + piece
+                writer.add(w, self.members(beyond, (), self.first(beyond)))
+        return writer.done()
+
+    def follow(self, node: Node, real: int) -> Node:
+        """The node behind the real text token of this level."""
         if real not in node.next:
             text = node.text + self.teacher.pieces[real]
             through = [entry for entry in node.longer if entry[2][node.depth : node.depth + 1] == (real,)]
             longer = [entry for entry in through if len(entry[1]) > len(text)]
-            own = None if node.own is None or self.student.lengths[node.own] <= len(text) else node.own
-            node.next[real] = self._node(node.depth + 1, node.previous, text, longer, own)
+            node.next[real] = self._node(node.depth + 1, text, longer)
         return node.next[real]
 
 
-def _range(ordered: list[tuple[bytes, int]], prefix: bytes) -> list[tuple[bytes, int]]:
-    """The entries of a sorted list whose bytes begin with `prefix`."""
-    first = bisect.bisect_left(ordered, (prefix, -1))
+def _bounds(ordered: list[tuple[bytes, int]], prefix: bytes) -> tuple[int, int]:
+    """First and last + 1 of the entries of a sorted list whose bytes begin with `prefix`."""
     above = _successor(prefix)
     last = len(ordered) if above is None else bisect.bisect_left(ordered, (above, -1))
+    return bisect.bisect_left(ordered, (prefix, -1)), last
+
+
+def _range(ordered: list[tuple[bytes, int]], prefix: bytes) -> list[tuple[bytes, int]]:
+    first, last = _bounds(ordered, prefix)
     return ordered[first:last]
 
 

@@ -1,5 +1,6 @@
 """Slow, readable twins of the losses for two tokenizers, one span and one token at a time: the fast ones must agree."""
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -142,7 +143,7 @@ class Place:
             self.mass[u] += mass * self.student[u] / share
 
     def weight(self, text: bytes) -> float:
-        return AGAINST_CUT if self.lifting.against_cut(self.previous, text) else 1.0
+        return AGAINST_CUT if _against_cut(self.lifting, self.previous, text) else 1.0
 
     def running_on(self, written: bytes, tokens: tuple[int, ...], text: bytes) -> list[int]:
         """Student tokens longer than `text` for which the teacher, behind `written`, would begin with `tokens`."""
@@ -242,7 +243,7 @@ class Place:
         if not known:
             self.give(mass, [short, *longer, *([] if own is None else [own])])
             return True
-        listed = lifting.straddled(self.previous, text)
+        uncertain = _straddled(lifting, self.previous, text)
         rests = {u: pieces[u][len(text) :] for u in [*longer, *([] if own is None else [own])]}
         for w, probability in enumerate(self.rows[row]):
             beyond = text + self.pieces[w]
@@ -253,7 +254,7 @@ class Place:
             members: tuple[int, ...] = (short,)
             if through or inside:
                 members = lifting.members(beyond, through, lifting.first(beyond) if inside else short)
-            weight = self.weight(beyond) if through or inside or w in listed else self.weight(text)
+            weight = self.weight(beyond if w in uncertain else text)
             if w == self.path[row]:
                 if not self.special[w] and self.level(mass * probability, row + 1, beyond, (*tokens, w), members):
                     continue
@@ -287,3 +288,13 @@ class Place:
         left = max(1 - sum(shares), 1e-9)
         for (mass, members), share in zip(maybe, shares, strict=True):
             self.give(min(mass, known * share / left), members)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _against_cut(lifting: Lifting, previous: int | None, text: bytes) -> bool:
+    return lifting.against_cut(previous, text)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _straddled(lifting: Lifting, previous: int | None, text: bytes) -> set[int]:
+    return lifting.straddled(previous, b"", text)

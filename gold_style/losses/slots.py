@@ -11,75 +11,79 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Slots:
-    """Teacher tokens -> slots -> student tokens. `weight_E[e]` of `token_E[e]`'s probability goes to `slot_E[e]`."""
+    """Teacher tokens -> slots -> student tokens: `token_E[e]`'s probability goes to `slot_E[e]`; tokens ascend."""
 
     token_E: np.ndarray
     slot_E: np.ndarray
-    weight_E: np.ndarray
     member_slot_F: np.ndarray
     member_F: np.ndarray
     count: int
 
     def members(self, token: int) -> tuple[int, ...]:
         """Student tokens that share the mass of a teacher token, () if it is not listed."""
-        listed = self.slot_E[self.token_E == token]
-        return tuple(self.member_F[self.member_slot_F == listed[0]].tolist()) if len(listed) else ()
-
-    def without(self, token: int) -> "Slots":
-        keep = self.token_E != token
-        entries = self.token_E[keep], self.slot_E[keep], self.weight_E[keep]
-        return Slots(*entries, self.member_slot_F, self.member_F, self.count)
+        at = np.searchsorted(self.token_E, token)
+        if at == len(self.token_E) or self.token_E[at] != token:
+            return ()
+        first, last = np.searchsorted(self.member_slot_F, (self.slot_E[at], self.slot_E[at] + 1))
+        return tuple(self.member_F[first:last].tolist())
 
 
 class SlotWriter:
     """Collects slots; equal member sets become one slot."""
 
     def __init__(self) -> None:
-        self.entries: list[tuple[int, int, float]] = []
+        self.slot_of: dict[int, int] = {}
         self.numbers: dict[tuple[int, ...], int] = {}
 
     def slot(self, members: Iterable[int]) -> int:
         return self.numbers.setdefault(tuple(sorted(set(members))), len(self.numbers))
 
-    def add(self, token: int, members: Iterable[int], weight: float = 1.0) -> None:
-        self.entries.append((token, self.slot(members), weight))
+    def add(self, token: int, members: Iterable[int]) -> None:
+        self.slot_of[token] = self.slot(members)
 
     def done(self) -> Slots:
         pairs = [(slot, member) for members, slot in self.numbers.items() for member in members]
         flat = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-        tokens, slots, weights = zip(*self.entries, strict=True) if self.entries else ((), (), ())
-        indices = np.array(tokens, dtype=np.int64), np.array(slots, dtype=np.int64)
-        return Slots(*indices, np.array(weights, dtype=np.float64), flat[:, 0], flat[:, 1], len(self.numbers))
+        entries = np.array(sorted(self.slot_of.items()), dtype=np.int64).reshape(-1, 2)
+        return Slots(entries[:, 0], entries[:, 1], flat[:, 0], flat[:, 1], len(self.numbers))
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """What an event weighs by the student's own cut: `usual`, but `weight_Y` for the teacher tokens `token_Y`."""
+
+    usual: float
+    token_Y: np.ndarray  # ascending
+    weight_Y: np.ndarray
+
+    def of(self, token_E: np.ndarray) -> np.ndarray:
+        weight_E = np.full(len(token_E), self.usual)
+        if len(self.token_Y):
+            at = np.minimum(np.searchsorted(self.token_Y, token_E), len(self.token_Y) - 1)
+            found = self.token_Y[at] == token_E
+            weight_E[found] = self.weight_Y[at[found]]
+        return weight_E
 
 
 @dataclass(eq=False)
 class Node:
     """What the teacher may write behind real tokens, whose bytes from the student's place on are `text`.
 
-    `longer` are the student tokens that run beyond `text`: id, bytes, the teacher's segmentation; `own` is one more,
-    the token of the student's own tokenisation of the real text, if it runs beyond. Slot 0 of `slots` is `short`, the
-    student token for every continuation that is not listed; those weigh `rest_weight`.
+    `longer` are the student tokens that run beyond `text`: id, bytes, the teacher's segmentation. Slot 0 of `slots` is
+    `short`, the student token for every continuation that is not listed.
     """
 
     depth: int  # teacher tokens behind
-    previous: int | None  # student token before this place
     text: bytes
     longer: list[tuple[int, bytes, tuple[int, ...]]]
-    own: int | None
     short: int
-    rest_weight: float
     slots: Slots
-    next: dict[int, "Node | None"] = field(default_factory=dict)
+    next: dict[int, "Node"] = field(default_factory=dict)  # real teacher token -> the node behind it
+    own: dict[int, Slots] = field(default_factory=dict)  # filled by Lifting.own_slots
 
-    def members(self, token: int) -> tuple[int, ...]:
-        """Student tokens that share the mass of a teacher token of this level."""
-        return self.slots.members(token) or (self.short,)
-
-    @property
-    def open_end(self) -> tuple[int, ...]:
+    def open_end(self, own: int | None) -> tuple[int, ...]:
         """Student tokens for the node's mass where its level is not known: the teacher's text ends there."""
-        own = () if self.own is None else (self.own,)
-        return tuple({self.short, *own, *(u for u, _, _ in self.longer)})
+        return tuple({self.short, *([] if own is None else [own]), *(u for u, _, _ in self.longer)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +107,5 @@ class CutOff:
     teacher's mass leads there is open, `maybe` names them.
     """
 
-    token_Y: np.ndarray
-    weight_Y: np.ndarray
+    weights: Weights
     maybe: Slots

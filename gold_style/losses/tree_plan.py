@@ -14,7 +14,7 @@ import numpy as np
 
 from gold_style.losses.alignment import Span
 from gold_style.losses.lifting import AGAINST_CUT, Lifting
-from gold_style.losses.slots import Node, Slots
+from gold_style.losses.slots import Node, Slots, Weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,56 +151,45 @@ class PlanWriter:
 
     def _position(self, position: int, row: int, offset: int) -> int:
         """Collect one position; -> the teacher token that its levels resolve in the static table's place, or -1."""
-        lifting, real = self.lifting, self.teacher_ids[row]
-        previous, own = self.previous[position], self.own[position]
+        lifting, real, previous = self.lifting, self.teacher_ids[row], self.previous[position]
         written = lifting.teacher.pieces[real][:offset]
         self._covers(position, row, written)
-        node, settled = None, lifting.static.members(real)
-        if offset:
-            settled = self._head(position, written).members(real)
-        else:
+        slots = self._inside(position, written) if offset else lifting.static
+        if not offset:
             self._cut_off(position, row, real)
-        turns = False
+        resolved = False
         if not lifting.teacher.special[real]:
-            node = lifting.root(written, real, previous, own)
-            text = lifting.teacher.pieces[real][offset:]
-            turns = node is None and self._turns(position, row, settled, text)
-        resolved = turns or node is not None
+            resolved = self._descend(position, row + 1, lifting.root(written, real), slots.members(real))
         if offset:
-            slots = lifting.head(written, previous, AGAINST_CUT).slots
-            self._level(position, row, real if resolved else -1, slots)
-        if turns:
-            self._turn(position, row + 1, settled, text)
-        if node is not None:
-            self._descend(position, row + 1, node)
+            self._level(position, row, real, resolved, slots, lifting.weights(previous, written, b""))
         return real if resolved and not offset else -1
 
     def _cut_off(self, position: int, row: int, real: int) -> None:
         before = self.teacher_ids[row - 1] if row > self.row_first_M[row] else None
         cut = self.lifting.cut_off(self.previous[position], before)
-        keep = cut.token_Y != real
-        self.cut.add(position, cut.token_Y[keep], cut.weight_Y[keep])
-        maybe = cut.maybe.without(real)
+        keep = cut.weights.token_Y != real
+        self.cut.add(position, cut.weights.token_Y[keep], cut.weights.weight_Y[keep])
+        maybe = cut.maybe
         if len(maybe.token_E):
             first = self._slots(position, maybe.count, maybe.member_slot_F, maybe.member_F)
-            self.maybe.add(position, maybe.token_E, maybe.slot_E + first)
+            keep = maybe.token_E != real
+            self.maybe.add(position, maybe.token_E[keep], maybe.slot_E[keep] + first)
 
     def _covers(self, position: int, row: int, written: bytes) -> None:
         """Teacher tokens that begin at an earlier real boundary and run beyond the student's place."""
-        lifting, previous = self.lifting, self.previous[position]
+        lifting = self.lifting
         while row > self.row_first_M[row]:
             row -= 1
             written = lifting.teacher.pieces[self.teacher_ids[row]] + written
             if len(written) >= lifting.longest_teacher:
                 return
             if lifting.covers(written):
-                slots = lifting.head(written, previous, 0.0).slots
-                if len(slots.token_E):
-                    self._level(position, row, -1, slots)
+                weights = lifting.weights(self.previous[position], written, b"")
+                self._level(position, row, -1, False, lifting.head(written).slots, weights, against=0.0)
 
-    def _head(self, position: int, written: bytes) -> Slots:
+    def _inside(self, position: int, written: bytes) -> Slots:
         """What follows where teacher tokens shorter than the real one end is open."""
-        head = self.lifting.head(written, self.previous[position], AGAINST_CUT)
+        head = self.lifting.head(written)
         for size, token in head.shorter:
             start = position  # the first of the student's tokens inside this teacher token that begins behind `size`
             while self.rows[start - 1] == self.rows[position] and self.offsets[start - 1] >= size:
@@ -209,50 +198,70 @@ class PlanWriter:
         self.settled.add(position, head.settled)
         return head.slots
 
-    def _descend(self, position: int, row: int, node: Node) -> None:
-        """Walk the real teacher tokens from `row` on, as long as student tokens run beyond them."""
-        while row < self.row_stop_M[row - 1]:
-            real = self.teacher_ids[row]
-            following, settled = self.lifting.follow(node, real), node.members(real)
-            text = node.text + self.lifting.teacher.pieces[real]
-            turns = following is None and self._turns(position, row, settled, text)
-            resolved = turns or following is not None
-            self._level(position, row, real if resolved else -1, node.slots, 0, node.rest_weight)
-            row += 1
-            if turns:
-                self._turn(position, row, settled, text)
-            if following is None:
-                return
-            node = following
-        members = np.array(node.open_end)
-        self.opened.add(position, row, self._slots(position, 1, np.zeros(len(members), dtype=np.int64), members))
-
-    def _turns(self, position: int, row: int, settled: Sequence[int], text: bytes) -> bool:
-        """True where the student cuts the real text otherwise than the real tokens up to `row`, `text`, alone tell."""
-        if row + 1 >= self.row_stop_M[row]:
+    def _descend(self, position: int, row: int, node: Node, settled: Sequence[int]) -> bool:
+        """Walk the real teacher tokens from `row` on, as long as student tokens run beyond them or the text decides how
+        the student cuts. `settled` are the student tokens for the text of `node`; -> False if that is all."""
+        lifting, previous, own = self.lifting, self.previous[position], self.own[position]
+        usual = lifting.usual_weight(previous, node.text)
+        runs_on = own is not None and lifting.student.lengths[own] > len(node.text)
+        known = row < self.row_stop_M[row - 1]
+        if not (node.longer or runs_on):
+            if known and (usual < 1 or (own is not None and own not in settled)):
+                self._turn(position, row, settled, usual)
+                return True
             return False
-        own = self.own[position]
-        elsewhere = own is not None and own not in settled
-        return elsewhere or self.lifting.against_cut(self.previous[position], text)
+        if not known:
+            members = np.array(node.open_end(own if runs_on else None))
+            self.opened.add(position, row, self._slots(position, 1, np.zeros(len(members), dtype=np.int64), members))
+            return True
+        real, resolved = self.teacher_ids[row], False
+        own_slots = lifting.own_slots(node, own) if runs_on else None
+        if not lifting.teacher.special[real]:
+            settled = node.slots.members(real) or (own_slots and own_slots.members(real)) or (node.short,)
+            resolved = self._descend(position, row + 1, lifting.follow(node, real), settled)
+        weights = lifting.weights(previous, b"", node.text)
+        self._level(position, row, real, resolved, node.slots, weights, rest=True, more=own_slots)
+        return True
 
-    def _turn(self, position: int, row: int, settled: Sequence[int], text: bytes) -> None:
+    def _turn(self, position: int, row: int, settled: Sequence[int], weight: float) -> None:
         """If the next real token follows, the mass goes to the student's own token, else to `settled`."""
         own = self.own[position]
         first = (own,) if own is not None and self.lifting.student.lengths[own] else settled
-        weight = AGAINST_CUT if self.lifting.against_cut(self.previous[position], text) else 1.0
         numbers = np.array([0] * len(first) + [1] * len(settled))
         slot = self._slots(position, 2, numbers, np.array([*first, *settled]))
         self.entries.add(self.levels.size, self.teacher_ids[row], slot, 1.0)
         self.levels.add(position, row, -1, slot + 1, weight)
 
     def _level(
-        self, position: int, row: int, real: int, slots: Slots, rest: int | None = None, rest_weight: float = 1.0
+        self,
+        position: int,
+        row: int,
+        real: int,
+        resolved: bool,
+        slots: Slots,
+        weights: Weights,
+        rest: bool = False,
+        more: Slots | None = None,
+        against: float = AGAINST_CUT,
     ) -> None:
-        first = self._slots(position, slots.count, slots.member_slot_F, slots.member_F)
-        if real >= 0:
-            slots = slots.without(real)
-        self.entries.add(self.levels.size, slots.token_E, slots.slot_E + first, slots.weight_E)
-        self.levels.add(position, row, real, -1 if rest is None else first + rest, rest_weight)
+        """One teacher row: listed tokens to their slots; with `rest` all others to slot 0. The real token is left out
+        where it is `resolved` on further levels; tokens against the student's cut weigh `against`."""
+        first, number = self._slots(position, slots.count, slots.member_slot_F, slots.member_F), self.levels.size
+        listed = [(slots.token_E, slots.slot_E + first)]
+        if more is not None:
+            start = self._slots(position, more.count, more.member_slot_F, more.member_F)
+            listed.append((more.token_E, more.slot_E + start))
+        if rest:  # tokens that are not listed but weigh otherwise than the rest
+            other = np.setdiff1d(weights.token_Y, np.concatenate([tokens for tokens, _ in listed]), assume_unique=True)
+            listed.append((other, np.full(len(other), first)))
+        for tokens, targets in listed:
+            weight_E = weights.of(tokens)
+            weight_E[weight_E < 1] = against
+            keep = weight_E > 0
+            if resolved:
+                keep &= tokens != real
+            self.entries.add(number, tokens[keep], targets[keep], weight_E[keep])
+        self.levels.add(position, row, real if resolved else -1, first if rest else -1, weights.usual)
 
     def _slots(self, position: int, count: int, member_slot_F: np.ndarray, member_F: np.ndarray) -> int:
         first = self.slots.size
