@@ -337,6 +337,7 @@ class StyleGOLDTrainer(GOLDTrainer):
             name = f"checkpoint-{self.state.global_step}"
             (directory / ".partial" / name / "training_args.bin").unlink(missing_ok=True)  # a pickle
             seal_checkpoint(directory / ".partial" / name, directory / name)
+            (directory / ".partial").rmdir()
             prune(directory, self.distillation.save_total_limit, keep=self.distillation.keep_checkpoints)
         self.accelerator.wait_for_everyone()
 
