@@ -163,6 +163,21 @@ def test_units_are_student_tokens_and_a_skipped_stop_is_none():
     torch.testing.assert_close(loss_U[~stops], skipped_U)
 
 
+@pytest.mark.parametrize("name", TEACHERS)
+def test_large_levels_in_dense_blocks_change_nothing(name, monkeypatch):
+    tree, teacher = Tree(lifting=LIFTINGS[name], beta=0.3), TEACHERS[name]
+    ids, others, spans, lengths = rows(STUDENT, teacher)
+    sides = logits(len(ids), len(STUDENT), 0), logits(len(others), len(teacher), 1)
+    targets = []
+    for large in (10**6, 20, 0):
+        monkeypatch.setattr("gold_style.losses.tree_plan.LARGE", large)
+        plan = tree.plan(ids, others, spans, lengths)
+        assert large == 20 or bool(plan.tables) == (large == 0)
+        targets.append(target_of(tree, *sides, ids, others, plan))
+    for target in targets[1:]:
+        torch.testing.assert_close(target, targets[0])
+
+
 def test_scoring_in_groups_of_rows_changes_nothing(monkeypatch):
     tree, teacher = Tree(lifting=LIFTINGS["crossing"], beta=0.3), TEACHERS["crossing"]
     ids, others, spans, lengths = rows(STUDENT, teacher)

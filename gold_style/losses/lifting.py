@@ -18,7 +18,7 @@ from gold_style.losses.slots import CutOff, Head, Node, Slots, SlotWriter, Weigh
 from gold_style.losses.token_bytes import TokenBytes
 
 AGAINST_CUT = 0.01  # weight of teacher tokens against the student's cut: students err in their segmentation that often
-MAX_SEGMENTED = 1024  # texts segmented for one entry, 5 us each; beyond, the longest match decides
+MAX_SEGMENTED = 512  # texts segmented for one entry, 5 us each; beyond, the longest match decides
 MAX_CACHED = 200_000  # entries of all caches together; they start anew beyond
 
 
@@ -104,12 +104,13 @@ class Lifting:
         return Weights(usual, np.array(list(found), dtype=np.int64), np.array(list(found.values())))
 
     def straddled(self, previous: int | None, written: bytes, text: bytes) -> set[int]:
-        """Teacher tokens, of which `written` is there already, that the student could draw together with bytes of its
-        previous token or of `text` before them: only these can change where it cuts."""
+        """Teacher tokens, of which `written` is there already, that could change where the student cuts after
+        `previous`: it could draw them together with bytes of it; or, to restore the cut, with bytes of `text`."""
         if previous is None:
             return set()
         before, found = self.student.pieces[previous] + text, set()
-        for start in range(len(before)):
+        restorable = self.usual_weight(previous, text) < 1
+        for start in range(len(before) if restorable else len(before) - len(text)):
             for rest in sorted({piece[len(before) - start :] for _, piece in self._extensions(before[start:])}):
                 first, last = _bounds(self.teacher_sorted, written + rest)
                 if len(found) + last - first > MAX_SEGMENTED:
@@ -212,16 +213,17 @@ class Lifting:
 
     def _node(self, depth: int, text: bytes, longer: list) -> Node:
         short = self.student.id_of.get(text, self.first(text))
-        groups: dict[int, list[int]] = {}  # teacher token of this level -> the student tokens that go through it
-        for u, _, ids in longer:
-            if len(ids) > depth:
-                groups.setdefault(ids[depth], []).append(u)
+        through: dict[int, list] = {}
+        for entry in longer:
+            if len(entry[2]) > depth:
+                through.setdefault(entry[2][depth], []).append(entry)
         inside = self._inside(text, [(piece[len(text) :], u) for u, piece, _ in longer])
         writer = SlotWriter()
         writer.slot((short,))
-        for w in groups.keys() | inside.keys():
-            writer.add(w, self.members(text + self.teacher.pieces[w], groups.get(w, ()), inside.get(w, short)))
-        return Node(depth, text, longer, short, writer.done())
+        for w in through.keys() | inside.keys():
+            group = [u for u, _, _ in through.get(w, ())]
+            writer.add(w, self.members(text + self.teacher.pieces[w], group, inside.get(w, short)))
+        return Node(depth, text, longer, through, short, writer.done())
 
     def _inside(self, text: bytes, rests: list[tuple[bytes, int]]) -> dict[int, int]:
         """Teacher tokens in which a student token (its bytes behind `text` are a rest) ends -> the student's first
@@ -255,8 +257,7 @@ class Lifting:
         """The node behind the real text token of this level."""
         if real not in node.next:
             text = node.text + self.teacher.pieces[real]
-            through = [entry for entry in node.longer if entry[2][node.depth : node.depth + 1] == (real,)]
-            longer = [entry for entry in through if len(entry[1]) > len(text)]
+            longer = [entry for entry in node.through.get(real, ()) if len(entry[1]) > len(text)]
             node.next[real] = self._node(node.depth + 1, text, longer)
         return node.next[real]
 

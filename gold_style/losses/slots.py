@@ -69,13 +69,15 @@ class Weights:
 class Node:
     """What the teacher may write behind real tokens, whose bytes from the student's place on are `text`.
 
-    `longer` are the student tokens that run beyond `text`: id, bytes, the teacher's segmentation. Slot 0 of `slots` is
-    `short`, the student token for every continuation that is not listed.
+    `longer` are the student tokens that run beyond `text`: id, bytes, the teacher's segmentation; `through` has them by
+    the teacher token of this level. Slot 0 of `slots` is `short`, the student token for every continuation that is not
+    listed.
     """
 
     depth: int  # teacher tokens behind
     text: bytes
     longer: list[tuple[int, bytes, tuple[int, ...]]]
+    through: dict[int, list[tuple[int, bytes, tuple[int, ...]]]]
     short: int
     slots: Slots
     next: dict[int, "Node"] = field(default_factory=dict)  # real teacher token -> the node behind it

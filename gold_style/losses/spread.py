@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gold_style.losses.slots import Slots
-from gold_style.losses.tree_plan import TreePlan
+from gold_style.losses.tree_plan import Table, TreePlan
 
 MAX_LOG_RATIO = 60.0  # of an earlier row's mass to the own row's: beyond, only the earlier one counts
 
@@ -21,7 +21,7 @@ class Spread:
         self, student_PV: Tensor, teacher_MW: Tensor, student_ids_P: Tensor, teacher_ids_M: Tensor, plan: TreePlan
     ):
         """`student_PV` holds probabilities at the positions, `teacher_MW` log-probabilities of all teacher tokens."""
-        self.student_PV, self.teacher_MW = student_PV, teacher_MW
+        self.student_PV, self.teacher_MW, self.tables = student_PV, teacher_MW, plan.tables
         arrays = {name: value for name, value in vars(plan).items() if isinstance(value, np.ndarray)}
         self.plan = {name: torch.from_numpy(value).to(student_PV.device) for name, value in arrays.items()}
         self.row_P = torch.from_numpy(plan.positions.teacher_P).to(student_PV.device)
@@ -65,6 +65,8 @@ class Spread:
         row_L, level_E = plan["level_row_L"], plan["level_E"]
         probs_E = self.teacher_MW[row_L[level_E], plan["token_E"]].double().exp()
         listed_L = probs_E.new_zeros(len(row_L)).index_add_(0, level_E, probs_E)
+        for table in self.tables:
+            listed_L += self._table(table, target_PV)
         real_L = self.teacher_MW[row_L, plan["level_real_L"].clamp_min(0)].double().exp()
         real_L = torch.where(plan["level_real_L"] >= 0, real_L, 0.0)
         scale_L = self._path(plan["level_position_L"], row_L)
@@ -75,6 +77,29 @@ class Spread:
         mass_G.index_add_(0, plan["level_rest_L"][has_rest_L], rest_L[has_rest_L])
         mass_G.index_add_(0, plan["open_slot_O"], self._path(plan["open_position_O"], plan["open_row_O"]))
         self._add(mass_G, target_PV)
+
+    def _table(self, table: Table, target_PV: Tensor) -> Tensor:
+        """Add one dense block; -> (L,) the mass that its tokens have on their levels, scale and weight aside."""
+        slots = table.slots
+        token_E, slot_E, slot_F, u_F = self._tensors(slots.token_E, slots.slot_E, slots.member_slot_F, slots.member_F)
+        level_T, real_T, usual_T = self._tensors(table.level_T, table.real_T, table.usual_T)
+        row_Y, column_Y, weight_Y = self._tensors(table.row_Y, table.column_Y, table.weight_Y)
+        position_T, row_T = self.plan["level_position_L"][level_T], self.plan["level_row_L"][level_T]
+        mass_TE = self.teacher_MW[row_T][:, token_E].exp()
+        at_T = (real_T >= 0).nonzero()[:, 0]
+        mass_TE[at_T, real_T[at_T]] = 0.0
+        listed_T = mass_TE.sum(-1).double()
+        weight_TE = usual_T.to(mass_TE.dtype)[:, None].repeat(1, len(token_E))
+        weight_TE[row_Y, column_Y] = weight_Y.to(mass_TE.dtype)
+        mass_TE *= weight_TE * self._path(position_T, row_T).to(mass_TE.dtype)[:, None]
+        size = len(level_T)
+        mass_TG = mass_TE.new_zeros(size, slots.count).scatter_add_(1, slot_E.expand(size, -1), mass_TE)
+        own_TF = self.student_PV[position_T][:, u_F] + torch.finfo(mass_TE.dtype).tiny
+        total_TG = torch.zeros_like(mass_TG).scatter_add_(1, slot_F.expand(size, -1), own_TF)
+        own_TF.div_(total_TG[:, slot_F]).mul_(mass_TG[:, slot_F])
+        part_TV = torch.zeros(size, target_PV.shape[1], dtype=target_PV.dtype, device=target_PV.device)
+        target_PV.index_add_(0, position_T, part_TV.scatter_add_(1, u_F.expand(size, -1), own_TF))
+        return listed_T.new_zeros(len(self.plan["level_row_L"])).index_add_(0, level_T, listed_T)
 
     def _path(self, position: Tensor, row: Tensor) -> Tensor:
         """Probability of the real tokens from a position's own row up to `row`; its inverse for an earlier `row`."""

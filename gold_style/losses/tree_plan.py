@@ -16,6 +16,8 @@ from gold_style.losses.alignment import Span
 from gold_style.losses.lifting import AGAINST_CUT, Lifting
 from gold_style.losses.slots import Node, Slots, Weights
 
+LARGE = 512  # listed tokens of a level from which on it is spread as part of a dense block
+
 
 @dataclass(frozen=True, eq=False)
 class Positions:
@@ -90,6 +92,45 @@ class TreePlan:
     slot_position_G: np.ndarray
     member_slot_F: np.ndarray
     member_F: np.ndarray
+    tables: list["Table"]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Levels that share large `slots`, spread as one dense block instead of entry by entry.
+
+    Row t of the block is level `level_T[t]`; its real token, if resolved further, is `slots.token_E[real_T[t]]` (else
+    -1); block elements (`row_Y`, `column_Y`) weigh `weight_Y` instead of `usual_T`.
+    """
+
+    slots: Slots
+    level_T: np.ndarray
+    real_T: np.ndarray
+    usual_T: np.ndarray
+    row_Y: np.ndarray
+    column_Y: np.ndarray
+    weight_Y: np.ndarray
+
+
+class TableWriter:
+    """Collects the levels of one `Table`."""
+
+    def __init__(self, slots: Slots):
+        self.slots = slots
+        self.levels, self.odd = Columns(int, int, float), Columns(int, int, float)
+
+    def add(self, level: int, real: int, weights: Weights, against: float) -> None:
+        at = int(np.searchsorted(self.slots.token_E, real))
+        listed = at < len(self.slots.token_E) and self.slots.token_E[at] == real
+        columns = np.searchsorted(self.slots.token_E, weights.token_Y)
+        columns = np.minimum(columns, len(self.slots.token_E) - 1)
+        found = self.slots.token_E[columns] == weights.token_Y
+        odd = np.where(weights.weight_Y < 1, against, weights.weight_Y)
+        self.odd.add(self.levels.size, columns[found], odd[found])
+        self.levels.add(level, at if listed else -1, against if weights.usual < 1 else 1.0)
+
+    def done(self) -> Table:
+        return Table(self.slots, *self.levels.read(), *self.odd.read())
 
 
 class Columns:
@@ -136,6 +177,7 @@ class PlanWriter:
     opened: Columns = field(default_factory=lambda: Columns(int, int, int))
     slots: Columns = field(default_factory=lambda: Columns(int))
     members: Columns = field(default_factory=lambda: Columns(int, int))
+    tables: dict[int, TableWriter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.rows, self.offsets = self.positions.teacher_P.tolist(), self.positions.offset_P.tolist()
@@ -147,6 +189,7 @@ class PlanWriter:
         return TreePlan(
             self.positions, removed_P, *self.cut.read(), *self.maybe.read(), *self.shorter.read(), *self.settled.read(),
             *self.levels.read(), *self.entries.read(), *self.opened.read(), *self.slots.read(), *self.members.read(),
+            [table.done() for table in self.tables.values()],
         )  # fmt: skip
 
     def _position(self, position: int, row: int, offset: int) -> int:
@@ -246,15 +289,25 @@ class PlanWriter:
     ) -> None:
         """One teacher row: listed tokens to their slots; with `rest` all others to slot 0. The real token is left out
         where it is `resolved` on further levels; tokens against the student's cut weigh `against`."""
-        first, number = self._slots(position, slots.count, slots.member_slot_F, slots.member_F), self.levels.size
-        listed = [(slots.token_E, slots.slot_E + first)]
+        number, blocks = self.levels.size, []
+        if len(slots.token_E) > LARGE:
+            table = self.tables.setdefault(id(slots), TableWriter(slots))
+            table.add(number, real if resolved else -1, weights, against)
+            listed, first = [slots.token_E], -1
+            if rest:  # slot 0 of `slots` once more, for what is not listed
+                members = slots.member_F[slots.member_slot_F == 0]
+                first = self._slots(position, 1, np.zeros(len(members), dtype=np.int64), members)
+        else:
+            first = self._slots(position, slots.count, slots.member_slot_F, slots.member_F)
+            listed, blocks = [slots.token_E], [(slots.token_E, slots.slot_E + first)]
         if more is not None:
             start = self._slots(position, more.count, more.member_slot_F, more.member_F)
-            listed.append((more.token_E, more.slot_E + start))
+            listed.append(more.token_E)
+            blocks.append((more.token_E, more.slot_E + start))
         if rest:  # tokens that are not listed but weigh otherwise than the rest
-            other = np.setdiff1d(weights.token_Y, np.concatenate([tokens for tokens, _ in listed]), assume_unique=True)
-            listed.append((other, np.full(len(other), first)))
-        for tokens, targets in listed:
+            other = weights.token_Y[~np.isin(weights.token_Y, np.concatenate(listed))] if len(weights.token_Y) else ()
+            blocks.append((np.array(other, dtype=np.int64), np.full(len(other), first)))
+        for tokens, targets in blocks:
             weight_E = weights.of(tokens)
             weight_E[weight_E < 1] = against
             keep = weight_E > 0
