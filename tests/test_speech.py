@@ -1,6 +1,5 @@
 """Speech levels and verdicts: the labelled set, the traps it was written for, invariances, the command."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -15,15 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gold_style.pairs.corpus import JOSEON, MODERN, Corpus, default_pack
-from gold_style.speech import JOSEON_LEVELS, LEVELS, MODERN_LEVELS, VERDICTS, classify, is_degenerate, sentences
+from gold_style.speech import BACKENDS, JOSEON_LEVELS, LEVELS, MODERN_LEVELS, VERDICTS, classify, is_degenerate, sentences
 from gold_style.speech.endings import ENDINGS
 from gold_style.speech.guards import GUARDS
 from gold_style.speech.text import split_sentences
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = [json.loads(line) for line in (ROOT / "data/speech_levels.jsonl").read_text(encoding="utf-8").splitlines()]
-HAS_KIWI = importlib.util.find_spec("kiwipiepy") is not None
-BACKENDS = ("rules", "kiwi") if HAS_KIWI else ("rules",)
 
 
 def run_command(data: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -247,15 +244,20 @@ def test_unknown_backend():
     assert run_command(b"", "--backend", "kiwy").returncode == 2
 
 
-def test_kiwi_answers_or_says_what_is_missing():
+def test_kiwi_answers():
     result = run_command("그대만 믿소.\n".encode(), "--backend", "kiwi")
-    if HAS_KIWI:
-        assert json.loads(result.stdout) == {
-            "text": "그대만 믿소.", "verdict": "joseon", "level": "하오체", "ending": "-소", "backend": "kiwi",
-        }  # fmt: skip
-    else:
-        assert (result.returncode, result.stdout) == (2, b"")
-        assert b"pip install 'gold-style[kiwi]'" in result.stderr
+    assert json.loads(result.stdout) == {
+        "text": "그대만 믿소.", "verdict": "joseon", "level": "하오체", "ending": "-소", "backend": "kiwi",
+    }  # fmt: skip
+
+
+def test_kiwi_without_its_extra_says_what_to_install(tmp_path):
+    (tmp_path / "kiwipiepy.py").write_text("raise ImportError('not installed')")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from gold_style.speech.__main__ import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "--backend", "kiwi"]
+    result = subprocess.run(command, input="그대만 믿소.\n".encode(), capture_output=True, cwd=ROOT, timeout=120)
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert b"pip install 'gold-style[kiwi]'" in result.stderr
 
 
 def test_import_is_light():

@@ -223,8 +223,8 @@ def test_a_student_that_ignores_the_tag_does_not_toggle():
 def test_pairs_and_forgetting():
     toggle = Toggle.from_pack(PACK)
     before, after = written({"chosun": MODERN, "none": MODERN}), written({"chosun": JOSEON, "none": MODERN})
-    assert pairs(before, toggle) == {"requests": len(TOPICS), "chrf": 1.0, "bigram_overlap": 1.0, "identical": 1.0}
-    assert 0 < pairs(after, toggle)["bigram_overlap"] < 0.7 and pairs(after, toggle)["identical"] == 0.0
+    assert pairs(before, toggle) == {"requests": len(TOPICS), "chrf": 1.0, "lemma_overlap": 1.0, "lemma_backend": "rules", "identical": 1.0}
+    assert 0 < pairs(after, toggle)["lemma_overlap"] < 0.7 and pairs(after, toggle)["identical"] == 0.0
     kept = forgetting(before, after, toggle)
     assert kept["identical"] == 1.0 and kept["style_rate_change"] == 0.0 and kept["length_ratio"] == 1.0
 

@@ -8,9 +8,9 @@ answers leave the denominators, other ones (not Korean, empty, looping) stay in 
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Any, Protocol
 
 from gold_style.measure.content import copies_request, keeps_request_words, keeps_topic
 from gold_style.speech import is_degenerate
@@ -38,6 +38,7 @@ class Pack(Protocol):
     tags: Sequence[str]  # the style of interest first
     neutral: str
     target_verdict: str
+    classifier: Mapping[str, Any]  # as the pack's YAML asks for it
 
     def verdict_of(self, tag: str) -> str:
         """The verdict that an answer under `tag` should get."""

@@ -12,14 +12,9 @@ import unicodedata
 from collections import Counter
 from functools import lru_cache
 
-# Particles (조사), which may stand between the words of a topic and behind a topic of one syllable.
-PARTICLES = (
-    "은 는 이 가 을 를 의 에 도 만 과 와 로 으로 에서 에게 께 께서 한테 하고 부터 까지 보다 처럼 마다 조차 "
-    "마저 밖에 라 이라 라고 이라고 란 이란 나 이나 며 이며 든 이든 랑 이랑 야 이야 아 여 이여 에는 에도 "
-    "에서는 에서도 에게는 으로는 로는 으로도 로도 으로서 로서 으로써 로써 까지도 만은 만이 만을 이다 입니다 "
-    "이에요 예요 이옵니다 이로다 로다 이니 니 이오 인 일 이었 였 이온 이요 요 이외다 이올시다 이로소이다"
-).split()
-PARTICLE = "(?:" + "|".join(sorted(PARTICLES, key=len, reverse=True)) + ")"
+from gold_style.speech.lemmas import PARTICLE, without_particle
+from gold_style.speech.lemmas import lemmas as lemmas_of
+
 LETTER = r"[0-9A-Za-z가-힣ㄱ-ㅎㅏ-ㅣ一-鿿]"
 COPIED = 0.8  # bigram overlap of request and answer from which the answer is a copy
 STYLE_TAG = re.compile(r"<style:[^<>]*>")
@@ -73,27 +68,8 @@ def keeps_topic(topic: str, text: str) -> bool:
 def content_words(request: str) -> tuple[str, ...]:
     """What a request is about, as far as particles and a list of asking words tell: stems, each once."""
     words = re.findall(f"{LETTER}+", normalised(request))
-    stems = [stem(word) for word in words if word not in ASKING]
+    stems = [without_particle(word) for word in words if word not in ASKING]
     return tuple(dict.fromkeys(found for found in stems if found not in ASKING))
-
-
-def stem(word: str) -> str:
-    """`word` without its particle, where that leaves two syllables, or one that the particle fits."""
-    match = re.search(f"{PARTICLE}$", word)
-    rest, particle = (word[: match.start()], match.group()) if match else (word, "")
-    if len(rest) == 1:
-        closed = (ord(rest) - 0xAC00) % 28 > 0  # 물을, but not 가을: 을 stands behind a consonant
-        fits = {
-            "을": closed,
-            "은": closed,
-            "를": not closed,
-            "는": not closed,
-            "에서": True,
-            "에게": True,
-            "으로": closed,
-        }
-        return rest if fits.get(particle) else word
-    return rest or word
 
 
 def keeps_request_words(request: str, text: str) -> bool | None:
@@ -148,6 +124,12 @@ def bigram_overlap(first: str, second: str) -> float:
     own, other = ngrams(squashed(first), 2), ngrams(squashed(second), 2)
     total = own.total() + other.total()
     return 2 * (own & other).total() / total if total else float(squashed(first) == squashed(second))
+
+
+def lemma_overlap(first: str, second: str, backend: str = "rules") -> float:
+    """Dice coefficient, in [0, 1], of the content words of two texts in their dictionary forms."""
+    own, other = lemmas_of(first, backend), lemmas_of(second, backend)
+    return 2 * len(own & other) / (len(own) + len(other)) if own or other else 1.0
 
 
 def distinct(texts: list[str], order: int) -> float | None:

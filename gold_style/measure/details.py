@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gold_style.measure.answers import AMBIGUOUS, Judged
-from gold_style.measure.content import bigram_overlap, chrf, distinct, squashed
+from gold_style.measure.content import chrf, distinct, lemma_overlap, squashed
 from gold_style.measure.rates import Toggle, decided, joint, joint_score, share, toggled_share
 from gold_style.measure.samples import MODELS, Samples
 from gold_style.measure.second_opinion import likelihood_opinion
@@ -154,7 +154,8 @@ def mean(values) -> float | None:
 
 def pairs(answers: Sequence[Judged], toggle: Toggle) -> dict[str, Any]:
     """How much the two answers of one request, under the first and under the neutral tag, have in common."""
-    return overlap(texts_by_request(answers, toggle.first), texts_by_request(answers, toggle.neutral))
+    first, neutral = (texts_by_request(answers, tag) for tag in (toggle.first, toggle.neutral))
+    return overlap(first, neutral, toggle.backend)
 
 
 def forgetting(before: Sequence[Judged], after: Sequence[Judged], toggle: Toggle) -> dict[str, Any]:
@@ -166,7 +167,7 @@ def forgetting(before: Sequence[Judged], after: Sequence[Judged], toggle: Toggle
     ]
     lengths = [mean(len(answer.text) for answer in answers) for answers in (old, new)]
     return {
-        **overlap(texts_by_request(new, toggle.neutral), texts_by_request(old, toggle.neutral)),
+        **overlap(texts_by_request(new, toggle.neutral), texts_by_request(old, toggle.neutral), toggle.backend),
         "style_rate_change": None if None in rates else rates[1] - rates[0],
         "length_ratio": lengths[1] / lengths[0] if all(lengths) else None,
     }
@@ -177,12 +178,13 @@ def texts_by_request(answers: Sequence[Judged], tag: str) -> dict:
     return {answer.id: answer.text for answer in answers if answer.style == tag}
 
 
-def overlap(texts: dict, references: dict) -> dict[str, Any]:
-    """chrF, character-bigram overlap and share of equal texts over the requests that both sides answered."""
+def overlap(texts: dict, references: dict, backend: str) -> dict[str, Any]:
+    """chrF, lemma overlap (read by the speech backend) and share of equal texts over the requests that both sides answered."""
     common = [(texts[request], references[request]) for request in texts if request in references]
     return {
         "requests": len(common),
         "chrf": mean(chrf(text, reference) for text, reference in common),
-        "bigram_overlap": mean(bigram_overlap(text, reference) for text, reference in common),
+        "lemma_overlap": mean(lemma_overlap(text, reference, backend) for text, reference in common),
+        "lemma_backend": backend,
         "identical": mean(float(squashed(text) == squashed(reference)) for text, reference in common),
     }

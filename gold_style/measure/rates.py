@@ -27,12 +27,14 @@ class Toggle:
     neutral: str  # the tag whose share of that style is leakage
     target: str  # the verdict of the style of interest
     verdicts: dict[str, str]  # tag -> the verdict that its answers should get
+    backend: str = "rules"  # of gold_style.speech: what reads verdicts and content words
 
     @classmethod
     def from_pack(cls, pack: Pack) -> "Toggle":
         """The toggle of a style pack."""
         verdicts = {tag: pack.verdict_of(tag) for tag in pack.tags}
-        return cls(first=pack.tags[0], neutral=pack.neutral, target=pack.target_verdict, verdicts=verdicts)
+        backend = pack.classifier.get("backend", "rules")
+        return cls(first=pack.tags[0], neutral=pack.neutral, target=pack.target_verdict, verdicts=verdicts, backend=backend)
 
     def group(self, style: str | None) -> str:
         """Where answers under a tag are counted: the tag itself, "untagged" or "misspelt"."""

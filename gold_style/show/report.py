@@ -185,7 +185,7 @@ def levels_text(part: dict[str, Any]) -> str:
 
 def overlaps(details: dict[str, Any]) -> str:
     """What the two answers of a request share, and how far the neutral answers have moved."""
-    keys = ("requests", "chrf", "bigram_overlap", "identical")
+    keys = ("requests", "chrf", "lemma_overlap", "identical")
     named = [
         (f"{LABELS[model][0]}: its two answers", part["pairs"])
         for model, part in details.get("models", {}).items()
@@ -194,7 +194,7 @@ def overlaps(details: dict[str, Any]) -> str:
     if details.get("forgetting"):
         named.append(("neutral answers, after against before", details["forgetting"]))
     rows = [[escape(name), str(part["requests"]), *(number(part[key]) for key in keys[1:])] for name, part in named]
-    heads = ["", "requests", "chrF", "character-bigram overlap", "identical"]
+    heads = ["", "requests", "chrF", "lemma overlap", "identical"]
     return table(heads, rows, numbers=range(1, 5)) if rows else ""
 
 

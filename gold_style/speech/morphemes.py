@@ -50,6 +50,11 @@ def _kiwi() -> Kiwi:
     return Kiwi()
 
 
+def analyse(text: str) -> list[Token]:
+    """Kiwi's morphemes of `text`. Raises ValueError if kiwipiepy is not installed."""
+    return _kiwi().tokenize(text)
+
+
 def reread(reading: Reading) -> Reading:
     """The reading after Kiwi's veto, addition or silence. Raises ValueError if kiwipiepy is not installed."""
     kiwi = _kiwi()
