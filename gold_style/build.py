@@ -259,24 +259,38 @@ def build_teacher(settings: Settings, parts: Parts) -> Teacher:
     return Teacher(weights, parts.chat.teacher_tokenizer, prefix_cache_bytes=hardware.prefix_cache_bytes)
 
 
+def load_student(settings: Settings) -> PreTrainedModel:
+    """The student with float32 weights, whatever the compute dtype."""
+    model = settings.model
+    return load_model(
+        model.student, torch.float32, revision=model.student_revision, trust_remote_code=model.trust_remote_code,
+        attn_implementation=model.attn_implementation,
+    )  # fmt: skip
+
+
 def build_trainer(settings: Settings, parts: Parts, run, callbacks=()) -> StyleGOLDTrainer:
     """Loads both models (trained weights in fp32) and puts the trainer together."""
-    model, loss = settings.model, settings.loss
     if settings.hardware.threads:
         torch.set_num_threads(settings.hardware.threads)
     torch.manual_seed(settings.seed)
     run.num_training_rows = parts.source.num_rows
     args = gold_config(settings, run)
-    student = load_model(
-        model.student, torch.float32, revision=model.student_revision, trust_remote_code=model.trust_remote_code,
-        attn_implementation=model.attn_implementation,
-    )  # fmt: skip
+    student = load_student(settings)
+    distillation = build_distillation(settings, parts, student)
+    return StyleGOLDTrainer(
+        student=student, distillation=distillation, run=run, args=args, callbacks=list(callbacks), peft_config=lora_config(settings)
+    )
+
+
+def build_distillation(settings: Settings, parts: Parts, student: PreTrainedModel) -> Distillation:
+    """Everything a step needs besides the student's weights; loads the teacher."""
+    model, loss = settings.model, settings.loss
     teacher = build_teacher(settings, parts)
     stops = stop_ids(parts.chat.student_tokenizer, student)
     stop_id = template_stop_id(parts.chat.student_tokenizer, stops)
     vocab_size = min(len(parts.chat.student_tokenizer), student.get_output_embeddings().weight.shape[0])
     objective = build_objective(settings, parts, teacher, stops, stop_id, vocab_size)
-    distillation = Distillation(
+    return Distillation(
         chat=parts.chat,
         source=parts.source,
         teacher=teacher,
@@ -301,9 +315,6 @@ def build_trainer(settings: Settings, parts: Parts, run, callbacks=()) -> StyleG
         compute_dtype=DTYPES[model.dtype],
         on_nonfinite=settings.on_nonfinite,
         save_total_limit=settings.train.get("save_total_limit"),
-    )
-    return StyleGOLDTrainer(
-        student=student, distillation=distillation, run=run, args=args, callbacks=list(callbacks), peft_config=lora_config(settings)
     )
 
 

@@ -197,7 +197,7 @@ def _exam(settings: Settings, parts: Parts, requests: list[Prompt], sampling: Sa
         max_completion_length=settings.evaluation.max_completion_length or settings.train["max_completion_length"],
         sampling=sampling,
         seed=settings.seed,
-        tags=tags[:3] if progress is None else tags,
+        tags=tags[:-1] if progress is None else tags,
         batch_size=settings.evaluation.batch_size,
     )
     if progress is not None:

@@ -7,15 +7,15 @@ answers the same requests again; summary.json, samples.jsonl, student/ and repor
 """
 
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from signal import SIGTERM
 
 from gold_style.build import Parts, build_trainer
 from gold_style.config.launch import is_main_process
 from gold_style.config.settings import Settings
 from gold_style.distil.callbacks import Bar, LiveEvaluation, StopOnSignal, WarmStart
-from gold_style.distil.openings import Opening, cold_start_warning, measure_openings
+from gold_style.distil.guard import CollapseGuard
+from gold_style.distil.openings import Opening
 from gold_style.distil.rollout import GREEDY, Sampling
 from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.evaluation import Exam
@@ -33,8 +33,7 @@ from gold_style.show.plan import print_plan
 from gold_style.show.progress import Progress
 from gold_style.show.report import write_report
 from gold_style.show.tables import print_summary
-
-LOW_TEACHER_MARGIN = 0.5  # a teacher below it hardly toggles: warn
+from gold_style.teacher_check import check_margin, openings, tell_openings, try_teacher
 
 
 def run_job(settings: Settings, argv: Sequence[str]) -> float:
@@ -46,6 +45,8 @@ def run_job(settings: Settings, argv: Sequence[str]) -> float:
     parts = Parts.load(settings)
     if settings.dry_run:
         print_plan(settings, parts)
+        with Progress() as progress:
+            try_teacher(settings, parts, progress)
         return math.nan
     directory = None
     try:
@@ -75,7 +76,7 @@ def distil(settings: Settings, parts: Parts, run: Run, progress: Progress, stop:
     """Train and measure; returns the content of summary.json, which has been written.
 
     Raises ValueError when the teacher's margin is below evaluation.require_teacher_margin, Interrupted (from `stop`) after a
-    signal, NonFinite for a loss or gradient that is not a number.
+    signal, NonFinite for a loss, gradient or weight that is not a number, Collapsed with on_collapse=stop.
     """
     evaluation = settings.evaluation
     live = LiveEvaluation(
@@ -90,17 +91,18 @@ def distil(settings: Settings, parts: Parts, run: Run, progress: Progress, stop:
     )
     run.update(device=device_name(settings.hardware.device))
     stopper = StopOnSignal(lambda: stop.requested is not None)
-    callbacks = [live, warm_start, Bar(progress, live), stopper]
+    guard = CollapseGuard(on_collapse=settings.on_collapse, say=progress.say, record=run.update)
+    callbacks = [live, warm_start, Bar(progress, live), stopper, guard]
     trainer = build_trainer(settings, parts, run, callbacks)
     live.trainer = warm_start.trainer = trainer
     examiner = Examiner(settings, parts, trainer, progress)
     before = examiner.student("student before")
     teacher = examiner.teacher()
-    check_teacher(settings, parts, teacher, progress.say)
-    tell_openings(settings, parts, trainer, progress.say)
-    start = time.monotonic()
+    check_margin(settings, parts, teacher, progress.say)
+    num_processes = trainer.accelerator.num_processes
+    tell_openings(settings, parts, openings_of(parts, trainer), trainer.args.max_steps, progress.say, num_processes)
     trainer.train(resume_from_checkpoint=str(run.resumed_from) if run.resumed_from else None)
-    train_seconds = time.monotonic() - start
+    train_seconds = trainer.totals.train_seconds
     run.update(train_seconds=train_seconds)
     if stopper.has_stopped:
         raise Interrupted(stop.requested or SIGTERM)  # in every process, whichever got the signal
@@ -119,6 +121,8 @@ def distil(settings: Settings, parts: Parts, run: Run, progress: Progress, stop:
         confidence=evaluation.confidence,
     )
     summary["details"]["backend"] = parts.classifier.backend
+    if evaluation.sampled:
+        summary["details"]["sampled"] = examiner.sampled()
     if run.is_main:
         rows = sample_rows(samples)
         run.write_samples(rows)
@@ -137,22 +141,31 @@ class Examiner:
         self.settings, self.parts, self.trainer, self.progress = settings, parts, trainer, progress
         self.requests = parts.source.evaluation()
 
-    def student(self, phase: str) -> list[Judged] | None:
+    def student(self, phase: str, sampling: Sampling = GREEDY) -> list[Judged] | None:
         if not self.requests:
             return None
-        exam = self._exam(phase)
+        exam = self._exam(phase, sampling)
         with self.trainer.rollout_model() as student:
             answers = exam.student(student, self.trainer.distillation.student_stop_ids, self.trainer.distillation.student_vocab_size)
         return judge(answers, self.parts.classifier, self.parts.pack)
 
-    def teacher(self) -> list[Judged] | None:
+    def teacher(self, phase: str = "teacher", sampling: Sampling = GREEDY) -> list[Judged] | None:
         if not self.requests:
             return None
-        answers = self._exam("teacher").teacher(self.trainer.teacher)
+        answers = self._exam(phase, sampling).teacher(self.trainer.teacher)
         return judge(answers, self.parts.classifier, self.parts.pack)
 
-    def _exam(self, phase: str) -> Exam:
-        exam = make_exam(self.settings, self.parts, self.requests, self.trainer.accelerator)
+    def sampled(self) -> dict[str, dict]:
+        """S of the answers drawn at the run's temperature, of the student as it is now and of the teacher."""
+        drawn = {
+            "after": self.student("student after, sampled", self.trainer.distillation.sampling),
+            "teacher": self.teacher("teacher, sampled", self.trainer.distillation.sampling),
+        }
+        toggle = Toggle.from_pack(self.parts.pack)
+        return {model: score(answers, toggle) for model, answers in drawn.items() if answers}
+
+    def _exam(self, phase: str, sampling: Sampling) -> Exam:
+        exam = make_exam(self.settings, self.parts, self.requests, self.trainer.accelerator, sampling)
         exam.tick = self.progress.phase(phase, len(exam.prompts))
         return exam
 
@@ -188,48 +201,10 @@ def live_numbers(settings: Settings, parts: Parts, trainer: StyleGOLDTrainer) ->
     return numbers
 
 
-def check_teacher(settings: Settings, parts: Parts, answers: list[Judged] | None, say: Callable[[str], None]) -> None:
-    """A teacher that cannot toggle wastes the whole run: say so, or refuse where a margin is required."""
-    required = settings.evaluation.require_teacher_margin
-    if answers is None:
-        return
-    scores = score(answers, Toggle.from_pack(parts.pack))
-    margin = scores["margin"]
-    if required is not None and (margin is None or margin < required):
-        raise ValueError(
-            f"evaluation.require_teacher_margin={required}: the teacher's margin on the held-out requests is {margin}; "
-            "change its rules (styles, prompts.teacher_system_prompt, styles.few_shots) or take another teacher"
-        )
-    if margin is None or margin < LOW_TEACHER_MARGIN:
-        say(
-            f"warning: the teacher itself hardly toggles (rate {scores['chosun_rate']}, leakage {scores['leakage']}, margin {margin}): the "
-            "student cannot learn what it does not show. Change its rules (styles, prompts.teacher_system_prompt, styles.few_shots)"
-        )
-
-
-def tell_openings(settings: Settings, parts: Parts, trainer: StyleGOLDTrainer, say: Callable[[str], None]) -> None:
-    """Print P(style opening | tag), and warn where on-policy learning could hardly start."""
-    openings = openings_of(parts, trainer)
-    steps = max(0, trainer.args.max_steps - settings.loss.warm_start_steps)
-    rows = steps * trainer.distillation.rows_per_window * trainer.accelerator.num_processes * settings.loss.lmbda
-    share = {style: 0.0 for style in parts.pack.tags}
-    for number in range(256):
-        share[parts.source[number].style] += 1 / 256
-    for opening in openings:
-        say(
-            f"P(style opening | <style:{opening.style}>): student {opening.student:.2e}, teacher {opening.teacher:.2e}, "
-            f"inside the student's nucleus {opening.student_in_nucleus:.0%}"
-        )
-        warning = cold_start_warning(opening, rows * share[opening.style])
-        if warning and settings.loss.lmbda == 1:
-            say(f"warning: {warning}")
-
-
 def openings_of(parts: Parts, trainer: StyleGOLDTrainer) -> list[Opening]:
-    """P(style opening) of both models as they are now, on requests that are not trained on where there are any."""
-    requests = parts.source.selection() or parts.source.evaluation() or [parts.source[i] for i in range(16)]
+    """P(style opening) of the student as it is now and of the teacher."""
     with trainer.rollout_model() as student:
-        return measure_openings(trainer.distillation, student, requests, parts.pack.tags)
+        return openings(trainer.distillation, student, parts)
 
 
 def keep(settings: Settings, trainer: StyleGOLDTrainer, live: LiveEvaluation) -> dict:

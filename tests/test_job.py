@@ -53,8 +53,18 @@ def test_two_processes_make_one_run(tmp_path):
 def test_a_dry_run_shows_both_sides_and_leaves_nothing(tmp_path):
     done = python("train.py", "dry_run=true", cwd=tmp_path)
     assert done.code == 0, done.stderr[-3000:]
+    assert "requests a tag: rate 1.00" in done.stderr and "P(style opening | <style:chosun>)" in done.stderr  # the teacher check
     assert "student reads" in done.stdout and "teacher reads" in done.stdout and done.stdout.count("<|im_start|>system") == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_a_teacher_that_does_not_toggle_is_refused_before_training(tmp_path):
+    settings = (*SMALL, "prompts.teacher_system_prompt=너는 친절한 비서다.", "evaluation.require_teacher_margin=0.5")
+    for extra in ((), ("dry_run=true",)):
+        done = python("train.py", *settings, *extra, cwd=tmp_path)
+        assert done.code == 2 and "Traceback" not in done.stderr
+        assert "evaluation.require_teacher_margin=0.5: the teacher's margin on the held-out requests is" in done.stderr
+    assert not list(tmp_path.rglob("student"))
 
 
 def test_a_third_style_is_its_yaml_and_nothing_else(tmp_path):

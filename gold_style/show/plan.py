@@ -1,7 +1,7 @@
 """What a run would do, before it does it: `python train.py dry_run=true`.
 
 Prints the plan, token counts and, for one row per style side by side, exactly what the student and what the teacher read, with the
-tokens that are scored marked. Loads tokenizers and prompts, no weights.
+tokens that are scored marked. The teacher check behind it (gold_style/teacher_check.py) is what loads weights.
 """
 
 from rich import box
@@ -26,7 +26,7 @@ def print_plan(settings: Settings, parts: Parts) -> None:
         console.print(f"note: {note}", highlight=False, markup=False)
     for prompt in _one_per_style(parts):
         console.print(_side_by_side(settings, parts, prompt))
-    console.print("Dry run: nothing was trained and no run directory was made. Marked like ", Text("this", SCORED), ": scored tokens.")
+    console.print("Dry run: nothing is trained and no run directory is made. Marked like ", Text("this", SCORED), ": scored tokens.")
 
 
 def _plan(settings: Settings, parts: Parts) -> Table:
