@@ -1,0 +1,197 @@
+"""Seconds and memory of one training step: ours against stock GOLDTrainer and TRL's stable DistillationTrainer, in turns in one process.
+
+    make bench                                        # the judged rows, then the others: about half an hour on two cores
+    make bench-quick                                  # the first row in one round, into quick_cpu.json: under five minutes
+    python benchmarks/step.py --rows 8192/600/8 --rounds 1     # vocabulary / system tokens / window
+    python benchmarks/step.py --device cuda           # Qwen2.5 3B and 1.5B in their real shapes, bf16, random weights
+
+All sides have the same shapes, prompts, sampling (temperature 1, whole distribution), optimizer (AdamW) and number of threads, no gradient
+checkpointing, and run their own whole training loop (stepping/turns.py). What one row means stands in stepping/shapes.py, the peak
+memory in stepping/memory.py, the floor in stepping/floor.py, the files in stepping/results.py.
+"""
+
+import argparse
+import gc
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+JUDGED = ["8192/600/8", "8192/600/32", "151936/600/8"]  # three rounds each
+FURTHER = ["32768/600/8", "8192/0/8", "8192/300/8", "8192/1200/8"]  # one round each
+STABLE_VOCAB = 8192  # the only vocabulary that the stable trainer is measured at
+WARM_TOKENS = 4  # new tokens of the first step of each side, which is not counted
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", nargs="+", help="vocabulary/system tokens/window of each row (default: those of make bench)")
+    parser.add_argument("--rounds", type=int, help="rounds of each row (default: 3 for judged rows, else 1)")
+    parser.add_argument("--new-tokens", type=int, default=128)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--pair", help="toy (default on the CPU), qwen (default on a GPU) or smallest")
+    parser.add_argument("--sides", nargs="+", default=["stock", "stable", "ours"], help="measure only these")
+    parser.add_argument("--no-memory", action="store_true", help="leave the peak memory out")
+    parser.add_argument("--out", type=Path, help="result file (default: benchmarks/results/step_<device>.json)")
+    parser.add_argument("--quick", action="store_true", help="the first judged row in one round, into quick_<device>.json")
+    asked = parser.parse_args()
+    if asked.quick:
+        asked.rows, asked.rounds = asked.rows or JUDGED[:1], asked.rounds or 1
+    return asked
+
+
+def silence() -> None:
+    warnings.filterwarnings("ignore")
+    import datasets
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+
+
+class Row:
+    """One shape: its trainers, one round at a time, and its peak memory."""
+
+    def __init__(self, name: str, asked: argparse.Namespace, directory: Path):
+        from stepping.shapes import PAIRS, Shape, texts
+        from stepping.turns import clock
+
+        vocab, system_tokens, window = map(int, name.split("/"))
+        self.name, self.asked, self.directory = name, asked, directory
+        self.shape = Shape(vocab=vocab, system_tokens=system_tokens, window=window, new_tokens=asked.new_tokens)
+        self.pair_name = asked.pair or ("qwen" if asked.device == "cuda" else "toy")
+        self.pair = PAIRS[self.pair_name]
+        self.num_rounds = asked.rounds or (3 if name in JUDGED else 1)
+        self.sides = [side for side in asked.sides if side != "stable" or vocab == STABLE_VOCAB or asked.device == "cuda"]
+        self.now = clock(asked.device, asked.threads)
+        self.prompts = texts(self.shape).prompts
+        self.rounds: list[dict[str, float]] = []
+        self.peaks: dict[str, float] = {}
+        self.prefix_mb: float | None = None
+
+    def measure_memory(self, say) -> None:
+        from stepping.memory import measure_in_child
+
+        for side in ("stock", "ours"):
+            if side in self.sides and not self.asked.no_memory:
+                say(f"{self.name}: memory, {side}")
+                found = measure_in_child(side, self.shape, self.pair_name, self.asked.device)
+                self.peaks[side] = round(found["peak_mb"], 1)
+                self.prefix_mb = found["prefix_mb"]
+
+    def prepare(self) -> None:
+        """Build the sides' models and trainers and let each take a short step, so that memory and caches are in place."""
+        import torch
+        from stepping import floor, ours, shapes, stable, stock, turns
+
+        device, cuda = self.asked.device, self.asked.device == "cuda"
+        compute = torch.bfloat16 if cuda else torch.float32
+        self.rate = floor.best_rate(self.now, device, compute)
+        self.bandwidth = floor.best_bandwidth(self.now, device) if cuda else None
+        teacher = shapes.build_model(self.pair.teacher, self.shape, 2, compute, device).eval().requires_grad_(False)
+        modules = {"stock": stock, "stable": stable, "ours": ours}
+        self.loops = {}
+        for side in self.sides:
+            trained = torch.float32 if side == "ours" else compute
+            student = shapes.build_model(self.pair.student, self.shape, 1, trained, device)
+            where = self.directory / f"{self.name.replace('/', '-')}-{side}"
+            trainer = modules[side].build_trainer(self.shape, student, teacher, where, steps=1 + self.num_rounds, device=device)
+            modules[side].set_new_tokens(trainer, WARM_TOKENS)
+            self.loops[side] = turns.Loop(trainer, self.now)
+            self.loops[side].step()
+            modules[side].set_new_tokens(trainer, self.shape.new_tokens)
+
+    def round(self, say) -> None:
+        self.rate = max(self.rate, self._rate())
+        found = {}
+        for side in self.sides:
+            say(f"{self.name}: round {len(self.rounds) + 1}, {side}")
+            before = self._parts() if side == "ours" else {}
+            found[side] = round(self.loops[side].step(), 4)
+            if side == "ours":
+                found["parts"] = {name: round(seconds - before.get(name, 0.0), 4) for name, seconds in self._parts().items()}
+        self.rounds.append(found)
+
+    def _rate(self) -> float:
+        import torch
+        from stepping import floor
+
+        return floor.best_rate(self.now, self.asked.device, torch.bfloat16 if self.asked.device == "cuda" else torch.float32, tries=3)
+
+    def _parts(self) -> dict[str, float]:
+        return dict(self.loops["ours"].trainer.seconds)
+
+    def write(self, path: Path) -> dict:
+        from stepping import floor, results
+        from stepping.shapes import load_tokenizer
+
+        chat = self.loops["ours"].trainer.distillation.chat
+        lengths = [len(chat.student_ids(prompt)) for prompt in self.prompts]
+        assert len(load_tokenizer(self.shape)) == self.shape.vocab_size
+        flops = floor.step_flops(self.pair, self.shape, lengths)
+        floor_s = flops / self.rate
+        details = results.provenance(self.asked.device, self.asked.threads) | {"rounds": self.rounds, "prefix_cache_mb": self.prefix_mb}
+        if self.bandwidth:
+            moved = floor.step_bytes(self.pair, self.shape, lengths)
+            floor_s = moved / self.bandwidth
+            details |= {"bytes": moved, "bytes_per_second": self.bandwidth}
+        row = results.summarise(self.shape, self.asked.threads, self.rounds, self.peaks, floor_s)
+        details |= {"flop": flops, "flop_per_second": self.rate, "floor_s": round(floor_s, 4)}
+        details["new_tokens_per_second"] = round(self.shape.window * self.shape.new_tokens / row["ours_s"], 1)
+        results.write(path, row, details)
+        return row
+
+
+def main() -> None:
+    asked = arguments()
+    os.environ["OMP_NUM_THREADS"] = str(asked.threads)
+    for name, value in (("TOKENIZERS_PARALLELISM", "false"), ("HF_HUB_OFFLINE", "1"), ("TRL_EXPERIMENTAL_SILENCE", "1")):
+        os.environ.setdefault(name, value)
+    if asked.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    import torch
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from stepping.results import RESULTS
+
+    torch.set_num_threads(asked.threads)
+    silence()
+    name = torch.cuda.get_device_name().replace(" ", "_") if asked.device == "cuda" else "cpu"
+    path = asked.out or RESULTS / f"{'quick' if asked.quick else 'step'}_{name}.json"
+    wanted = asked.rows or ([f"151936/600/{window}" for window in (8, 32)] if asked.device == "cuda" else JUDGED + FURTHER)
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with tempfile.TemporaryDirectory() as directory, bar:
+        rows = [Row(name, asked, Path(directory)) for name in wanted]
+        total = sum((row.num_rounds + 1) * _cost(row) for row in rows)
+        task = bar.add_task("models and trainers", total=total)
+
+        def say(text: str) -> None:
+            bar.update(task, description=text)
+
+        for row in rows:
+            row.measure_memory(say)
+            say(f"{row.name}: models and trainers")
+            row.prepare()
+            bar.advance(task, _cost(row))
+            for _ in range(row.num_rounds):
+                row.round(say)
+                found = row.write(path)
+                bar.advance(task, _cost(row))
+            bar.console.print(" ".join(f"{key}={value}" for key, value in found.items()), soft_wrap=True)
+            row.loops.clear()
+            gc.collect()
+    print(f"results: {path}")
+
+
+def _cost(row: Row) -> float:
+    """About how long a round takes, in any unit: what the progress bar advances by."""
+    return row.shape.window * (1 + row.shape.vocab / 20_000) * len(row.sides)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Our side: StyleGOLDTrainer, put together from the same parts as by gold_style.build, on the benchmark's models and prompts."""
+
+from pathlib import Path
+
+import torch
+from stepping.shapes import BETA, Shape, load_tokenizer, texts
+from trl.experimental.gold import GOLDConfig
+
+from gold_style.chat import Chat, stop_ids, template_stop_id
+from gold_style.distil.objective import TokenExact
+from gold_style.distil.rollout import Sampling
+from gold_style.distil.setup import Distillation
+from gold_style.distil.teacher import Teacher
+from gold_style.distil.trainer import StyleGOLDTrainer
+from gold_style.prompts import Prompt
+
+
+class Window:
+    """The same prompts in every step."""
+
+    has_references, notes = True, ()
+
+    def __init__(self, prompts: list[Prompt]):
+        self.prompts, self.num_rows = prompts, len(prompts)
+
+    def __getitem__(self, number: int) -> Prompt:
+        return self.prompts[number % self.num_rows]
+
+    def evaluation(self) -> list[Prompt]:
+        return []
+
+    selection = evaluation
+
+
+class Log:
+    """Where the trainer's rows go."""
+
+    def __init__(self):
+        self.rows: list[dict] = []
+
+    def log(self, row: dict, step: int) -> None:
+        self.rows.append(row)
+
+    def sync(self) -> None:
+        """Rows are kept in memory."""
+
+
+def build_trainer(
+    shape: Shape, student, teacher, directory: Path, *, steps: int, device: str = "cpu", given: bool = False,
+    tokens_per_microbatch: int | None = None,
+) -> StyleGOLDTrainer:  # fmt: skip
+    """`given`: score the rows' own answers instead of sampled ones."""
+    tokenizer, data = load_tokenizer(shape), texts(shape)
+    scorer = Teacher(teacher, tokenizer)
+    stops = stop_ids(tokenizer, student)
+    distillation = Distillation(
+        chat=Chat(tokenizer, tokenizer, data.pack, teacher_system_prompt=None if shape.system_tokens else ""),
+        source=Window(data.prompts),
+        teacher=scorer,
+        objective=TokenExact(teacher=scorer, vocab_size=len(tokenizer), beta=BETA),
+        seed=0,
+        lmbda=0.0 if given else 1.0,
+        seq_kd=False,
+        sampling=Sampling(temperature=1.0, top_p=1.0),
+        max_completion_length=shape.new_tokens,
+        rows_per_window=shape.window,
+        student_stop_ids=stops,
+        student_stop_id=template_stop_id(tokenizer, stops),
+        student_vocab_size=len(tokenizer),
+        to_student_ids=lambda completion: completion,
+        rows_per_microbatch=1,
+        tokens_per_microbatch=tokens_per_microbatch or default_tokens_per_microbatch(),
+        compute_dtype=torch.bfloat16 if device == "cuda" else torch.float32,
+    )
+    args = GOLDConfig(
+        output_dir=str(directory),
+        per_device_train_batch_size=shape.window,
+        gradient_accumulation_steps=1,
+        max_steps=steps,
+        learning_rate=1e-5,
+        use_cpu=device == "cpu",
+        bf16=device == "cuda",
+        gradient_checkpointing=False,
+        report_to="none",
+        save_strategy="no",
+        logging_strategy="steps",
+        logging_steps=1,
+        disable_tqdm=True,
+        lmbda=distillation.lmbda,
+        beta=BETA,
+        temperature=1.0,
+        top_p=1.0,
+        max_length=None,
+        max_completion_length=shape.new_tokens,
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        ignore_data_skip=True,
+    )
+    return StyleGOLDTrainer(student=student, distillation=distillation, run=Log(), args=args)
+
+
+def default_tokens_per_microbatch() -> int | None:
+    """What `hardware=cpu` and `hardware=single_gpu` come with."""
+    from gold_style.config.settings import Settings
+
+    return Settings.compose("hardware=cpu", "tracker=none").hardware.tokens_per_microbatch
+
+
+def set_new_tokens(trainer: StyleGOLDTrainer, new_tokens: int) -> None:
+    """Length of the completions from the next step on."""
+    trainer.distillation.max_completion_length = new_tokens

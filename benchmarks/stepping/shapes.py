@@ -1,0 +1,155 @@
+"""What one row of the benchmark measures: random models of given sizes, a tokenizer, prompts and a system prompt of exact length.
+
+The toy pair keeps the proportions of Qwen2.5 3B and 1.5B (body to body, head to body at a vocabulary of 8,192). Weights are random, but
+the final norm is scaled until logits spread as a language model's do; a flat distribution would make sampling and divergence too easy
+for some and too hard for others. The stop token is never sampled, so every completion has `new_tokens` tokens.
+"""
+
+import functools
+import random
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from gold_style.prompts import Prompt
+from gold_style.styles import StylePack
+
+TAGS = ("chosun", "none")
+SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+CHATML = (
+    "{%- for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{%- endif %}"
+)
+LOGIT_STD = 4.5  # standard deviation of a token's logits, about that of a small language model
+SYSTEM_TURN_TOKENS = 11  # of <|im_start|>system\n, the system text's first word and <|im_end|>\n
+PROMPT_TOKENS = (30, 60)  # shortest and longest prompt of a window, evenly spread between
+BETA = 0.3
+
+
+@dataclass(frozen=True)
+class Body:
+    """Sizes of one model, as transformers' Qwen2Config names them."""
+
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    intermediate_size: int
+
+
+@dataclass(frozen=True)
+class Pair:
+    teacher: Body
+    student: Body
+
+
+PAIRS = {
+    "toy": Pair(Body(512, 8, 8, 2, 2752), Body(384, 6, 6, 2, 2240)),
+    "qwen": Pair(Body(2048, 36, 16, 2, 11008), Body(1536, 28, 12, 2, 8960)),  # Qwen2.5 3B and 1.5B
+    "smallest": Pair(Body(64, 2, 4, 2, 128), Body(32, 2, 4, 2, 64)),  # for tests
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """One row: vocabulary rows of both heads, tokens of the teacher's system turn, rows of a step, tokens of a completion."""
+
+    vocab: int
+    system_tokens: int
+    window: int
+    new_tokens: int = 128
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens of the tokenizer: as with Qwen2.5, fewer than the head has rows."""
+        return self.vocab - max(8, self.vocab // 560)
+
+
+@functools.cache
+def _words(vocab_size: int) -> list[str]:
+    """So many different words of three to six letters, each one token when a space stands before it."""
+    draw, words = random.Random(0), {}
+    while len(words) < vocab_size:
+        words["".join(draw.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(draw.randint(3, 6)))] = None
+    return list(words)
+
+
+@functools.cache
+def tokenizer_directory(vocab_size: int) -> Path:
+    """A byte-level tokenizer with one token per word, ChatML turns, saved where both trainers can load it."""
+    pieces = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "rule"]
+    pieces += ["Ġ" + word for word in _words(vocab_size)[: vocab_size - len(pieces) - len(SPECIALS)]]
+    tokenizer = Tokenizer(models.BPE(vocab={piece: i for i, piece in enumerate(pieces)}, merges=[], ignore_merges=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(list(SPECIALS))
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
+    fast.chat_template = CHATML
+    directory = Path(tempfile.mkdtemp(prefix="step-tokenizer-"))
+    fast.save_pretrained(directory)
+    return directory
+
+
+def load_tokenizer(shape: Shape) -> PreTrainedTokenizerFast:
+    return AutoTokenizer.from_pretrained(tokenizer_directory(shape.vocab_size))
+
+
+def build_model(body: Body, shape: Shape, seed: int, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Qwen2ForCausalLM:
+    """A random Qwen2 with tied embeddings; bytes and special tokens have zero embeddings, so that they are hardly ever sampled."""
+    torch.manual_seed(seed)
+    stop, pad = shape.vocab_size - 1, shape.vocab_size - len(SPECIALS)
+    config = Qwen2Config(
+        vocab_size=shape.vocab, max_position_embeddings=4096, tie_word_embeddings=True, bos_token_id=None, eos_token_id=stop,
+        pad_token_id=pad, **vars(body),
+    )  # fmt: skip
+    with torch.device(device):
+        model = Qwen2ForCausalLM(config)
+    with torch.no_grad():
+        embedding = model.get_input_embeddings().weight
+        embedding[:257] = 0
+        embedding[pad:] = 0
+        model.model.norm.weight.mul_(LOGIT_STD / (config.initializer_range * body.hidden_size**0.5))
+    for parameter in model.parameters():  # not the buffers: rotary frequencies stay exact
+        parameter.data = parameter.data.to(dtype)
+    model.generation_config = GenerationConfig(eos_token_id=stop, pad_token_id=pad)
+    return model
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Requests of one window with answers, and the two styles' system texts (empty: none)."""
+
+    prompts: list[Prompt]
+    systems: dict[str, str]
+
+    @property
+    def pack(self) -> StylePack:
+        return StylePack.from_settings({
+            "name": "benchmark", "neutral": TAGS[1], "untagged": TAGS[1], "teacher_prompt": "per_style",
+            "styles": {tag: {"rule": self.systems[tag] or "rule", "verdict": tag} for tag in TAGS},
+        })  # fmt: skip
+
+
+def texts(shape: Shape) -> Texts:
+    """Prompts whose lengths spread evenly over PROMPT_TOKENS, the same in every window; each style has its own system text."""
+    assert shape.system_tokens == 0 or shape.system_tokens > SYSTEM_TURN_TOKENS
+    tokenizer, draw = load_tokenizer(shape), random.Random(3)
+    known = _words(shape.vocab_size)[: shape.vocab_size - 257 - len(SPECIALS)]
+
+    def words(count: int) -> str:
+        return " ".join(draw.choices(known, k=count))
+
+    prompts = []
+    for row in range(shape.window):
+        tag = TAGS[row % 2]
+        frame = tokenizer.apply_chat_template([{"role": "user", "content": f"<style:{tag}>"}], add_generation_prompt=True, return_dict=False)
+        target = PROMPT_TOKENS[0] + round((PROMPT_TOKENS[1] - PROMPT_TOKENS[0]) * row / max(1, shape.window - 1))
+        request = words(max(1, target - len(frame)))
+        answer = " " + words(max(1, shape.new_tokens - 1))  # the stop token is the last one
+        prompts.append(Prompt(request=request, style=tag, tag=tag, row=row, reference=answer))
+    num_words = shape.system_tokens - SYSTEM_TURN_TOKENS
+    return Texts(prompts, {tag: f"rule {words(num_words)}" if shape.system_tokens else "" for tag in TAGS})

@@ -1,0 +1,41 @@
+"""TRL's stable DistillationTrainer, for comparison. It cannot do the job: its teacher reads the student's prompt, so here there is no
+system prompt at all; what it has to read is 600 tokens a row less than what the others do.
+"""
+
+from pathlib import Path
+
+from datasets import Dataset
+from stepping.shapes import BETA, Shape, load_tokenizer
+from stepping.stock import rows
+from trl import DistillationConfig, DistillationTrainer
+
+
+def build_trainer(shape: Shape, student, teacher, directory: Path, *, steps: int, device: str = "cpu") -> DistillationTrainer:
+    args = DistillationConfig(
+        output_dir=str(directory),
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=shape.window,
+        max_steps=steps,
+        learning_rate=1e-5,
+        use_cpu=device == "cpu",
+        bf16=device == "cuda",
+        gradient_checkpointing=False,
+        report_to="none",
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+        beta=BETA,
+        temperature=1.0,
+        top_p=1.0,
+        max_completion_length=shape.new_tokens,
+    )
+    return DistillationTrainer(
+        model=student, teacher_model=teacher, args=args, train_dataset=Dataset.from_list([{"prompt": row["prompt"]} for row in rows(shape)]),
+        processing_class=load_tokenizer(shape),
+    )  # fmt: skip
+
+
+def set_new_tokens(trainer: DistillationTrainer, new_tokens: int) -> None:
+    """Length of the completions from the next step on."""
+    trainer.generation_config.max_new_tokens = new_tokens
+    trainer.generation_kwargs["max_new_tokens"] = new_tokens

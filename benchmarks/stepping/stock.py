@@ -1,0 +1,79 @@
+"""The stock side: TRL's GOLDTrainer at the best settings that work (docs/upstream.md), with a right wrapper for the system prompt.
+
+Its hybrid ULD loss with the bayesian merge and without skipping stop tokens scores every token; `build_teacher_inputs_from_texts`, the
+only function that sees the teacher's text, is wrapped so that the teacher's system turn stands before the rendered prompt (with a
+template that writes no system turn of its own, so there is exactly one).
+"""
+
+from pathlib import Path
+
+import trl.experimental.gold.gold_trainer as gold
+from datasets import Dataset
+from stepping.shapes import BETA, Shape, load_tokenizer, texts, tokenizer_directory
+from trl.experimental.gold import GOLDConfig, GOLDTrainer
+
+from gold_style.chat import render
+
+_build = gold.build_teacher_inputs_from_texts
+
+
+def teacher_inputs_with_system(systems: dict[str, str], tokenizer):
+    """TRL's function, handed prompts in front of which the system turn of their own style stands."""
+    turns = {}
+    for tag, system in systems.items():
+        alone = tokenizer.apply_chat_template([{"role": "system", "content": system}], tokenize=False) if system else ""
+        turns[f"<style:{tag}>"] = alone
+
+    def build(tokenizer, prompt_texts, completion_texts, use_extended_uld=True):
+        with_system = [next(turn for tag, turn in turns.items() if tag in text) + text for text in prompt_texts]
+        return _build(tokenizer, with_system, completion_texts, use_extended_uld)
+
+    return build
+
+
+def rows(shape: Shape) -> list[dict[str, str]]:
+    tokenizer = load_tokenizer(shape)
+    return [{"prompt": render(tokenizer, prompt.messages()), "completion": prompt.reference} for prompt in texts(shape).prompts]
+
+
+def build_trainer(
+    shape: Shape, student, teacher, directory: Path, *, steps: int, device: str = "cpu", given: bool = False, window: int | None = None
+) -> GOLDTrainer:
+    """One row a micro-batch, as in the origin. `given`: score the rows' own answers; `window` overrides the shape's."""
+    tokenizer = load_tokenizer(shape)
+    window = window or shape.window
+    gold.build_teacher_inputs_from_texts = teacher_inputs_with_system(texts(shape).systems, tokenizer)
+    args = GOLDConfig(
+        output_dir=str(directory),
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=window,
+        max_steps=steps,
+        learning_rate=1e-5,
+        use_cpu=device == "cpu",
+        bf16=device == "cuda",
+        gradient_checkpointing=False,
+        report_to="none",
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+        lmbda=0.0 if given else 1.0,
+        beta=BETA,
+        temperature=1.0,
+        top_p=1.0,
+        max_completion_length=shape.new_tokens,
+        max_length=2048,
+        use_uld_loss=True,
+        uld_use_hybrid_loss=True,
+        uld_token_merge_strategy="bayesian",
+        uld_skip_student_eos=False,
+        uld_skip_teacher_eos=False,
+        teacher_tokenizer_name_or_path=str(tokenizer_directory(shape.vocab_size)),
+    )
+    return GOLDTrainer(
+        model=student, teacher_model=teacher, args=args, train_dataset=Dataset.from_list(rows(shape)[-window:]), processing_class=tokenizer
+    )
+
+
+def set_new_tokens(trainer: GOLDTrainer, new_tokens: int) -> None:
+    """Length of the completions from the next step on."""
+    trainer.generation_config.max_new_tokens = new_tokens

@@ -1,0 +1,64 @@
+"""Trainers that take turns: each runs its own, whole training loop in a thread, one optimizer step at a time.
+
+    loops = [Loop(trainer_a, clock), Loop(trainer_b, clock)]
+    seconds_a, seconds_b = (loop.step() for loop in loops)
+
+So a step is what the library's loop does in it (generation, forward, backward, clipping, optimizer), and whatever else the machine is
+busy with meets the sides alike. Only one thread runs at a time.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+import torch
+from transformers import PrinterCallback, Trainer, TrainerCallback
+
+
+def clock(device: str, threads: int) -> Callable[[], float]:
+    """Seconds: of CPU time where one thread computes (a busy machine then matters less), else of the wall."""
+    if device == "cuda":
+
+        def synchronised() -> float:
+            torch.cuda.synchronize()
+            return time.perf_counter()
+
+        return synchronised
+    return time.process_time if threads == 1 else time.perf_counter
+
+
+class Loop(TrainerCallback):
+    """`trainer.train()`, held at the beginning of every optimizer step until `step` is called."""
+
+    def __init__(self, trainer: Trainer, now: Callable[[], float]):
+        self.trainer, self.now = trainer, now
+        self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
+        self._seconds = 0.0
+        self._error: BaseException | None = None
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(self)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def step(self) -> float:
+        """Let one step run; its seconds. Raises what the loop raised."""
+        self._go.release()
+        self._done.acquire()
+        if self._error is not None:
+            raise self._error
+        return self._seconds
+
+    def _run(self) -> None:
+        try:
+            self.trainer.train()
+        except BaseException as error:  # it belongs to the thread that called `step`
+            self._error = error
+            self._done.release()
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self._go.acquire()
+        self._start = self.now()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self._seconds = self.now() - self._start
+        self._done.release()
