@@ -26,8 +26,6 @@ TEXTS = [
     "",
 ]
 
-SHIPPED = ["tiny/teacher", "tiny/student"]  # the cross-tokenizer teachers are built on demand
-
 
 @pytest.fixture(scope="module")
 def corpus():
@@ -103,7 +101,7 @@ def test_a_students_style_cannot_be_told_from_the_tag(corpus):
         assert 0.01 < sum(shares[tag]) / len(shares[tag]) < 0.1
 
 
-@pytest.mark.parametrize("folder", SHIPPED)
+@pytest.mark.parametrize("folder", MODELS)
 def test_tokenizers_are_lossless_and_spell_syllables_alike_everywhere(folder):
     _, tokenizer = shipped(folder)
     for text in TEXTS:
@@ -124,13 +122,26 @@ def boundaries(tokenizer, text):
     return {len(text[:end].encode()) for _, end in offsets}
 
 
-
+def test_one_teacher_is_finer_than_the_student_and_one_crosses_it(corpus):
+    rng = Random(0)
+    texts = [corpus.student_row(rng).completion for _ in range(100)]
+    tokenizers = {folder: shipped(folder)[1] for folder in MODELS}
+    student = tokenizers["tiny/student"]
+    finer, crossing = (tokenizers[f"tiny_cross_tokenizer/{name}"] for name in ("teacher", "teacher_crossing"))
+    assert tokenizers["tiny/teacher"].get_vocab() == student.get_vocab()
+    more = coarser = 0
+    for text in texts:
+        ends = boundaries(student, text)
+        assert ends <= boundaries(finer, text)
+        more += len(boundaries(finer, text) - ends)
+        coarser += len(ends - boundaries(crossing, text))
+    assert more > 200 and coarser > 200
 
 
 def test_shipped_files_are_small_complete_and_name_no_machine():
-    weights = sum((HERE / folder / "model.safetensors").stat().st_size for folder in SHIPPED)
+    weights = sum((HERE / folder / "model.safetensors").stat().st_size for folder in MODELS)
     assert weights < 6e6
-    for folder, recipe in ((folder, MODELS[folder]) for folder in SHIPPED):
+    for folder, recipe in MODELS.items():
         config = json.loads((HERE / folder / "config.json").read_text(encoding="utf-8"))
         card = (HERE / folder / "README.md").read_text(encoding="utf-8")
         generation = json.loads((HERE / folder / "generation_config.json").read_text(encoding="utf-8"))
@@ -140,7 +151,7 @@ def test_shipped_files_are_small_complete_and_name_no_machine():
         assert not re.search(r"/(home|root|tmp|work|Users)/", card + json.dumps(config))
 
 
-@pytest.mark.parametrize("folder", SHIPPED)
+@pytest.mark.parametrize("folder", MODELS)
 def test_models_and_tokenizers_agree_on_size_stop_and_padding(folder):
     model, tokenizer = shipped(folder)
     assert model.config.vocab_size == len(tokenizer)
@@ -150,7 +161,7 @@ def test_models_and_tokenizers_agree_on_size_stop_and_padding(folder):
     assert text.count(tokenizer.eos_token) == 4 and text.index("system") < text.index("user")
 
 
-@pytest.mark.parametrize("folder", ["tiny/teacher"])
+@pytest.mark.parametrize("folder", [folder for folder, recipe in MODELS.items() if recipe.role == "teacher"])
 def test_a_teacher_toggles_by_its_system_prompt(corpus, folder):
     asked, system = evaluation_requests(corpus)[:32], corpus.pack.teacher_system("chosun")
     chosun, none = (measure(*shipped(folder), asked, tag, system) for tag in ("chosun", "none"))
@@ -185,7 +196,7 @@ def test_attention_looks_where_copying_looks_before_any_training(corpus):
     assert match_H[:HEADS].min() > 1.3 / 9 > match_H[HEADS:].max()  # 1 / 9: looking nowhere in particular
 
 
-@pytest.mark.parametrize("folder", ["tiny/student"])
+@pytest.mark.parametrize("folder", ["tiny/student", "tiny_cross_tokenizer/teacher"])
 def test_the_builder_writes_a_model_that_loads(tmp_path: Path, folder):
     steps = []
     job = Job(folder=folder, output=tmp_path, seed=0, num_steps=2, num_requests=2)
