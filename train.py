@@ -12,16 +12,16 @@ from omegaconf import DictConfig
 
 from gold_style.config.command_line import hydra_main
 from gold_style.runs.signals import Interrupted
+from gold_style.sweep.command import sweep
+from gold_style.sweep.jobs import run
 
 
-@hydra_main("config")
+@hydra_main("config", sweep)
 def main(cfg: DictConfig) -> float:
     from gold_style.config.settings import Settings
 
     settings = Settings.from_config(cfg)  # the last line to see a DictConfig; typos stopped before main, ranges and files here
-    from gold_style.job import run_job  # torch and transformers: not before the settings stand
-
-    return run_job(settings, sys.argv)  # what a Hydra sweeper optimises
+    return run(settings, sys.argv)  # what a Hydra sweeper optimises; torch is imported there
 
 
 if __name__ == "__main__":

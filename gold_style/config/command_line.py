@@ -26,6 +26,7 @@ from gold_style.config.gold_config import allowed_fields, gold_config_fields
 from gold_style.config.launch import is_main_process, launch_mistakes
 from gold_style.config.mirror import Mistake, keys_of, written
 from gold_style.config.overrides import Choice, CommandLine, groups_of, jobs_of, override_mistake, read_arguments
+from gold_style.config.presets import with_preset
 from gold_style.config.rules import file_mistakes, notes, output_fault, rule_mistakes
 from gold_style.config.settings import CONF, PROJECT, EvaluateSettings, Settings, SettingsError, compose_config, find_directory
 
@@ -33,17 +34,29 @@ SETTINGS = {"config": Settings, "evaluate": EvaluateSettings}
 WITH_REPRODUCE = ("reproduce", "output_dir", "dry_run", "tracker.run_name")  # what may stand beside reproduce=
 
 
-def hydra_main(config_name: str) -> Callable[[Callable[[Any], Any]], Callable[..., Any]]:
-    """As `hydra.main` for conf/<config_name>.yaml, with the check before it; mistakes get no traceback."""
+def hydra_main(
+    config_name: str, sweep: Callable[[list[str], Callable[[list[str]], None]], None] | None = None
+) -> Callable[[Callable[[Any], Any]], Callable[..., Any]]:
+    """As `hydra.main` for conf/<config_name>.yaml, with the check before it; mistakes get no traceback.
+
+    `sweep(arguments, start)` is handed a command line with -m, and what starts it.
+    """
 
     def decorate(task: Callable[[Any], Any]) -> Callable[..., Any]:
         @functools.wraps(task)
         def main(cfg: DictConfig | None = None) -> Any:
             if cfg is not None:
                 return task(cfg)
-            sys.argv[1:] = checked_arguments(sys.argv[1:], config_name)
+            sys.argv[1:] = checked_arguments(with_preset(sys.argv[1:], CONF), config_name)
             run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
-            return run(_reporting(task, SETTINGS[config_name]))()
+
+            def start(arguments: list[str]) -> Any:
+                sys.argv[1:] = arguments
+                return run(_reporting(task, SETTINGS[config_name]))()
+
+            if sweep is not None and {"-m", "--multirun"} & set(sys.argv[1:]):
+                return sweep(sys.argv[1:], start)
+            return start(sys.argv[1:])
 
         return main
 

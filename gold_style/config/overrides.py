@@ -38,7 +38,7 @@ LONG = {short: long for long, short in FLAGS_WITH_VALUE.items()} | {"-m": "--mul
 FREE_TEXT = {"request", "prompts.teacher_system_prompt", "prompts.student_system_prompt", "styles.intro"}
 FREE_MAPPINGS = ("styles.styles.", "styles.requests.", "styles.classifier.", "model.recipe.lr_scheduler_kwargs.")
 OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir")
-EMPTY_ALLOWED = ("experiment", "prompts", "styles")  # groups that may be null, where the config says so
+EMPTY_ALLOWED = ("experiment", "prompts", "styles", "sweep")  # groups that may be null, where the config says so
 MAX_VALUES = 10_000  # of one key in a sweep
 MAX_JOBS = 48  # of a sweep that are checked one by one; of larger ones each value is checked once
 

@@ -173,6 +173,29 @@ class Tracker:
 
 
 @dataclass(kw_only=True)
+class Search:
+    trials: CountOrZero
+    parallel: Count
+    startup_trials: CountOrZero
+    prune: bool
+    seed: CountOrZero
+    trial: CountOrZero | None
+
+
+@dataclass(kw_only=True)
+class Sweep:
+    isolate: bool
+    vary: dict[str, Any]
+    search: Search
+
+
+@dataclass(kw_only=True)
+class Cache:
+    dir: str | None
+    max_bytes: CountOrZero
+
+
+@dataclass(kw_only=True)
 class EvaluateRecipe:
     few_shots: CountOrZero  # read by the pack that styles= names
 

@@ -28,6 +28,7 @@ from gold_style.config.gold_config import train_mistakes
 from gold_style.config.launch import run_stamp
 from gold_style.config.mirror import Mistake, did_you_mean, keys_of, mirror, unknown_keys, written
 from gold_style.config.schema import (
+    Cache,
     CountOrZero,
     EvaluateModel,
     EvaluatePrompts,
@@ -38,6 +39,7 @@ from gold_style.config.schema import (
     Prompts,
     Scoring,
     Styles,
+    Sweep,
     Tracker,
     Weight,
 )
@@ -147,6 +149,8 @@ class Settings(Composed):
     objective: str | None
     on_nonfinite: Literal["stop", "skip"]
     grace_s: Weight
+    sweep: Sweep
+    cache: Cache
     model: Model
     prompts: Prompts
     styles: Styles

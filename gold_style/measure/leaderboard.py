@@ -35,7 +35,7 @@ REACHED = 0.9  # of the teacher's margin
 BOOTSTRAP_SAMPLES, PERMUTATIONS = 1000, 20_000
 EXACT_UP_TO = 300  # common denominator of the means over seeds up to which the test is exact
 FEW_REQUESTS = 10  # in common; below it two entries are not tested against each other
-BOOKKEEPING = ("seed", "output_dir", "resume", "reproduce", "dry_run", "objective", "grace_s", "tracker")
+BOOKKEEPING = ("seed", "output_dir", "resume", "reproduce", "dry_run", "objective", "grace_s", "sweep", "cache", "tracker")
 
 
 @dataclass

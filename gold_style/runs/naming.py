@@ -42,15 +42,18 @@ def varied_keys(sweep_directory: Path) -> set[str] | None:
 
 def run_name(directory: Path, overrides: Sequence[str]) -> str:
     """`beta=0.3,seed=1` for a job of a sweep, `<date>/<time>/0` under multirun/, the directory's name elsewhere."""
-    if in_sweep():
-        varied = varied_keys(Path(HydraConfig.get().runtime.output_dir).parent)
-        pairs = [word.partition("=") for word in overrides]
-        pairs = [(key.lstrip("+~"), value) for key, _, value in pairs if varied is None or key.lstrip("+~") in varied]
-        short = [key.rpartition(".")[2] for key, _ in pairs]
-        names = [last if short.count(last) == 1 else key for (key, _), last in zip(pairs, short, strict=True)]
-        if pairs:
-            return ",".join(f"{name}={value}" for name, (_, value) in zip(names, pairs, strict=True))[:NAME_CHARACTERS]
+    if in_sweep() and (name := varied_name(overrides, varied_keys(Path(HydraConfig.get().runtime.output_dir).parent))):
+        return name
     return _label(directory)
+
+
+def varied_name(overrides: Sequence[str], varied: set[str] | None) -> str:
+    """`beta=0.3,seed=1`: those overrides whose keys are in `varied` (None: all); empty where none is."""
+    pairs = [word.partition("=") for word in overrides]
+    pairs = [(key.lstrip("+~"), value) for key, _, value in pairs if varied is None or key.lstrip("+~") in varied]
+    short = [key.rpartition(".")[2] for key, _ in pairs]
+    names = [last if short.count(last) == 1 else key for (key, _), last in zip(pairs, short, strict=True)]
+    return ",".join(f"{name}={value}" for name, (_, value) in zip(names, pairs, strict=True))[:NAME_CHARACTERS]
 
 
 def group_name(directory: Path) -> str | None:

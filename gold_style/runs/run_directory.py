@@ -22,9 +22,9 @@ from gold_style.runs.resume import newest_valid_checkpoint, step_of
 LOCK, STATE, CONFIG, CHECKPOINTS = ".lock", "run.json", "config.yaml", "checkpoints"
 SEARCH_DEPTH = 3  # multirun/<date>/<time>/<n>
 
-NOT_THE_EXPERIMENT = ("output_dir", "resume", "reproduce", "dry_run", "tracker")
+NOT_THE_EXPERIMENT = ("output_dir", "resume", "reproduce", "dry_run", "sweep", "cache", "tracker")
 FREE_ON_RESUME = (
-    *NOT_THE_EXPERIMENT, "objective", "grace_s", "on_nonfinite",
+    *NOT_THE_EXPERIMENT, "objective", "grace_s", "on_nonfinite", "on_collapse",
     "train.logging_steps", "train.save_steps", "train.save_total_limit", "train.save_strategy",
     "evaluation.batch_size", "evaluation.bootstrap_samples", "evaluation.confidence",
     "evaluation.require_teacher_margin", "hardware.name", "hardware.num_processes", "hardware.device",

@@ -1,0 +1,44 @@
+"""`sweep=NAME` on a command line -> the overrides of conf/sweep/NAME.yaml, and -m.
+
+A preset is a shorthand for typing: what it varies is written out before Hydra reads the line, so checks, names, W&B and
+`resume=auto` see the same sweep either way. Keys that are given on the command line replace the preset's.
+
+    with_preset(["sweep=styles", "seed=0"], CONF)     # ["sweep=styles", "seed=0", "-m", "styles.teacher_prompt=combined,per_style", ...]
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+SWEEPER = "hydra/sweeper"
+PRESET = re.compile(r"\+{0,2}sweep=['\"]?([A-Za-z0-9_-]+)['\"]?")
+
+
+def with_preset(arguments: Sequence[str], conf: Path) -> list[str]:
+    """The arguments, with what a preset varies written out; unchanged where no preset of that name is there to be read."""
+    names = [match[1] for argument in arguments if (match := PRESET.fullmatch(argument))]
+    path = conf / "sweep" / f"{names[-1]}.yaml" if names else None
+    preset = read_preset(path) if path is not None and path.is_file() else {}
+    varied = preset.get("vary") if isinstance(preset.get("vary"), dict) else {}
+    given = {argument.partition("=")[0].lstrip("+") for argument in arguments}
+    added = [f"{key}={value}" for key, value in varied.items() if key not in given]
+    flag = ["-m"] if varied and not {"-m", "--multirun"} & set(arguments) else []
+    return [*arguments, *flag, *added, *_sweeper([*arguments, *added], preset, given)]
+
+
+def _sweeper(arguments: Sequence[str], preset: dict, given: set[str]) -> list[str]:
+    """The search instead of the grid, where trials are asked for."""
+    asked = next((text.partition("=")[2] for text in arguments if text.startswith("sweep.search.trials=")), None)
+    trials = asked if asked is not None else (preset.get("search") or {}).get("trials", 0)
+    return [f"{SWEEPER}=gold_style_search"] if str(trials) != "0" and SWEEPER not in given else []
+
+
+def read_preset(path: Path) -> dict:
+    """The content of a preset's file; empty where it cannot be read."""
+    try:
+        preset = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}  # Hydra will say what is wrong with it
+    return preset if isinstance(preset, dict) else {}

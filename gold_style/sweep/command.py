@@ -1,0 +1,115 @@
+"""What `python train.py -m ...` does around Hydra: finds the directory, watches, tells how it went, sets the exit code once.
+
+Exit code: 0 where every job of the sweep is completed (or, in a search, pruned), 1 where one failed or was killed, 128 + signal
+where the sweep itself was asked to end. The same command with `resume=auto` goes on.
+"""
+
+import math
+import os
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gold_style.config.launch import is_main_process
+from gold_style.config.overrides import CommandLine, choices_of, groups_of, read_arguments
+from gold_style.config.presets import read_preset
+from gold_style.config.settings import CONF
+from gold_style.runs.files import FileLock, Locked, read_json, write_json
+from gold_style.runs.provenance import now
+from gold_style.runs.redact import redact, say
+from gold_style.runs.run_directory import LOCK, STATE, status_of
+from gold_style.runs.signals import Interrupted
+from gold_style.sweep.directory import SWEEP, find_sweep, identity, job_directories
+from gold_style.sweep.isolation import JobFailed
+from gold_style.sweep.progress import SweepProgress
+
+GOOD = ("completed", "pruned")
+
+
+def sweep(arguments: Sequence[str], start: Callable[[list[str]], None]) -> None:
+    """Run a checked command line with -m; `start(arguments)` hands it to Hydra. Ends the process with the sweep's exit code."""
+    line = read_arguments(arguments)
+    values = {override.key_or_group: override.value() for override in line.overrides if not override.is_sweep_override()}
+    if line.only_shows or "--cfg" in line.options or values.get("dry_run"):
+        return start(list(arguments))
+    directory = find_sweep(line)
+    lock = FileLock(directory / LOCK)
+    if is_main_process():
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except (Locked, OSError) as error:
+            print(f"{Path(sys.argv[0]).name}: output_dir={directory}: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+        _write_down(directory, line)
+    try:
+        with SweepProgress(directory, num_jobs(line), is_main_process()):
+            _start(start, [sweep_directory_override(directory), *arguments])  # before flags: Hydra's parser wants overrides together
+    except Interrupted as interruption:
+        code = interruption.exit_code
+    except JobFailed:
+        code = 1
+    else:
+        code = 0
+    finally:
+        lock.release()
+    if is_main_process():
+        code = code or int(any(status not in GOOD for status in _statuses(directory)))
+        _report(directory, code)
+    raise SystemExit(code)
+
+
+def _start(start: Callable[[list[str]], None], arguments: list[str]) -> None:
+    """Hydra, which ends a sweep with the first failed job's exception: as it is, not printed and turned into an exit."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        start(arguments)
+    finally:
+        if before is None:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def sweep_directory_override(directory: Path) -> str:
+    """As Hydra's grammar reads it, also by launchers that start other processes, where a resolver would choose anew."""
+    escaped = str(directory).replace("'", "\\'")
+    return f"hydra.sweep.dir='{escaped}'"
+
+
+def num_jobs(line: CommandLine) -> int:
+    """Jobs of a grid, or trials of a search."""
+    trials = next((override.value() for override in line.overrides if override.key_or_group == "sweep.search.trials"), None)
+    if any(override.key_or_group == "hydra/sweeper" for override in line.overrides):
+        return int(trials or _preset_trials(line) or 1)
+    groups = groups_of([CONF])
+    return math.prod(len(choices_of(override, groups)) for override in line.overrides)
+
+
+def _preset_trials(line: CommandLine) -> int:
+    option = next((override.value() for override in line.overrides if override.key_or_group == "sweep"), None)
+    return (read_preset(CONF / "sweep" / f"{option}.yaml").get("search") or {}).get("trials", 0)
+
+
+def _write_down(directory: Path, line: CommandLine) -> None:
+    """sweep.json: what a later `resume=auto` recognises it by, and when it was at work."""
+    told = read_json(directory / SWEEP) or {"started": now(), "sessions": []}
+    told |= {"argv": redact(list(sys.argv)), "identity": redact(identity(line)), "jobs": num_jobs(line)}
+    write_json(directory / SWEEP, told | {"sessions": [*told["sessions"], now()]})
+
+
+def _statuses(directory: Path) -> list[str | None]:
+    return [status_of(path, state) for path in job_directories(directory) if (state := read_json(path / STATE)) is not None]
+
+
+def _report(directory: Path, code: int) -> None:
+    """How it went, on stderr; stdout has the run directories."""
+    counted = ", ".join(f"{number} {status}" for status, number in Counter(_statuses(directory)).most_common())
+    say(f"sweep directory: {directory}\n{counted or 'no job was started'}")
+    if code:
+        again = [word for word in sys.argv[1:] if not word.startswith(("hydra.sweep.dir=", "resume="))]
+        say(f"to go on:   python {os.path.relpath(sys.argv[0])} {shlex.join(again)} resume=auto")
+    say(f"to compare: python -m gold_style.compare {shlex.quote(os.path.relpath(directory))}")

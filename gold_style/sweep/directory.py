@@ -1,0 +1,111 @@
+"""Where a sweep is, how the same command finds it again, and which of its directories belongs to which job.
+
+A sweep's directory is dated, so `resume=auto` looks for the newest one under multirun/ that was started with the same overrides
+(in any order; SAME_SWEEP_WITHOUT may differ); `output_dir=PATH` names it. Inside, jobs are recognised by their resolved config,
+never by their number, so a sweep may also be widened: `loss.beta=0,1` -> `loss.beta=0,0.5,1` runs only what is missing.
+
+    multirun/<date>/<time>/sweep.json      the command, the number of jobs
+    multirun/<date>/<time>/<n>/            run directories
+    multirun/<date>/<time>/console/<n>.txt what each job printed
+    multirun/<date>/<time>/.failed/<n>.<k> earlier attempts of a job that failed and was run again
+    multirun/<date>/<time>/.cache/         what jobs share
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gold_style.config.overrides import CommandLine
+from gold_style.config.settings import default_directory
+from gold_style.runs.files import lock_is_held, read_json
+from gold_style.runs.run_directory import LOCK, STATE, config_hash, is_empty, status_of
+
+SWEEP, FAILED, CONSOLE, CACHE = "sweep.json", ".failed", "console", ".cache"
+SAME_SWEEP_WITHOUT = ("resume", "output_dir", "sweep", "cache", "tracker", "hydra", "hardware.threads")
+RUN_AGAIN = ("failed", "pruned", "unreadable")
+
+
+@dataclass(frozen=True)
+class JobPlace:
+    """Where a job runs; `action` is new, resume or skip (it is completed)."""
+
+    directory: Path
+    action: str
+
+
+def identity(line: CommandLine) -> list[str]:
+    """What makes two command lines the same sweep."""
+    kept = (text.lstrip("+") for text in line.texts)
+    return sorted(text for text in kept if not is_about(text.partition("=")[0], SAME_SWEEP_WITHOUT))
+
+
+def is_about(key: str, names: Sequence[str]) -> bool:
+    return any(key == name or key.startswith((f"{name}.", f"{name}/")) for name in names)
+
+
+def find_sweep(line: CommandLine, root: Path = Path("multirun")) -> Path:
+    """The absolute directory of a command's sweep: the one it names, with resume=auto the one it was, else a new dated one."""
+    given = {override.key_or_group: override.value() for override in line.overrides if not override.is_sweep_override()}
+    if given.get("output_dir"):
+        return Path(os.path.abspath(str(given["output_dir"])))
+    if given.get("resume") == "auto":
+        own = identity(line)
+        for path in sorted(root.glob(f"*/*/{SWEEP}"), reverse=True):  # dated names: the newest first
+            if (read_json(path) or {}).get("identity") == own and not lock_is_held(path.parent / LOCK):
+                return Path(os.path.abspath(path.parent))
+    return Path(os.path.abspath(default_directory()))
+
+
+def job_directories(sweep: Path) -> Iterator[Path]:
+    """The run directories of a sweep, by number."""
+    found = [path for path in sweep.iterdir() if path.name.isdigit() and path.is_dir()] if sweep.is_dir() else []
+    yield from sorted(found, key=lambda path: int(path.name))
+
+
+def place_job(sweep: Path, number: int, settings) -> JobPlace:
+    """Where job `number` with these settings runs. A failed attempt is put aside; nothing else is touched.
+
+    Raises ValueError where another process is at this very job.
+    """
+    own = sweep / str(number)
+    if settings.resume != "auto":
+        return JobPlace(own, "new")
+    wanted = config_hash(settings.to_dict())
+    found = {path: state for path in job_directories(sweep) if (state := read_json(path / STATE) or {}).get("config_hash") == wanted}
+    statuses = {path: status_of(path, state) for path, state in found.items()}
+    for status, action in (("completed", "skip"), ("interrupted", "resume")):
+        if done := [path for path, own_status in statuses.items() if own_status == status]:
+            return JobPlace(done[0], action)
+    if running := [path for path, status in statuses.items() if status == "running"]:
+        raise ValueError(f"{running[0]}: another process is at this job")
+    for path, status in statuses.items():
+        if status in RUN_AGAIN:
+            put_aside(path)
+            return JobPlace(path, "new")
+    if (own / STATE).is_file() and read_json(own / STATE) is None:  # killed before its first word was on the disk
+        put_aside(own)
+    return JobPlace(own if is_empty(own) else _next_free(sweep), "new")
+
+
+def put_aside(directory: Path) -> None:
+    """Move a failed attempt to <sweep>/.failed/<n>.<k>: kept to be read, no longer a run of the sweep."""
+    aside = directory.parent / FAILED
+    aside.mkdir(exist_ok=True)
+    os.rename(directory, next(path for k in range(1, 10**6) if not (path := aside / f"{directory.name}.{k}").exists()))
+
+
+def earlier_attempts(directory: Path) -> list[dict]:
+    """run.json of the failed attempts of a job, oldest first."""
+    found = sorted((directory.parent / FAILED).glob(f"{directory.name}.*"), key=lambda path: int(path.suffix[1:]))
+    return [state for path in found if (state := read_json(path / STATE))]
+
+
+def _next_free(sweep: Path) -> Path:
+    for number in range(10**6):
+        try:
+            (path := sweep / str(number)).mkdir()  # whoever makes it has it
+        except FileExistsError:
+            continue
+        return path
+    raise ValueError(f"{sweep}: no directory is free")

@@ -1,0 +1,143 @@
+"""A job in a process of its own: what it leaves in memory goes with it, and what kills it kills nothing else.
+
+Without an NVIDIA or AMD device processes are forked from a server that has imported torch and transformers once and computed
+nothing (`multiprocessing`'s forkserver), so that a job pays no imports; with one they are spawned, because CUDA does not survive a
+fork. Signals to the sweep are passed on; a job whose sweep dies is asked to end, and saves.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from gold_style.config.launch import world_size
+from gold_style.runs.signals import SIGNALS, Interrupted
+
+DEVICES = ("/dev/nvidiactl", "/dev/kfd")
+
+
+class JobFailed(RuntimeError):
+    """A job of a sweep did not complete; its run.json and its console file say why."""
+
+
+def can_isolate() -> bool:
+    """Several processes of one launcher share a rendezvous: their jobs stay where they are."""
+    return world_size() == 1
+
+
+def context() -> Any:
+    """How processes are started here."""
+    if any(map(os.path.exists, DEVICES)):
+        return multiprocessing.get_context("spawn")
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["gold_style.job"])
+    return server
+
+
+def run_isolated(settings, argv: Sequence[str], console: Path) -> float:
+    """`run_job(settings, argv)` in a new process; what it prints goes to `console`.
+
+    Raises JobFailed where the job did not complete, Interrupted where the sweep was asked to end.
+    """
+    console.parent.mkdir(parents=True, exist_ok=True)
+    receiving, sending = multiprocessing.Pipe(duplex=False)
+    process = context().Process(target=_child, args=(settings, list(argv), HydraConfig.instance().cfg, str(console), sending))
+    process.start()
+    sending.close()
+    with receiving, _passing_on(process) as asked:
+        told = None
+        while told is None:
+            ready = connection.wait([receiving, process.sentinel])
+            try:
+                told = receiving.recv() if receiving in ready else ("gone", None)
+            except EOFError:
+                told = ("gone", None)
+        process.join()
+    if asked:
+        raise Interrupted(asked[0])
+    kind, content = told
+    if kind == "value":
+        return content
+    raise JobFailed(content if kind == "error" else death(process.exitcode))
+
+
+def death(exit_code: int | None) -> str:
+    """How a process ended that said nothing."""
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        return f"killed by {name}" + (" (by somebody, or because the machine ran out of memory)" if name == "SIGKILL" else "")
+    return f"its process ended with exit code {exit_code}"
+
+
+@contextlib.contextmanager
+def _passing_on(process) -> Iterator[list[int]]:
+    """Signals that arrive meanwhile go to the process, too; they are collected in the list."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def pass_on(signum: int, _frame) -> None:
+        asked.append(signum)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signum)
+
+    before = {signum: signal.signal(signum, pass_on) for signum in SIGNALS}
+    try:
+        yield asked
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def _child(settings, argv: list[str], hydra_cfg: DictConfig, console: str, sending) -> None:
+    """What runs in the new process."""
+    _print_to(console)
+    _end_with_the_sweep()
+    HydraConfig.instance().cfg = hydra_cfg
+    code = 0
+    try:
+        from gold_style.job import run_job
+
+        sending.send(("value", run_job(settings, argv)))
+    except Interrupted as error:
+        code = error.exit_code
+        sending.send(("error", str(error)))
+    except BaseException as error:
+        code = 1
+        traceback.print_exc()
+        sending.send(("error", f"{type(error).__name__}: {error}"))
+    sending.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # threads of libraries have nothing left to say: the run is closed
+
+
+def _print_to(console: str) -> None:
+    descriptor = os.open(console, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for standard in (1, 2):
+        os.dup2(descriptor, standard)
+    os.close(descriptor)
+    sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+
+
+def _end_with_the_sweep() -> None:
+    """Ask this process to end, orderly, when the one that started it is gone."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="sweep").start()
