@@ -105,3 +105,22 @@ def test_totals_go_on_after_a_resume(tmp_path):
     whole = run(tmp_path, live({}))
     resumed = run(tmp_path, live({}), resume=4)
     assert [row["perf/tokens"] for row in resumed.run.rows] == [row["perf/tokens"] for row in whole.run.rows[4:]]
+
+
+def test_a_run_that_was_stopped_early_has_no_step_left_when_it_is_resumed(tmp_path):
+    """Killed after its last step, in its final evaluation, say: going on would train past the stop."""
+    margins = {3: 0.95, 4: 0.9}
+    whole = run(tmp_path, live(margins, stop_margin=0.9))
+    resumed = run(tmp_path, live(margins, stop_margin=0.9), resume=4)
+    assert resumed.state.global_step == whole.state.global_step == 4 and resumed.run.rows == []
+    assert toy_runs.weights(resumed.model).equal(toy_runs.weights(whole.model))
+
+
+def test_a_row_that_spans_a_checkpoint_is_whole(tmp_path):
+    """Rows every three steps, checkpoints every two: what was measured before the cut is in the row after it."""
+    training = {"logging_steps": 3, "save_steps": 2}
+    whole = run(tmp_path, live({4: 0.3}, every_steps=0), lmbda=0.5, seq_kd=True, training=training)
+    resumed = run(tmp_path, live({4: 0.3}, every_steps=0), lmbda=0.5, seq_kd=True, training=training, resume=4)
+    rows = [{key: value for key, value in row.items() if not key.endswith("_s")} for row in (whole.run.rows[-1], resumed.run.rows[-1])]
+    assert rows[0] == rows[1] and [row["step"] for row in resumed.run.rows] == [6]
+    assert resumed.run.rows[-1]["perf/rollout_s"] > 0 and resumed.totals.train_seconds > whole.totals.train_seconds / 2

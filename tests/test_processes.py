@@ -83,3 +83,14 @@ def test_the_checkpoint_is_written_once_and_whole(written):
     saved = torch.load(written / "0-0.pt")["weights"]
     assert torch.equal(toy_runs.weights(loaded), saved)
     assert (checkpoint / "rng_state_0.pth").exists() and (checkpoint / "rng_state_1.pth").exists()
+
+
+def test_each_process_takes_its_own_counts_back(written):
+    """A checkpoint holds what every process has counted; one count for all would be wrong twice over."""
+    for rank in (0, 1):
+        whole, resumed = ([untimed(row) for row in rows] for rows in torch.load(written / f"goes-on-{rank}.pt"))
+        assert whole == resumed and [row["step"] for row in whole] == [2]
+
+
+def untimed(row: dict) -> dict:
+    return {name: value for name, value in row.items() if not name.endswith("_s")}

@@ -39,6 +39,22 @@ def step(case: str, directory: Path, num_processes: int = 1):
     return gradient, trained.run.rows[0], trained
 
 
+def goes_on(directory: Path, num_processes: int = 1) -> tuple[list[dict], list[dict]]:
+    """The rows of three steps, and those of a run that was resumed after the first, rows being logged every second step."""
+    tokenizer = toys.byte_tokenizer()
+    teacher = Teacher(toys.model(len(tokenizer), seed=1), tokenizer)
+    rows = []
+    for resume in (None, str(directory / "goes-on" / "checkpoint-1")):
+        parts = toy_runs.distillation(
+            tokenizer, teacher, toys.prompts(2 * WINDOW), rows_per_window=WINDOW // num_processes, lmbda=1.0
+        )
+        saving = {"max_steps": 3, "logging_steps": 2, "save_strategy": "steps", "save_steps": 1}
+        trained = toy_runs.trainer(toys.model(len(tokenizer)), parts, directory / "goes-on", **saving)
+        trained.train(resume_from_checkpoint=resume)
+        rows.append(trained.run.rows)
+    return rows[0], rows[1]
+
+
 def main() -> None:
     directory, rank, world = Path(sys.argv[1]), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     for case in CASES:
@@ -46,6 +62,7 @@ def main() -> None:
         assert trained.accelerator.num_processes == world
         torch.save({"gradient": gradient, "row": row, "weights": toy_runs.weights(trained.model)},
                    directory / f"{list(CASES).index(case)}-{rank}.pt")  # fmt: skip
+    torch.save(goes_on(directory / "two", world), directory / f"goes-on-{rank}.pt")
 
 
 if __name__ == "__main__":

@@ -148,6 +148,7 @@ class Settings(Composed):
     dry_run: bool
     objective: str | None
     on_nonfinite: Literal["stop", "skip"]
+    on_collapse: Literal["warn", "stop"]
     grace_s: Weight
     sweep: Sweep
     cache: Cache

@@ -1,5 +1,6 @@
 """What happens between steps: live evaluation, best checkpoint, early stop, the bar, and an orderly end after a signal."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,14 +29,45 @@ class Remembering(TrainerCallback, ExportableState):
 
 
 class Totals(Remembering):
-    """What is counted over the whole run."""
+    """What is counted over the whole run, and what was measured since the last logged row. Each process has its own share."""
 
-    REMEMBERED = ("num_tokens", "num_skipped_steps", "not_aligned")
+    REMEMBERED = ("processes",)
 
-    def __init__(self):
+    def __init__(self, trainer):
+        self.trainer = trainer
         self.num_tokens = 0  # generated or read completion tokens of this process
         self.num_skipped_steps = 0  # steps dropped by on_nonfinite=skip
         self.not_aligned: dict[str, int] = {}  # completions that did not reach the teacher whole, by reason
+        self.processes: list[dict] = []  # every process's share, as of the checkpoint
+        self._started, self._seconds_before = time.monotonic(), 0.0
+
+    @property
+    def train_seconds(self) -> float:
+        """Seconds of training, those before a resume included."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        super().on_train_begin(args, state, control, **kwargs)
+        self._started = time.monotonic()
+        if self.processes:
+            own = self.processes[args.process_index]
+            self.num_tokens, self.num_skipped_steps = own["num_tokens"], own["num_skipped_steps"]
+            self.not_aligned, self._seconds_before = own["not_aligned"], own["train_seconds"]
+            self.trainer.seconds, self.trainer.pending_numbers = own["seconds"], own["pending_numbers"]
+            self.trainer.meters.restore(own["sums"])
+
+    def collect(self) -> None:
+        """Gather every process's share for the checkpoint that is about to be written; called by all of them."""
+        own = {
+            "num_tokens": self.num_tokens,
+            "num_skipped_steps": self.num_skipped_steps,
+            "not_aligned": self.not_aligned,
+            "train_seconds": self.train_seconds,
+            "seconds": self.trainer.seconds,
+            "pending_numbers": self.trainer.pending_numbers,
+            "sums": self.trainer.meters.export(),
+        }
+        self.processes = gather_object([own]) if self.trainer.accelerator.num_processes > 1 else [own]
 
 
 class LiveEvaluation(Remembering):
@@ -64,6 +96,11 @@ class LiveEvaluation(Remembering):
         super().on_train_begin(args, state, control, **kwargs)
         if self.keep_best and self.best_step is not None:  # a resumed run must not prune the best one so far
             self.trainer.distillation.keep_checkpoints = {self.best_checkpoint(args)}
+        self.trainer.is_over = self.has_reached
+
+    @property
+    def has_reached(self) -> bool:
+        return self.stop_margin is not None and self.num_reached >= self.stop_patience
 
     def on_step_end(self, args, state, control, **kwargs):
         if not self.every_steps or (state.global_step % self.every_steps and state.global_step != state.max_steps):
@@ -80,7 +117,7 @@ class LiveEvaluation(Remembering):
             self.trainer.distillation.keep_checkpoints = {self.best_checkpoint(args)}
             control.should_save = True
         self.num_reached = self.num_reached + 1 if self.stop_margin is not None and margin >= self.stop_margin else 0
-        if self.stop_margin is not None and self.num_reached >= self.stop_patience:
+        if self.has_reached:
             control.should_training_stop = True
 
     def best_checkpoint(self, args) -> Path:

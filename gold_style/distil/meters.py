@@ -5,6 +5,7 @@ Names: `train/<what>`, `train/<what>/<style>`, `train/<what>/on_policy`. Units: 
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -65,6 +66,10 @@ class Meters:
 
     def export(self) -> dict[str, tuple[float, float]]:
         return {name: (total, count) for name, (total, count) in self._sums.items()}
+
+    def restore(self, sums: Mapping[str, Sequence[float]]) -> None:
+        """Take back what `export` gave: a resumed run goes on in the middle of a row."""
+        self._sums.update({name: list(pair) for name, pair in sums.items()})
 
     def pop(self, exports: list[dict[str, tuple[float, float]]]) -> dict[str, float]:
         """Means over all processes' exports; this process's sums start anew."""

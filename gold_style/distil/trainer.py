@@ -37,6 +37,7 @@ from trl.trainer.utils import disable_dropout_in_model
 from gold_style.distil.backbone import Backbone
 from gold_style.distil.callbacks import Totals
 from gold_style.distil.draws import key64
+from gold_style.distil.guard import FiniteWeights, NonFinite
 from gold_style.distil.meters import Meters
 from gold_style.distil.objective import install_scoring
 from gold_style.distil.optimizer import MuonWithAdamW
@@ -50,8 +51,17 @@ from gold_style.runs.resume import checkpoints_in, prune, seal_checkpoint, size_
 MEASURED_TOKENS = 64  # scored tokens of a window on which the costly statistics are measured
 
 
-class NonFinite(RuntimeError):
-    """Training met a loss, gradient or weight that is not finite."""
+class _Steps:
+    """0, 1, ..., max_steps - 1; none once training is over. A step number is all that a step needs."""
+
+    def __init__(self, trainer: "StyleGOLDTrainer"):
+        self.trainer = trainer
+
+    def __len__(self) -> int:
+        return 0 if self.trainer.is_over else self.trainer.args.max_steps
+
+    def __getitem__(self, step: int) -> int:
+        return step
 
 
 class StyleGOLDTrainer(GOLDTrainer):
@@ -93,8 +103,11 @@ class StyleGOLDTrainer(GOLDTrainer):
         install_scoring(self.model, self.backbone, distillation.objective)
         self.meters = Meters()
         self.seconds: dict[str, float] = {}
-        self.totals = Totals()
+        self.totals = Totals(self)
         self.add_callback(self.totals)
+        self.add_callback(FiniteWeights(self))
+        self.is_over = False  # a resumed run that had been stopped early has no step left
+        self.window: list[Row] = []  # the rows of the latest step, for messages
         self.pending_numbers: dict[str, float | None] = {}  # joins the next logged row
         self._rollout_copy = None
         self.remove_callback(PrinterCallback)
@@ -104,7 +117,7 @@ class StyleGOLDTrainer(GOLDTrainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """One item per optimizer step on every process; prompts follow from the step number (upstream facts 3 and 4)."""
-        return DataLoader(range(self.args.max_steps), batch_size=1, collate_fn=list)
+        return DataLoader(_Steps(self), batch_size=1, collate_fn=list)
 
     def floating_point_ops(self, inputs) -> int:
         return 0  # the parent counts `input_ids`, which a step number does not have
@@ -135,6 +148,7 @@ class StyleGOLDTrainer(GOLDTrainer):
             rows = self.distillation.rows(self.state.global_step, self.accelerator, self.rollout_model)
             self.distillation.objective.prepare(rows)
             self._count(rows)
+        self.window = rows
         model.train()
         if hasattr(self.optimizer, "train") and callable(self.optimizer.train):
             self.optimizer.train()
@@ -143,7 +157,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         with self._timed("student"), self._seeded_dropout():
             loss = self._train_on(model, rows, hidden)
         self.meters.add_rows(rows)
-        self._check_loss(loss, rows)
+        self._check_loss(loss)
         return loss
 
     @contextlib.contextmanager
@@ -264,15 +278,11 @@ class StyleGOLDTrainer(GOLDTrainer):
 
     # ---- numbers -----------------------------------------------------------------------------------------------------
 
-    def _check_loss(self, loss: torch.Tensor, rows: list[Row]) -> None:
+    def _check_loss(self, loss: torch.Tensor) -> None:
         value = float(loss)
         self.meters.add("train/window_loss", value)
-        if math.isfinite(value) or self.distillation.on_nonfinite == "skip":
-            return
-        raise NonFinite(
-            f"step {self.state.global_step + 1}: the loss is {value}; rows of the window: {_places(rows)}. The last checkpoint is "
-            "untouched. Lower train.learning_rate or train.max_grad_norm, or set on_nonfinite=skip to drop such steps"
-        )
+        if not math.isfinite(value) and self.distillation.on_nonfinite == "stop":
+            raise NonFinite(self.nonfinite_message(f"the loss is {value}", self.state.global_step + 1))
 
     def _get_grad_norm(self, model, grad_norm=None):
         norm = super()._get_grad_norm(model, grad_norm)
@@ -280,13 +290,17 @@ class StyleGOLDTrainer(GOLDTrainer):
             return norm  # fp16: the loss scaler passes over such a step and lowers its scale
         if norm is not None and not math.isfinite(float(norm)):
             if self.distillation.on_nonfinite == "stop":
-                raise NonFinite(
-                    f"step {self.state.global_step + 1}: the gradient norm is {float(norm)}. The last checkpoint is untouched. Lower "
-                    "train.learning_rate, or set on_nonfinite=skip to drop such steps"
-                )
+                raise NonFinite(self.nonfinite_message(f"the gradient norm is {float(norm)}", self.state.global_step + 1))
             self.totals.num_skipped_steps += 1
             model.zero_grad(set_to_none=True)  # optimizers pass over parameters without a gradient
         return norm
+
+    def nonfinite_message(self, what: str, step: int, can_skip: bool = True) -> str:
+        """What was not finite, at which step and on which rows, what is left, and what to do about it."""
+        kept = checkpoints_in(Path(self.args.output_dir))
+        last = f"The last checkpoint, {kept[-1].name}, is untouched" if kept else "No checkpoint was written yet"
+        remedy = ", or set on_nonfinite=skip to drop such steps" if can_skip else "; on_nonfinite=skip cannot bring weights back"
+        return f"step {step}: {what}; rows of the window: {_places(self.window)}. {last}. Lower train.learning_rate or train.max_grad_norm{remedy}"
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Turn the loop's row into ours (names under train/ and perf/) and hand it to the run."""
@@ -306,7 +320,6 @@ class StyleGOLDTrainer(GOLDTrainer):
         row |= self.pending_numbers
         self.pending_numbers = {}
         row["perf/tokens"] = sum(tokens)
-        self.state.log_history.append({"step": self.state.global_step, **row})
         self.run.log(row, step=self.state.global_step)
         self.control = self.callback_handler.on_log(self.args, self.state, self.control, row)
 
@@ -327,10 +340,10 @@ class StyleGOLDTrainer(GOLDTrainer):
         Raises OSError before anything is written where the disk has no room for one more like the last.
         """
         directory = Path(self.args.output_dir)
+        self.totals.collect()
         if self.is_world_process_zero():
             self.run.sync()  # a checkpoint counts on the metrics up to its step
-            if previous := checkpoints_in(directory):
-                require_free_space(directory, size_bytes(previous[-1]), "the next checkpoint")
+            require_free_space(directory, self._checkpoint_bytes(directory), "the next checkpoint")
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.is_world_process_zero():
@@ -340,6 +353,12 @@ class StyleGOLDTrainer(GOLDTrainer):
             (directory / ".partial").rmdir()
             prune(directory, self.distillation.save_total_limit, keep=self.distillation.keep_checkpoints)
         self.accelerator.wait_for_everyone()
+
+    def _checkpoint_bytes(self, directory: Path) -> int:
+        """Size of the next checkpoint: that of the last one, or the trained weights and two moments of each."""
+        if previous := checkpoints_in(directory):
+            return size_bytes(previous[-1])
+        return 3 * sum(p.numel() * p.element_size() for p in self.model.parameters() if p.requires_grad)
 
     def save_student(self, directory: Path) -> None:
         """The student for plain `from_pretrained`, in the compute dtype, LoRA merged, with tokenizer and chat template."""

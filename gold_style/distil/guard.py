@@ -1,0 +1,154 @@
+"""Watches a run's numbers for what does not heal by itself: weights that are not finite, and students that collapse.
+
+On-policy students feed on their own text, so a student that starts to repeat itself, to fall silent or to answer every
+request in one style is trained further in that direction. `FiniteWeights` ends a run after the very step that ruined the
+weights, before they are saved. `CollapseGuard` compares the logged rows with the run's own first ones and with the teacher:
+
+| cause      | from                                      | says so when                                                                  |
+|------------|-------------------------------------------|-------------------------------------------------------------------------------|
+| degenerate | style/degenerate                          | at least half of the answers, PATIENCE live evaluations in a row               |
+| leakage    | style/leakage                             | at least 0.9 under the neutral tag, PATIENCE live evaluations in a row         |
+| entropy    | train/student_entropy, teacher_entropy    | above twice its first level and the teacher's by 2 nats, or below a tenth of both |
+| length     | train/unfinished, train/completion_tokens | 0.9 of the answers hit the limit and half did not at first, or 2 tokens are left of 8 |
+| skipping   | train/skipped_steps                       | SMOOTHED logged rows in a row each dropped a step (on_nonfinite=skip)          |
+
+Levels of train/ numbers are medians of SMOOTHED rows. Example:
+`CollapseGuard(on_collapse="warn", say=print, record=run.update)` among a trainer's callbacks.
+"""
+
+import math
+from collections.abc import Callable
+from statistics import median
+
+import torch
+from transformers import TrainerCallback
+
+from gold_style.distil.callbacks import Remembering
+
+SMOOTHED = 5  # rows behind a level
+PATIENCE = 3  # live evaluations in a row
+CURVE = 32  # newest values that a warning draws
+BARS = "▁▂▃▄▅▆▇█"
+WATCHED = (
+    "style/degenerate", "style/leakage", "train/student_entropy", "train/teacher_entropy", "train/completion_tokens",
+    "train/unfinished", "train/skipped_steps",
+)  # fmt: skip
+ADVICE = {
+    "degenerate": "lower train.learning_rate, or mix in teacher-written rows (loss.seq_kd=true loss.lmbda=0.5)",
+    "leakage": "raise the share of neutral rows (lower prompts.chosun_probability), or take prompts.pairing=paired",
+    "entropy": "lower train.learning_rate, or take another loss.beta",
+    "length": "lower train.learning_rate, or mix in teacher-written rows (loss.seq_kd=true loss.lmbda=0.5)",
+    "skipping": "lower train.learning_rate; nothing has been learned since",
+}
+
+
+class NonFinite(RuntimeError):
+    """Training met a loss, gradient or weight that is not finite."""
+
+
+class Collapsed(RuntimeError):
+    """The student has collapsed, and on_collapse is stop."""
+
+
+class FiniteWeights(TrainerCallback):
+    """Raises NonFinite after an optimizer step that left a weight infinite or NaN; nothing of it has been saved then."""
+
+    def __init__(self, trainer):
+        self.trainer = trainer
+
+    def on_optimizer_step(self, args, state, control, model=None, **kwargs):
+        if not all_finite([p.detach() for p in model.parameters() if p.requires_grad]):
+            names = [name for name, p in model.named_parameters() if p.requires_grad and not all_finite([p.detach()])]
+            what = f"{len(names)} of the weights' tensors are not finite, {names[0]} first"
+            raise NonFinite(self.trainer.nonfinite_message(what, state.global_step + 1, can_skip=False))
+
+
+@torch.no_grad()
+def all_finite(tensors: list[torch.Tensor]) -> bool:
+    """Whether every element of every tensor is finite; one pass over memory, one transfer."""
+    tensors = [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors if tensor.numel()]
+    return not tensors or bool(torch.stack([tensor.abs().max() for tensor in tensors]).isfinite().all())
+
+
+class CollapseGuard(Remembering):
+    """Says once for each cause that the student collapses, with the curve; with on_collapse=stop it raises Collapsed.
+
+    `say` gets the warning; `record` gets `collapse=[{"step", "cause", "message"}, ...]`, for run.json. A cause that has passed
+    may be said again.
+    """
+
+    REMEMBERED = ("curves", "first", "said", "found")
+
+    def __init__(self, *, on_collapse: str, say: Callable[[str], None], record: Callable[..., None] = lambda **fields: None):
+        self.on_collapse, self.say, self.record = on_collapse, say, record
+        self.curves: dict[str, list[float]] = {name: [] for name in WATCHED}  # newest values
+        self.first: dict[str, float] = {}  # level of the first SMOOTHED rows
+        self.said: list[str] = []  # causes that hold now
+        self.found: list[dict] = []  # everything that was said
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        """Raises Collapsed."""
+        for name, curve in self.curves.items():
+            value = (logs or {}).get(name)
+            if value is not None and math.isfinite(value):
+                curve.append(float(value))
+                del curve[:-CURVE]
+                if len(curve) == SMOOTHED and name not in self.first:
+                    self.first[name] = median(curve)
+        holding = self.causes()
+        for cause, (name, reason) in holding.items():
+            if cause not in self.said:
+                self._tell(state.global_step, cause, name, reason)
+        self.said = list(holding)
+
+    def causes(self) -> dict[str, tuple[str, str]]:
+        """{cause: (the number that shows it, what is wrong in words)} as of the latest row."""
+        found = {}
+        for cause, limit in (("degenerate", 0.5), ("leakage", 0.9)):
+            name, latest = f"style/{cause}", self.curves[f"style/{cause}"][-PATIENCE:]
+            if len(latest) == PATIENCE and min(latest) >= limit:
+                what = "answers are degenerate" if cause == "degenerate" else "answers under the neutral tag have the style"
+                found[cause] = name, f"{latest[-1]:.0%} of the {what}, {PATIENCE} live evaluations in a row at {limit:.0%} or more"
+        if reason := self._entropy_fault():
+            found["entropy"] = "train/student_entropy", reason
+        unfinished, tokens = self._level("train/unfinished"), self._level("train/completion_tokens")
+        if unfinished is not None and unfinished >= 0.9 and self.first["train/unfinished"] <= 0.5:
+            found["length"] = "train/completion_tokens", f"{unfinished:.0%} of the completions run into train.max_completion_length"
+        elif tokens is not None and tokens <= 2 and self.first["train/completion_tokens"] >= 8:
+            found["length"] = "train/completion_tokens", f"completions have shrunk to {tokens:.3g} tokens"
+        skipped = self.curves["train/skipped_steps"][-SMOOTHED - 1 :]
+        if len(skipped) > SMOOTHED and all(b > a for a, b in zip(skipped, skipped[1:], strict=False)):
+            found["skipping"] = "train/skipped_steps", f"{skipped[-1]:.0f} steps dropped, and every one of late"
+        return found
+
+    def _entropy_fault(self) -> str | None:
+        student, teacher = self._level("train/student_entropy"), self._level("train/teacher_entropy")
+        if student is None or teacher is None:
+            return None
+        first = self.first["train/student_entropy"]
+        if student > 2 * first and student > teacher + 2:
+            return f"the student's entropy has run up to {student:.3g} nats per token (at first {first:.3g}, teacher {teacher:.3g})"
+        if student < 0.1 * min(first, teacher):
+            return f"the student's entropy has fallen to {student:.3g} nats per token (at first {first:.3g}, teacher {teacher:.3g})"
+        return None
+
+    def _level(self, name: str) -> float | None:
+        """The median of the newest rows; None before there are more rows than make up the first level."""
+        curve = self.curves[name]
+        return median(curve[-SMOOTHED:]) if len(curve) > SMOOTHED else None
+
+    def _tell(self, step: int, cause: str, name: str, reason: str) -> None:
+        message = f"step {step}: {reason}; {ADVICE[cause]}\n  {name} {sparkline(self.curves[name])}"
+        self.found.append({"step": step, "cause": cause, "message": message})
+        self.record(collapse=self.found)
+        if self.on_collapse == "stop":
+            raise Collapsed(f"{message}\n  (on_collapse=stop; the last checkpoint is kept)")
+        self.say(f"warning: {message}\n  (on_collapse=stop would end such a run)")
+
+
+def sparkline(values: list[float]) -> str:
+    """A curve in one line of text, oldest value first, with its lowest, highest and latest number."""
+    low, high = min(values), max(values)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    bars = "".join(BARS[round((value - low) * scale)] for value in values)
+    return f"{bars} (lowest {low:.3g}, highest {high:.3g}, now {values[-1]:.3g})"
