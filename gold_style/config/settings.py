@@ -267,7 +267,8 @@ def _output_directory(mapping: dict[str, Any]) -> str:
     if isinstance(mapping.get("resume"), str) and mapping["resume"] != "auto":
         return str(find_directory(mapping["resume"]))
     leaf = "evaluate" if "target" in mapping else "0"
-    return os.path.abspath(mapping.get("output_dir") or f"{default_directory()}/{leaf}")
+    asked = mapping.get("output_dir")
+    return os.path.abspath(str(asked) if asked is not None else f"{default_directory()}/{leaf}")
 
 
 def interpolated_keys(mapping: dict[str, Any], key: str = "") -> dict[str, str]:

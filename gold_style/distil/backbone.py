@@ -57,6 +57,11 @@ class Backbone:
             logits = torch.tanh(logits / cap) * cap
         return logits
 
+    def full_logits(self, hidden_ND: Tensor) -> Tensor:
+        """Logits in at least float32, shape (N, V); a float64 model's stay float64."""
+        logits_NV = self.logits(hidden_ND)
+        return logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
+
 
 def _transforms_logits(config) -> bool:
     names = ("final_logit_softcapping", "logits_scaling", "logit_scale")

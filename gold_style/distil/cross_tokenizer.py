@@ -82,9 +82,9 @@ class CrossTokenizer:
         batch.stats_rows_N = torch.tensor(rows, dtype=torch.long, device=device)
         if not spans:  # nothing could be aligned, but the backward pass still has to run on every process
             return 0.0 * hidden_ND.sum()
-        student_logits_NV = student.logits(hidden_ND).float()
+        student_logits_NV = student.full_logits(hidden_ND)
         with torch.no_grad():
-            teacher_logits_MV = self.teacher.backbone.logits(torch.cat(batch.teacher_hidden)).float()
+            teacher_logits_MV = self.teacher.backbone.full_logits(torch.cat(batch.teacher_hidden))
         loss_U, parts = self.span_loss.per_unit(
             student_logits_NV,
             teacher_logits_MV,

@@ -100,9 +100,9 @@ class TokenExact:
             )
             batch.stats["loss_N"] = batch.stats["loss_N"] * self.distillation_weight
             return loss
-        student_logits_NV = student.logits(hidden_ND)[:, : self.vocab_size].float()
+        student_logits_NV = student.full_logits(hidden_ND)[:, : self.vocab_size]
         with torch.no_grad():
-            teacher_logits_NV = teacher.logits(teacher_hidden_ND)[:, : self.vocab_size].float()
+            teacher_logits_NV = teacher.full_logits(teacher_hidden_ND)[:, : self.vocab_size]
         loss_N = self._loss_N(student_logits_NV, teacher_logits_NV) * self.distillation_weight
         if self.crossentropy_weight:
             loss_N = loss_N + self.crossentropy_weight * F.cross_entropy(
