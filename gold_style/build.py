@@ -19,12 +19,14 @@ from gold_style.chat import Chat, stop_ids, template_stop_id
 from gold_style.config.settings import Settings, local_model
 from gold_style.distil.cross_tokenizer import CrossTokenizer
 from gold_style.distil.objective import Objective, TokenExact
+from gold_style.distil.remembering import RememberingTeacher
 from gold_style.distil.rollout import Sampling
 from gold_style.distil.setup import Distillation
 from gold_style.distil.teacher import Teacher
 from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.losses import ULD, Lifting, TokenBytes, Tree, VocabularyMatch, identical_tokenizers
 from gold_style.prompts import Prompt, PromptSource, build_source
+from gold_style.runs.disk_cache import DiskCache
 from gold_style.styles import StylePack
 from gold_style.verdicts import Classifier, build_classifier
 
@@ -256,7 +258,11 @@ def build_teacher(settings: Settings, parts: Parts) -> Teacher:
         model.teacher, DTYPES[model.teacher_dtype or model.dtype], revision=model.teacher_revision,
         trust_remote_code=model.trust_remote_code, attn_implementation=model.attn_implementation,
     )  # fmt: skip
-    return Teacher(weights, parts.chat.teacher_tokenizer, prefix_cache_bytes=hardware.prefix_cache_bytes)
+    options = {"prefix_cache_bytes": hardware.prefix_cache_bytes}
+    if settings.cache.dir in (None, "auto"):
+        return Teacher(weights, parts.chat.teacher_tokenizer, **options)
+    disk = DiskCache(Path(settings.cache.dir), settings.cache.max_bytes)
+    return RememberingTeacher(weights, parts.chat.teacher_tokenizer, disk=disk, **options)
 
 
 def load_student(settings: Settings) -> PreTrainedModel:

@@ -6,6 +6,7 @@ Order: the student before training and the teacher with its system prompt answer
 answers the same requests again; summary.json, samples.jsonl, student/ and report.html are written.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from signal import SIGTERM
@@ -16,11 +17,13 @@ from gold_style.config.settings import Settings
 from gold_style.distil.callbacks import Bar, LiveEvaluation, StopOnSignal, WarmStart
 from gold_style.distil.guard import CollapseGuard
 from gold_style.distil.openings import Opening
+from gold_style.distil.remembering import remembered_answers, surroundings, weights_digest
 from gold_style.distil.rollout import GREEDY, Sampling
 from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.evaluation import Exam
 from gold_style.measure.answers import Judged, judge
 from gold_style.measure.cheats import cheats
+from gold_style.measure.objective import value_of
 from gold_style.measure.rates import Toggle, score
 from gold_style.measure.samples import read_rows, sample_rows
 from gold_style.measure.summary import run_summary
@@ -64,14 +67,6 @@ def run_job(settings: Settings, argv: Sequence[str]) -> float:
     return value_of(summary, settings.objective)
 
 
-def value_of(summary: dict, objective: str | None) -> float:
-    """The number under a dotted key of summary.json; NaN for null or without an objective."""
-    value = summary
-    for word in objective.split(".") if objective else ():
-        value = value and value.get(word)
-    return math.nan if value is None or isinstance(value, dict) else float(value)
-
-
 def distil(settings: Settings, parts: Parts, run: Run, progress: Progress, stop: StopRequest) -> dict:
     """Train and measure; returns the content of summary.json, which has been written.
 
@@ -96,7 +91,7 @@ def distil(settings: Settings, parts: Parts, run: Run, progress: Progress, stop:
     trainer = build_trainer(settings, parts, run, callbacks)
     live.trainer = warm_start.trainer = trainer
     examiner = Examiner(settings, parts, trainer, progress)
-    before = examiner.student("student before")
+    before = examiner.before()
     teacher = examiner.teacher()
     check_margin(settings, parts, teacher, progress.say)
     num_processes = trainer.accelerator.num_processes
@@ -140,6 +135,21 @@ class Examiner:
     def __init__(self, settings: Settings, parts: Parts, trainer: StyleGOLDTrainer, progress: Progress):
         self.settings, self.parts, self.trainer, self.progress = settings, parts, trainer, progress
         self.requests = parts.source.evaluation()
+
+    def before(self) -> list[Judged] | None:
+        """The student as it comes; jobs of a sweep that start from the same weights ask it once (settings.cache)."""
+        trainer = self.trainer
+        if not self.requests or trainer.accelerator.num_processes > 1 or not hasattr(trainer.teacher, "disk"):
+            return self.student("student before")
+        exam = self._exam("student before", GREEDY)
+        parts, model = trainer.distillation, trainer.accelerator.unwrap_model(trainer.model)
+        asked = [[self.parts.chat.student_ids(prompt), prompt.request, prompt.topic, prompt.tag] for prompt in exam.prompts]
+        key = [surroundings(model.device), weights_digest(model), str(parts.compute_dtype), self.settings.model.attn_implementation]
+        key += [parts.student_stop_ids, parts.student_vocab_size, exam.max_completion_length, exam.batch_size, asked]
+        with trainer.rollout_model() as student:
+            write = functools.partial(exam.student, student, parts.student_stop_ids, parts.student_vocab_size)
+            answers = remembered_answers(trainer.teacher.disk, key, write)
+        return judge(answers, self.parts.classifier, self.parts.pack)
 
     def student(self, phase: str, sampling: Sampling = GREEDY) -> list[Judged] | None:
         if not self.requests:

@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
@@ -43,6 +42,7 @@ from gold_style.config.schema import (
     Tracker,
     Weight,
 )
+from gold_style.config.yaml_file import read_mapping
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONF = PROJECT / "conf"
@@ -116,14 +116,7 @@ class Composed:
     @classmethod
     def load(cls, run: str | os.PathLike) -> Self:
         """The settings a run was made with, from its config.yaml. Raises ValueError where that cannot be read."""
-        path = Path(run) / "config.yaml"
-        try:
-            mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ValueError(f"{path}: cannot be read as the settings of a run: {str(error).splitlines()[0]}") from None
-        if not isinstance(mapping, dict):
-            raise ValueError(f"{path}: cannot be read as the settings of a run: not a mapping")
-        return cls.from_dict(mapping)
+        return cls.from_dict(read_mapping(Path(run) / "config.yaml"))
 
     @classmethod
     def compose(cls, *overrides: str) -> Self:
@@ -176,6 +169,8 @@ class Settings(Composed):
             resume=None,
             reproduce=str(find_directory(settings.reproduce)),
             dry_run=settings.dry_run,
+            sweep=settings.sweep,
+            cache=settings.cache,
             tracker=replace(original.tracker, run_name=settings.tracker.run_name),
         )
 
@@ -228,6 +223,7 @@ class EvaluateSettings(Composed):
             prompts=prompts,
             styles=self.styles or base.styles,
             hardware=self.hardware,
+            cache=replace(base.cache, dir=None),
             evaluation=replace(base.evaluation, **scoring),
         )
 
