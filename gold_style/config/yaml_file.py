@@ -1,0 +1,39 @@
+"""Reads the YAML files of run directories, which may have come from anywhere: plain values only, no tags, no references.
+
+References let a file of a kilobyte stand for a terabyte, or for a mapping that holds itself; no file of ours has any.
+
+Example: `read_mapping(run / "config.yaml")["loss"]["beta"]`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MAX_BYTES = 16 * 2**20
+SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _PlainLoader(SafeLoader):
+    """A safe loader that refuses `*references`."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.constructor.ConstructorError(None, None, "references (*name) are not read here", self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises ValueError, naming the file, where there is none or it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"more than {MAX_BYTES} bytes")
+        value = yaml.load(content.decode("utf-8"), _PlainLoader)
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:  # UnicodeDecodeError, an impossible date: ValueError
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path}: cannot be read as the settings of a run: {reason}") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: cannot be read as the settings of a run: not a mapping")
+    return value
