@@ -9,6 +9,7 @@ answers the same requests again; summary.json, samples.jsonl, student/ and repor
 import functools
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from signal import SIGTERM
 
 from gold_style.build import Parts, build_trainer
@@ -17,6 +18,7 @@ from gold_style.config.settings import Settings
 from gold_style.distil.callbacks import Bar, LiveEvaluation, StopOnSignal, WarmStart
 from gold_style.distil.guard import CollapseGuard
 from gold_style.distil.openings import Opening
+from gold_style.distil.pruning import Pruning
 from gold_style.distil.remembering import remembered_answers, surroundings, weights_digest
 from gold_style.distil.rollout import GREEDY, Sampling
 from gold_style.distil.trainer import StyleGOLDTrainer
@@ -88,6 +90,8 @@ def distil(settings: Settings, parts: Parts, run: Run, progress: Progress, stop:
     stopper = StopOnSignal(lambda: stop.requested is not None)
     guard = CollapseGuard(on_collapse=settings.on_collapse, say=progress.say, record=run.update)
     callbacks = [live, warm_start, Bar(progress, live), stopper, guard]
+    if settings.sweep.search.trial is not None:
+        callbacks.append(Pruning(live, Path(settings.output_dir).parent, settings.sweep.search))
     trainer = build_trainer(settings, parts, run, callbacks)
     live.trainer = warm_start.trainer = trainer
     examiner = Examiner(settings, parts, trainer, progress)

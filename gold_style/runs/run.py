@@ -45,6 +45,10 @@ from gold_style.runs.trackers.none import NoTracker
 REASON_CHARACTERS = 2000
 
 
+class Pruned(Exception):
+    """A search has seen enough of this run; its run.json says `pruned`."""
+
+
 class Run:
     """What a run writes. `resumed_from` is the checkpoint it goes on from, None for a new one."""
 
@@ -253,6 +257,8 @@ def _verdict(error: BaseException) -> tuple[str, str | None]:
     """(status, reason) of a run that `error` ended."""
     if isinstance(error, SystemExit) and error.code in (None, 0):
         return "completed", None
+    if isinstance(error, Pruned):
+        return "pruned", str(error)
     if isinstance(error, KeyboardInterrupt):  # gold_style.runs.signals.Interrupted is one
         return "interrupted", str(error) or "interrupted from the keyboard"
     place = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []

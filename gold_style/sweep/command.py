@@ -15,7 +15,7 @@ from pathlib import Path
 from gold_style.config.launch import is_main_process
 from gold_style.config.overrides import CommandLine, choices_of, groups_of, read_arguments
 from gold_style.config.presets import read_preset
-from gold_style.config.settings import CONF
+from gold_style.config.settings import CONF, PROJECT
 from gold_style.runs.files import FileLock, Locked, read_json, write_json
 from gold_style.runs.provenance import now
 from gold_style.runs.redact import redact, say
@@ -63,15 +63,15 @@ def sweep(arguments: Sequence[str], start: Callable[[list[str]], None]) -> None:
 
 def _start(start: Callable[[list[str]], None], arguments: list[str]) -> None:
     """Hydra, which ends a sweep with the first failed job's exception: as it is, not printed and turned into an exit."""
-    before = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))  # for the processes that launchers start
+    changed = {"HYDRA_FULL_ERROR": "1", "PYTHONPATH": path}
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
     try:
         start(arguments)
     finally:
-        if before is None:
-            os.environ.pop("HYDRA_FULL_ERROR", None)
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = before
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def sweep_directory_override(directory: Path) -> str:

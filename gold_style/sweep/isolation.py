@@ -6,6 +6,7 @@ fork. Signals to the sweep are passed on; a job whose sweep dies is asked to end
 """
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -13,7 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from multiprocessing import connection, forkserver
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from gold_style.config.launch import world_size
-from gold_style.config.settings import PROJECT
+from gold_style.runs.run import Pruned
 from gold_style.runs.signals import SIGNALS, Interrupted
 
 DEVICES = ("/dev/nvidiactl", "/dev/kfd")
@@ -42,15 +43,6 @@ def context() -> Any:
         return multiprocessing.get_context("spawn")
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["gold_style.job"])
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT), before]))  # Python 3.11 does not hand sys.path to it
-    try:
-        forkserver.ensure_running()
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
     return server
 
 
@@ -120,6 +112,9 @@ def _child(settings, argv: list[str], hydra_cfg: DictConfig, console: str, sendi
         from gold_style.job import run_job
 
         sending.send(("value", run_job(settings, argv)))
+    except Pruned as error:
+        print(error)
+        sending.send(("value", math.nan))
     except Interrupted as error:
         code = error.exit_code
         sending.send(("error", str(error)))

@@ -7,6 +7,7 @@ which Hydra notes without touching the other jobs; and whatever becomes of it, i
 """
 
 import gc
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from gold_style.runs.naming import in_sweep
 from gold_style.runs.provenance import now, provenance
 from gold_style.runs.ranks import from_main
 from gold_style.runs.redact import redact
+from gold_style.runs.run import Pruned
 from gold_style.runs.run_directory import CONFIG, STATE, config_hash, status_of
 from gold_style.sweep.directory import CACHE, CONSOLE, SWEEP, JobPlace, place_job
 from gold_style.sweep.isolation import JobFailed, can_isolate, run_isolated
@@ -78,6 +80,8 @@ def _run_here(settings, argv: Sequence[str]) -> float:
     threads = torch.get_num_threads()
     try:
         return run_job(settings, argv)
+    except Pruned:
+        return math.nan
     finally:
         torch.set_num_threads(threads)
         gc.collect()  # trainer, callbacks and models refer to each other
