@@ -61,7 +61,7 @@ def test_the_lean_step_equals_the_models_own_forward():
         with torch.no_grad():
             whole_BTD = backbone.hidden(ids_BT)
             backbone.hidden(ids_BT[:, :4], cache)
-            lean = LeanDecoder.of(backbone, 7)
+            lean = LeanDecoder.of(backbone, 7, 4)
             for t in (4, 5, 6):
                 step_BD = lean.step(ids_BT[:, t], torch.full((4,), t), cache.layers, None)
                 torch.testing.assert_close(step_BD, whole_BTD[:, t], rtol=1e-5, atol=1e-6)  # transformers rotates and normalises in float32

@@ -6,10 +6,10 @@ forward and backward over the same tokens count three times its forward. Softmax
 as nothing, as do masks: attention counts the causal half only.
 """
 
-import time
 from collections.abc import Callable
 
 import torch
+
 from stepping.shapes import Body, Pair, Shape
 
 

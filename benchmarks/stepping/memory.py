@@ -40,6 +40,7 @@ def main() -> None:
     asked = parser.parse_args()
 
     import torch
+
     from stepping import ours, stock
     from stepping.shapes import PAIRS, Shape, build_model
 

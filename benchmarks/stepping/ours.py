@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from stepping.shapes import BETA, Shape, load_tokenizer, texts
 from trl.experimental.gold import GOLDConfig
 
 from gold_style.chat import Chat, stop_ids, template_stop_id
@@ -13,6 +12,7 @@ from gold_style.distil.setup import Distillation
 from gold_style.distil.teacher import Teacher
 from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.prompts import Prompt
+from stepping.shapes import BETA, Shape, load_tokenizer, texts
 
 
 class Window:

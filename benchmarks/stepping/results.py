@@ -36,7 +36,8 @@ def summarise(shape: Shape, threads: int, rounds: list[dict[str, float]], peaks:
         return median([one[side] / one["ours"] for one in rounds if one.get(side) is not None])
 
     ours = median([one["ours"] for one in rounds])
-    row = {**vars(shape), "threads": threads, "rounds": len(rounds), **{f"{side}_s": median([one.get(side) for one in rounds]) for side in SIDES}}
+    row = {**vars(shape), "threads": threads, "rounds": len(rounds)}
+    row |= {f"{side}_s": median([one.get(side) for one in rounds]) for side in SIDES}
     row |= {"ratio_stock": ratio("stock"), "ratio_stable": ratio("stable")}
     row |= {f"{side}_peak_mb": peaks.get(side) for side in ("stock", "ours")}
     row["floor_fraction"] = round(floor_s / ours, 4)

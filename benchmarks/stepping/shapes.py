@@ -15,6 +15,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
+from gold_style.chat import encode, render
 from gold_style.prompts import Prompt
 from gold_style.styles import StylePack
 
@@ -146,7 +147,7 @@ def texts(shape: Shape) -> Texts:
     prompts = []
     for row in range(shape.window):
         tag = TAGS[row % 2]
-        frame = tokenizer.apply_chat_template([{"role": "user", "content": f"<style:{tag}>"}], add_generation_prompt=True, return_dict=False)
+        frame = encode(tokenizer, render(tokenizer, [{"role": "user", "content": f"<style:{tag}>"}]))
         target = PROMPT_TOKENS[0] + round((PROMPT_TOKENS[1] - PROMPT_TOKENS[0]) * row / max(1, shape.window - 1))
         request = words(max(1, target - len(frame)))
         answer = " " + words(max(1, shape.new_tokens - 1))  # the stop token is the last one

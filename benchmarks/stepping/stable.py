@@ -5,9 +5,10 @@ system prompt at all; what it has to read is 600 tokens a row less than what the
 from pathlib import Path
 
 from datasets import Dataset
+from trl import DistillationConfig, DistillationTrainer
+
 from stepping.shapes import BETA, Shape, load_tokenizer
 from stepping.stock import rows
-from trl import DistillationConfig, DistillationTrainer
 
 
 def build_trainer(shape: Shape, student, teacher, directory: Path, *, steps: int, device: str = "cpu") -> DistillationTrainer:
@@ -29,10 +30,10 @@ def build_trainer(shape: Shape, student, teacher, directory: Path, *, steps: int
         top_p=1.0,
         max_completion_length=shape.new_tokens,
     )
+    prompts = Dataset.from_list([{"prompt": row["prompt"]} for row in rows(shape)])
     return DistillationTrainer(
-        model=student, teacher_model=teacher, args=args, train_dataset=Dataset.from_list([{"prompt": row["prompt"]} for row in rows(shape)]),
-        processing_class=load_tokenizer(shape),
-    )  # fmt: skip
+        model=student, teacher_model=teacher, args=args, train_dataset=prompts, processing_class=load_tokenizer(shape)
+    )
 
 
 def set_new_tokens(trainer: DistillationTrainer, new_tokens: int) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import trl.experimental.gold.gold_trainer as gold
 from datasets import Dataset
-from stepping.shapes import BETA, Shape, load_tokenizer, texts, tokenizer_directory
 from trl.experimental.gold import GOLDConfig, GOLDTrainer
 
 from gold_style.chat import render
+from stepping.shapes import BETA, Shape, load_tokenizer, texts, tokenizer_directory
 
 _build = gold.build_teacher_inputs_from_texts
 

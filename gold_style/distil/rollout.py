@@ -123,7 +123,8 @@ class _Batch:
         self.positions_BT = (self.mask_BL.cumsum(-1) - 1)[:, self.num_prefix : self.num_prefix + width].clamp_min(0)
         self.cache = self._cache(prefix, len(prompts), width + max_new_tokens)
         self.padded = bool(padding.any())
-        self.lean = LeanDecoder.of(backbone, self.mask_BL.shape[1]) if isinstance(self.cache.layers[0], RoomyLayer) else None
+        roomy = isinstance(self.cache.layers[0], RoomyLayer)
+        self.lean = LeanDecoder.of(backbone, self.mask_BL.shape[1], len(prompts)) if roomy else None
         self.bias_BL = torch.zeros_like(self.mask_BL, dtype=backbone.head_weight.dtype).masked_fill_(padding, -torch.inf)
 
     def _cache(self, prefix: PrefixKV | None, batch_size: int, room: int) -> Cache:
@@ -163,7 +164,7 @@ class _Batch:
         """Logits behind the newest token of every row, shape (B, V)."""
         if g and self.lean:
             bias_BL = self.bias_BL[:, : self.cache.get_seq_length() + 1] if self.padded else None
-            return self.backbone.logits(self.lean.step(self.ids_BT[:, 0], self.positions_BT[:, 0], self.cache.layers, bias_BL))
+            return self.lean.logits(self.lean.step(self.ids_BT[:, 0], self.positions_BT[:, 0], self.cache.layers, bias_BL))
         seen = self.num_prefix + self.ids_BT.shape[1] if g == 0 else self.cache.get_seq_length() + 1
         mask = self.mask_BL[:, :seen].long() if self.padded else None
         hidden_BTD = self.backbone.hidden(self.ids_BT, self.cache, mask, self.positions_BT)
