@@ -1,7 +1,7 @@
 """Compare runs by their files: `python -m gold_style.compare DIR [DIR ...] [--output DIR]`.
 
 Every run at or below the directories counts, whatever its day or state. Prints a leaderboard and writes leaderboard.csv
-and compare.html to --output, by default the first directory.
+and compare.html to --output, by default the first directory. --wandb publishes the same as one W&B run, and only --wandb does.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from gold_style.measure.runs import read_runs
 from gold_style.runs.files import write_text
 from gold_style.show.compare_page import compare_html
 from gold_style.show.leaderboard_table import leaderboard_csv, print_leaderboard
+from gold_style.show.wandb_board import publish
 
 
 def compare(directories: list[Path], output: Path) -> Leaderboard:
@@ -40,16 +41,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--output", type=Path, help="where leaderboard.csv and compare.html go (default: the first DIR)"
     )
+    parser.add_argument("--wandb", action="store_true", help="publish table, heatmap and page to W&B (offline without a key)")
     given = parser.parse_args(arguments)
     output = given.output or given.directories[0]
     try:
         board = compare(given.directories, output)
+        page = (output / "compare.html").read_text(encoding="utf-8") if given.wandb else ""
+        lines = publish(board, output, page, given.directories) if given.wandb else []
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
     print_leaderboard(board, Console())
     for name in ("leaderboard.csv", "compare.html"):
         print(output / name)
+    for line in lines:
+        print(line)
     return 0
 
 

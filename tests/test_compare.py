@@ -6,6 +6,7 @@ import json
 import shlex
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import yaml
 from rich.console import Console
 from run_files import answer, write_run
 from test_report import checked
+from wandb_file import read_wandb_file, wandb_files
 
 from gold_style.compare import compare, main
 from gold_style.measure.leaderboard import (
@@ -28,6 +30,9 @@ from gold_style.measure.samples import sample_rows
 from gold_style.runs.files import write_json, write_json_lines
 from gold_style.show.compare_page import compare_html
 from gold_style.show.leaderboard_table import leaderboard_csv, print_leaderboard
+from gold_style.show.standalone import standalone
+from gold_style.show.svg import Curve, line_chart
+from gold_style.show.wandb_board import board_heatmap, workspace
 
 GRID = [(beta, lmbda, seed) for beta in (0.3, 1.0) for lmbda in (0.0, 1.0) for seed in (0, 1)]
 
@@ -343,3 +348,51 @@ def test_a_hundred_runs_take_little(tmp_path):
     start = time.process_time()
     board = compare([tmp_path / "runs"], tmp_path / "out")
     assert len(board.entries) == 20 and time.process_time() - start < 8
+
+
+def test_what_happened_before_a_run_completed_is_told(tmp_path):
+    write_run(tmp_path / "0", config={"loss": {"beta": 0.1}})
+    run = write_run(tmp_path / "1", config={"loss": {"beta": 0.2}})
+    state = json.loads((run / "run.json").read_text())
+    again = {"from_step": 20, "status": "interrupted", "reason": "killed by SIGKILL"}
+    write_json(run / "run.json", state | {"resumes": [again]})
+    write_run(tmp_path / ".failed" / "1.1", status="failed", reason="NonFinite: loss")
+    board = leaderboard(read_runs([tmp_path]))
+    assert len(board.runs) == 2 and [run.directory.name for run in board.mended] == ["1"]
+    expected = ["failed and run again: NonFinite: loss", "interrupted, went on from step 20: killed by SIGKILL"]
+    assert board.mended[0].history == expected
+    assert "; ".join(expected) in leaderboard_csv(board) and expected[0] in checked(compare_html(board))
+
+
+def test_publishing_leaves_one_wandb_run_with_table_heatmap_and_page(sweep, tmp_path, capsys, monkeypatch):
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL", "WANDB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    assert main([str(sweep / "2026-11-22"), "--output", str(tmp_path), "--wandb"]) == 0
+    assert "wandb sync" in capsys.readouterr().out
+    (path,) = wandb_files(tmp_path)
+    told = read_wandb_file(path)
+    assert (told.job_type, told.group, told.tags) == ("compare", "10-00-00", ["compare"])
+    assert told.summary["runs/completed"] == 5 and told.summary["best/margin"] == pytest.approx(0.98, abs=0.05)
+    media = path.parent / "files" / "media"
+    (table,) = media.glob("table/*.json")
+    content = json.loads(table.read_text())
+    assert len(content["data"]) == 7 and content["columns"][:2] == ["rank", "status"]
+    margin = content["columns"].index("margin")
+    assert all(row[margin] is None or isinstance(row[margin], float) for row in content["data"])
+    pages = {path.name.split("_")[0]: path.read_text() for path in media.glob("html/*.html")}
+    assert set(pages) == {"heatmap", "page"} and pages["heatmap"].startswith("<svg") and "Leaderboard" in pages["page"]
+
+
+def test_a_workspace_shows_the_varied_settings_against_the_margin(sweep):
+    panels = workspace(leaderboard(read_runs([sweep])), "team", "project", ["10-00-00"]).sections[0].panels
+    metrics = [column.metric.name for column in panels[0].columns]
+    assert metrics == ["gold_style.loss.beta", "gold_style.loss.lmbda", "gold_style.seed", "after.margin"]
+
+
+def test_figures_stand_alone(sweep):
+    figure = line_chart([Curve("β 0.3 & <more>", [0, 1], [0.1, 0.9])], title="Margin <live>", y_label="share")
+    for text in (standalone(figure), board_heatmap(leaderboard(read_runs([sweep])))):
+        root = ElementTree.fromstring(text)
+        assert root.tag.endswith("svg") and "http" not in text.replace("http://www.w3.org/2000/svg", "")
+    assert "β 0.3 &amp; &lt;more&gt;" in standalone(figure) and standalone("") == ""

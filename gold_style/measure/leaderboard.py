@@ -116,6 +116,11 @@ class Leaderboard:
         return [run for run in self.runs if run.status != "completed"]
 
     @property
+    def mended(self) -> list[Run]:
+        """Runs that were resumed, or run again after they had failed."""
+        return [run for run in self.runs if run.history]
+
+    @property
     def best(self) -> Entry | None:
         """The entry with the highest margin."""
         return self.entries[0] if self.entries and self.entries[0].rank else None

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from gold_style.measure.answers import AMBIGUOUS
+from gold_style.runs.attempts import earlier_attempts
 from gold_style.runs.files import read_json, read_json_lines
 from gold_style.runs.run_directory import runs_under, status_of
 
@@ -34,12 +35,13 @@ class Run:
     """One run directory. `settings`: dotted key -> value; `summary` and `metrics` are empty until they were written."""
 
     directory: Path
-    status: str  # running | completed | failed | interrupted | unreadable
+    status: str  # running | completed | failed | interrupted | pruned | unreadable
     reason: str | None
     state: dict[str, Any]  # run.json
     settings: dict[str, Any]
     summary: dict[str, Any]
     metrics: list[dict[str, Any]] = field(repr=False)  # rows of metrics.jsonl, reduced to METRICS
+    earlier: list[dict[str, Any]] = field(default_factory=list, repr=False)  # run.json of failed attempts
 
     @property
     def seed(self) -> Any:
@@ -76,6 +78,16 @@ class Run:
         """Keys that the command line set, `loss.beta` or a group such as `model`."""
         words = [*(self.state.get("overrides") or ()), *str(self.state.get("command") or "").split()]
         return {word.split("=")[0].lstrip("+~'\"") for word in words if "=" in word and not word.startswith("-")}
+
+    @property
+    def history(self) -> list[str]:
+        """What happened to this run before it ended as it did: attempts that failed, interruptions that it went on from."""
+        failed = [f"failed and run again: {state.get('reason') or 'no reason recorded'}" for state in self.earlier]
+        resumed = [
+            f"{entry.get('status')}, went on from step {entry.get('from_step')}: {entry.get('reason') or 'no reason recorded'}"
+            for entry in self.state.get("resumes") or ()
+        ]
+        return failed + resumed
 
     @property
     def repeat_command(self) -> str:
@@ -180,6 +192,7 @@ def read_run(directory: Path, tell: Callable[[str], None] = lambda text: None) -
         settings=read_settings(directory / "config.yaml", tell),
         summary=read_json(directory / "summary.json") or {},
         metrics=metrics,
+        earlier=earlier_attempts(directory),
     )
 
 

@@ -44,7 +44,7 @@ def run_name(directory: Path, overrides: Sequence[str]) -> str:
     """`beta=0.3,seed=1` for a job of a sweep, `<date>/<time>/0` under multirun/, the directory's name elsewhere."""
     if in_sweep() and (name := varied_name(overrides, varied_keys(Path(HydraConfig.get().runtime.output_dir).parent))):
         return name
-    return _label(directory)
+    return label(directory)
 
 
 def varied_name(overrides: Sequence[str], varied: set[str] | None) -> str:
@@ -58,10 +58,10 @@ def varied_name(overrides: Sequence[str], varied: set[str] | None) -> str:
 
 def group_name(directory: Path) -> str | None:
     """The sweep that a run belongs to; None for a run of its own."""
-    return _label(directory.parent) if in_sweep() else None
+    return label(directory.parent) if in_sweep() else None
 
 
-def _label(directory: Path) -> str:
+def label(directory: Path) -> str:
     """The part of a path that tells one run or sweep from another."""
     parts = directory.parts
     if "multirun" in parts:

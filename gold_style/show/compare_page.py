@@ -44,6 +44,7 @@ def compare_html(board: Leaderboard) -> str:
             section("What it costs", costs(board)),
             section("Answers side by side", side_by_side(board)),
             section("Not completed", failed_table(board)),
+            section("Resumed or run again", mended_table(board)),
             section("Every run", run_table(board)),
         ],
         SCRIPT,
@@ -246,6 +247,12 @@ def failed_table(board: Leaderboard) -> str:
     ]
     said = warning(f"{len(rows)} of {len(board.runs)} runs are not completed.") if rows else ""
     return said + table(["status", "reason", "settings", "directory"], rows) if rows else ""
+
+
+def mended_table(board: Leaderboard) -> str:
+    """Runs that did not end at their first attempt."""
+    rows = [[escape(run.status), escape("; ".join(run.history)), settings_text(board, run)] for run in board.mended]
+    return table(["status", "what happened before", "settings"], rows) if rows else ""
 
 
 def settings_text(board: Leaderboard, run: Run) -> str:

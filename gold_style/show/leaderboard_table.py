@@ -84,6 +84,8 @@ def print_leaderboard(board: Leaderboard, console: Console) -> None:
     )
     for run in board.failed[:SHOWN_FAILED]:
         console.print(Text(f"{run.status}: {run.directory}: {run.reason or 'no reason recorded'}", style="yellow"))
+    for run in [run for run in board.mended if run.status == "completed"][:SHOWN_FAILED]:
+        console.print(Text(f"completed: {run.directory}: {'; '.join(run.history)}", style="dim"))
     if len(board.failed) > SHOWN_FAILED:
         console.print(
             f"... and {len(board.failed) - SHOWN_FAILED} more that are not completed, in leaderboard.csv", style="dim"
@@ -132,6 +134,7 @@ def csv_row(run: Run, before: dict[str, Any], behind: dict[str, Any]) -> dict[st
         "tokens_to_0.9_of_teacher": run.tokens_to(REACHED * goal) if goal is not None and goal > 0 else None,
         **behind,
         "reason": run.reason,
+        "history": "; ".join(run.history),
         "directory": str(run.directory),
         "command": run.repeat_command,
     }

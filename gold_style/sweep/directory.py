@@ -18,10 +18,11 @@ from pathlib import Path
 
 from gold_style.config.overrides import CommandLine
 from gold_style.config.settings import default_directory
+from gold_style.runs.attempts import put_aside
 from gold_style.runs.files import lock_is_held, read_json
 from gold_style.runs.run_directory import LOCK, STATE, config_hash, is_empty, status_of
 
-SWEEP, FAILED, CONSOLE, CACHE = "sweep.json", ".failed", "console", ".cache"
+SWEEP, CONSOLE, CACHE = "sweep.json", "console", ".cache"
 SAME_SWEEP_WITHOUT = ("resume", "output_dir", "sweep", "cache", "tracker", "hydra", "hardware.threads")
 RUN_AGAIN = ("failed", "pruned", "unreadable")
 
@@ -86,19 +87,6 @@ def place_job(sweep: Path, number: int, settings) -> JobPlace:
     if (own / STATE).is_file() and read_json(own / STATE) is None:  # killed before its first word was on the disk
         put_aside(own)
     return JobPlace(own if is_empty(own) else _next_free(sweep), "new")
-
-
-def put_aside(directory: Path) -> None:
-    """Move a failed attempt to <sweep>/.failed/<n>.<k>: kept to be read, no longer a run of the sweep."""
-    aside = directory.parent / FAILED
-    aside.mkdir(exist_ok=True)
-    os.rename(directory, next(path for k in range(1, 10**6) if not (path := aside / f"{directory.name}.{k}").exists()))
-
-
-def earlier_attempts(directory: Path) -> list[dict]:
-    """run.json of the failed attempts of a job, oldest first."""
-    found = sorted((directory.parent / FAILED).glob(f"{directory.name}.*"), key=lambda path: int(path.suffix[1:]))
-    return [state for path in found if (state := read_json(path / STATE))]
 
 
 def _next_free(sweep: Path) -> Path:
