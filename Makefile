@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint pair clean
+.PHONY: help setup train test test-browser browser torture audit lint pair study clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,11 +28,28 @@ train: setup  ## distil the embedded pair; make train ARGS="seed=1 loss.beta=0.5
 test: setup  ## all tests but those in a browser
 	$(RUN) -m pytest $(ARGS)
 
+test-browser: browser  ## reports in a real browser: the system's chromium, else Playwright's own
+	$(RUN) -m pytest -m browser $(ARGS)
+
+browser: setup
+	$(RUN) -m pip install --quiet -c constraints.txt -e '.[browser]'
+	command -v chromium || command -v google-chrome || $(RUN) -m playwright install chromium
+
+torture: setup  ## kills, full disks, a failing W&B server, thousands of bad inputs (under 25 minutes on two cores)
+	PYTHONPATH=tests $(RUN) -m torture $(ARGS)
+
+audit: setup  ## known vulnerabilities of what is installed; says so where the advisories cannot be reached
+	$(RUN) -m pip install --quiet -c constraints.txt -e '.[audit]'
+	$(RUN) tests/audit.py $(ARGS)
+
 lint: setup  ## ruff
 	$(RUN) -m ruff check .
 
 pair: setup  ## build the embedded pair anew (under four minutes on two cores)
 	$(RUN) -m gold_style.pairs.tiny $(ARGS)
+
+study: setup  ## the study of beta and lmbda: 45 runs, about half an hour on two cores; goes on where it was
+	$(RUN) benchmarks/study.py $(ARGS)
 
 clean:  ## remove the environment and caches; runs stay
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache

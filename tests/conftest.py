@@ -8,3 +8,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 os.environ.setdefault("WANDB_SILENT", "true")
+
+from hypothesis import settings  # noqa: E402 - what it imports may read the environment
+
+settings.register_profile("torture", max_examples=3000)  # make torture; the default is 100

@@ -39,10 +39,10 @@ class Ruin(TrainerCallback):
 def test_a_ruined_weight_ends_the_run_before_it_is_saved(policy, tmp_path):
     """Steps, rows and the checkpoint that is left are named; skipping cannot help, so it is not offered."""
     training = {"max_steps": 4, "save_strategy": "steps", "save_steps": 1}
-    with pytest.raises(NonFinite, match=r"step 3: 1 of the weights' tensors are not finite, model.norm.weight first; rows of the window: row 8"):
-        toy_runs.train(
-            TOKENIZER, teacher(), tmp_path, callbacks=[Ruin(2)], training=training, lmbda=0.0, on_nonfinite=policy
-        )
+    with pytest.raises(
+        NonFinite, match=r"step 3: 1 of the weights' tensors are not finite, model.norm.weight first; rows of the window: row 8"
+    ):
+        toy_runs.train(TOKENIZER, teacher(), tmp_path, callbacks=[Ruin(2)], training=training, lmbda=0.0, on_nonfinite=policy)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-1", "checkpoint-2"]
     parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8), lmbda=0.0, rows_per_window=4)
     resumed = toy_runs.trainer(toys.model(VOCAB), parts, tmp_path, **training)

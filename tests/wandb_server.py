@@ -32,9 +32,14 @@ class WandbServer:
         return self
 
     def __exit__(self, *_exc) -> None:
-        self.closed.set()
-        self.http.shutdown()
-        self.http.server_close()
+        self.close()
+
+    def close(self) -> None:
+        """No longer listen: whoever comes now is refused. A second call does nothing."""
+        if not self.closed.is_set():
+            self.closed.set()
+            self.http.shutdown()
+            self.http.server_close()
 
     def operations(self) -> list[str]:
         """What was asked, in order: names of GraphQL operations and paths."""

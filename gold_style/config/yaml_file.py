@@ -14,15 +14,6 @@ MAX_BYTES = 16 * 2**20
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _PlainLoader(SafeLoader):
-    """A safe loader that refuses `*references`."""
-
-    def compose_node(self, parent, index):
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.constructor.ConstructorError(None, None, "references (*name) are not read here", self.peek_event().start_mark)
-        return super().compose_node(parent, index)
-
-
 def read_mapping(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. Raises ValueError, naming the file, where there is none or it cannot be read."""
     try:
@@ -30,7 +21,10 @@ def read_mapping(path: Path) -> dict[str, Any]:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ValueError(f"more than {MAX_BYTES} bytes")
-        value = yaml.load(content.decode("utf-8"), _PlainLoader)
+        text = content.decode("utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, SafeLoader)):
+            raise ValueError("references (*name) are not read here")
+        value = yaml.load(text, SafeLoader)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:  # UnicodeDecodeError, an impossible date: ValueError
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: cannot be read as the settings of a run: {reason}") from None

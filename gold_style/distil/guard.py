@@ -4,13 +4,14 @@ On-policy students feed on their own text, so a student that starts to repeat it
 request in one style is trained further in that direction. `FiniteWeights` ends a run after the very step that ruined the
 weights, before they are saved. `CollapseGuard` compares the logged rows with the run's own first ones and with the teacher:
 
-| cause      | from                                      | says so when                                                                  |
-|------------|-------------------------------------------|-------------------------------------------------------------------------------|
-| degenerate | style/degenerate                          | at least half of the answers, PATIENCE live evaluations in a row               |
-| leakage    | style/leakage                             | at least 0.9 under the neutral tag, PATIENCE live evaluations in a row         |
-| entropy    | train/student_entropy, teacher_entropy    | above twice its first level and the teacher's by 2 nats, or below a tenth of both |
-| length     | train/unfinished, train/completion_tokens | 0.9 of the answers hit the limit and half did not at first, or 2 tokens are left of 8 |
-| skipping   | train/skipped_steps                       | SMOOTHED logged rows in a row each dropped a step (on_nonfinite=skip)          |
+| cause      | from                            | said when                                                            |
+|------------|---------------------------------|----------------------------------------------------------------------|
+| degenerate | style/degenerate                | at least half of the answers, PATIENCE live evaluations in a row     |
+| leakage    | style/leakage                   | at least 0.9 under the neutral tag, PATIENCE live evaluations in a row |
+| entropy    | train/student_entropy           | twice its first level and 2 nats above the teacher's, or a tenth of both |
+| length     | train/unfinished                | 0.9 of the completions run into the limit, and at most half did at first |
+| length     | train/completion_tokens         | 2 tokens are left of 8 or more                                       |
+| skipping   | train/skipped_steps             | SMOOTHED logged rows in a row each dropped a step (on_nonfinite=skip) |
 
 Levels of train/ numbers are medians of SMOOTHED rows. Example:
 `CollapseGuard(on_collapse="warn", say=print, record=run.update)` among a trainer's callbacks.

@@ -300,7 +300,8 @@ class StyleGOLDTrainer(GOLDTrainer):
         kept = checkpoints_in(Path(self.args.output_dir))
         last = f"The last checkpoint, {kept[-1].name}, is untouched" if kept else "No checkpoint was written yet"
         remedy = ", or set on_nonfinite=skip to drop such steps" if can_skip else "; on_nonfinite=skip cannot bring weights back"
-        return f"step {step}: {what}; rows of the window: {_places(self.window)}. {last}. Lower train.learning_rate or train.max_grad_norm{remedy}"
+        rows = f"rows of the window: {_places(self.window)}"
+        return f"step {step}: {what}; {rows}. {last}. Lower train.learning_rate or train.max_grad_norm{remedy}"
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Turn the loop's row into ours (names under train/ and perf/) and hand it to the run."""

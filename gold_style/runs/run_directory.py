@@ -12,9 +12,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from gold_style.config.launch import world_size
+from gold_style.config.yaml_file import read_mapping
 from gold_style.runs.files import lock_is_held, lock_owner, plain, read_json, to_json
 from gold_style.runs.redact import redact
 from gold_style.runs.resume import newest_valid_checkpoint, step_of
@@ -78,13 +77,7 @@ def is_free_on_resume(key: str) -> bool:
 
 def read_config(directory: Path) -> dict:
     """A run's config.yaml. Raises ValueError where it cannot be read."""
-    try:
-        config = yaml.safe_load((directory / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{directory / CONFIG}: cannot be read: {str(error).splitlines()[0]}") from None
-    if not isinstance(config, dict):
-        raise ValueError(f"{directory / CONFIG}: is not a mapping")
-    return config
+    return read_mapping(directory / CONFIG)
 
 
 def status_of(directory: Path, recorded: dict | None = None) -> str | None:

@@ -1,0 +1,56 @@
+"""docs/reliability.json -> the table between the marks of docs/reliability.md. `python -m torture.table` draws it again."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+BEGIN, END = "<!-- table -->", "<!-- /table -->"
+
+
+def write_table(report: dict, page: Path) -> None:
+    """Replace what stands between the marks of `page`."""
+    text = page.read_text(encoding="utf-8")
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    page.write_text(f"{head}{BEGIN}\n{table(report)}\n{END}{tail}", encoding="utf-8")
+
+
+def table(report: dict) -> str:
+    """Markdown: one line per trial, then how the kills were spread and what the bad input was."""
+    cores = f"{report['cores']} core{'s' * (report['cores'] > 1)}"
+    lines = [
+        f"Measured on {report['date']} by `{report['command']}` in {report['seconds'] / 60:.0f} minutes on {cores}, "
+        f"{report['workers']} trials side by side, seed {report['seed']} ({report['machine']}); every event stands in "
+        "[reliability.json](reliability.json).",
+        "",
+        "| trial | what was done to it | how often | lost |",
+        "|---|---|---:|---|",
+    ]
+    for result in report["results"]:
+        what, times = done_to(result)
+        lines.append(f"| {result['name']} | {what} | {times} | {'; '.join(result['lost']) or 'nothing'} |")
+    killed = Counter(event["phase"] for result in report["results"] for event in result["events"] if event.get("killed"))
+    spread = ", ".join(f"{phase} {number}" for phase, number in killed.most_common())
+    return "\n".join([*lines, "", f"{killed.total()} runs were killed with SIGKILL: {spread}."])
+
+
+def done_to(result: dict) -> tuple[str, int]:
+    """What happened in a trial, in words, and how often."""
+    events = result["events"]
+    if result["part"] == "kills":
+        killed = [event for event in events if event.get("killed")]
+        return f"SIGKILL in {', '.join(event['phase'] for event in killed)}; resumed each time", len(killed)
+    if result["part"] == "signals":
+        return f"{', '.join(event['signal'] + ' in ' + event['phase'] for event in events)}; resumed each time", len(events)
+    if result["part"] == "disk":
+        failed = [event for event in events if event["code"]]
+        sizes = ", ".join(f"{event['bytes'] / 1e6:.1f}" for event in failed)
+        return f"{failed[0]['disk']} of {sizes} MB ran full; resumed each time with more room", len(failed)
+    if result["part"] == "tracker":
+        return f"W&B server: {', '.join(event['server'] for event in events)}", len(events)
+    return "; ".join(f"{event['kind']} {event['cases']:,}" for event in events), sum(event["cases"] for event in events)
+
+
+if __name__ == "__main__":
+    DOCS = Path(__file__).resolve().parents[2] / "docs"
+    write_table(json.loads((DOCS / "reliability.json").read_text(encoding="utf-8")), DOCS / "reliability.md")
