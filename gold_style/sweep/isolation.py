@@ -37,12 +37,12 @@ def can_isolate() -> bool:
     return world_size() == 1
 
 
-def context() -> Any:
-    """How processes are started here."""
+def context(tracker: str) -> Any:
+    """How processes are started here; the tracker's library is imported once, too."""
     if any(map(os.path.exists, DEVICES)):
         return multiprocessing.get_context("spawn")
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["gold_style.job"])
+    server.set_forkserver_preload(["gold_style.job", *(["wandb"] if tracker == "wandb" else [])])
     return server
 
 
@@ -53,7 +53,8 @@ def run_isolated(settings, argv: Sequence[str], console: Path) -> float:
     """
     console.parent.mkdir(parents=True, exist_ok=True)
     receiving, sending = multiprocessing.Pipe(duplex=False)
-    process = context().Process(target=_child, args=(settings, list(argv), HydraConfig.instance().cfg, str(console), sending))
+    given = settings, list(argv), HydraConfig.instance().cfg, str(console), sending
+    process = context(settings.tracker.name).Process(target=_child, args=given)
     process.start()
     sending.close()
     with receiving, _passing_on(process) as asked:
