@@ -76,6 +76,13 @@ class _hub_errors:
         os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "30")
 
     def __exit__(self, kind, error, traceback):
+        if isinstance(error, ValueError) and "trust_remote_code" in str(error):
+            raise ValueError(
+                f"{self.name!r} comes with Python code of its own, which is not run; read it, and if you trust it, set "
+                "model.trust_remote_code=true"
+            ) from error
+        if isinstance(error, OSError) and "safetensors" in str(error) and Path(local_model(self.name)).is_dir():
+            raise ValueError(f"{self.name!r} has no weights in safetensors files, and pickled ones are not opened: {error}") from error
         if isinstance(error, (OSError, RuntimeError)) and not Path(local_model(self.name)).is_dir():
             raise ValueError(
                 f"{self.name!r} is neither a local directory nor to be had from the model hub ({type(error).__name__}). Check the "

@@ -30,7 +30,7 @@ def audited(service: str, options: list[str]) -> tuple[str, dict | None]:
 def findings(report: dict) -> list[str]:
     """One line per vulnerability."""
     return [
-        f"{package['name']} {package['version']}: {vulnerability['id']} (fixed in {', '.join(vulnerability['fix_versions']) or 'no release'})"
+        f"{package['name']} {package['version']}: {vulnerability['id']}, fixed in {', '.join(vulnerability['fix_versions']) or 'no release'}"
         for package in report["dependencies"]
         for vulnerability in package.get("vulns", [])
     ]

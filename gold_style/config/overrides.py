@@ -222,6 +222,8 @@ def override_mistake(
         reason = "several values make a sweep; add -m"
     elif override.is_sweep_override() and (fault := _sweep_fault(override, groups)):
         reason = fault
+    elif "_target_" in key.split(".") or "()" in key or "_target_" in str(override.value()):
+        reason = "names code to run; settings hold values alone"
     elif key.startswith("hydra"):
         reason = "is the project's own; use output_dir" if key in OURS else None
     elif key in groups:

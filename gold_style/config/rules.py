@@ -186,6 +186,10 @@ def notes(settings: Any, given: Iterable[str]) -> list[str]:
     loss = value_at(settings, "loss")
     if loss is not ABSENT and loss.seq_kd and loss.lmbda == 1:
         said.append("loss.seq_kd=true has no effect while loss.lmbda=1: the student writes every row")
+    model = value_at(settings, "model")
+    if model is not ABSENT and model is not None and model.trust_remote_code:
+        names = " and ".join(dict.fromkeys(filter(None, (getattr(model, "teacher", None), getattr(model, "student", None)))))
+        said.append(f"model.trust_remote_code=true: Python code that comes with {names or 'the model'} will be run")
     return said
 
 

@@ -104,7 +104,7 @@ def build(job: Job, report=lambda kind, value: None) -> dict[str, dict[str, floa
     model.to(torch.bfloat16).save_pretrained(target)
     tokenizer.save_pretrained(target)
     # measured as a user would load it
-    model = AutoModelForCausalLM.from_pretrained(target, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(target, dtype=torch.float32, use_safetensors=True).eval()
     tokenizer = AutoTokenizer.from_pretrained(target)
     measure = teacher_figures if recipe.role == "teacher" else student_figures
     figures = measure(model, tokenizer, corpus, job.num_requests)
