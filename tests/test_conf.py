@@ -16,7 +16,7 @@ from gold_style.config.rules import rule_mistakes, value_at
 from gold_style.config.settings import CONF, PROJECT, EvaluateSettings, Settings, compose_config
 
 PAIR = "model=qwen3b_to_1p5b"
-GROUPS = ("model", "prompts", "styles", "loss", "hardware", "tracker", "experiment")
+GROUPS = ("model", "prompts", "styles", "loss", "hardware", "tracker", "experiment", "sweep")
 OPTIONS = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]
 NEEDED = {"hf": ["prompts.name=user/dataset"], "seq_kd": []}  # what an option cannot know by itself
 ORIGIN_ROWS = re.findall(

@@ -7,6 +7,8 @@ import csv
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 import yaml
 from commands import SMALL, finish, python, start
 from wandb_file import read_wandb_file, wandb_files
+from wandb_server import WandbServer
 
 from gold_style.compare import compare
 
@@ -129,11 +132,22 @@ def test_twelve_runs_in_wandb_none_with_the_values_of_another(told):
         assert file.config["gold_style"] == config
         beta, lmbda = config["loss"]["beta"], config["loss"]["lmbda"]
         values.add((beta, lmbda))
-        assert file.name == f"beta={beta:g},lmbda={lmbda:g}" and file.job_type == "train"
+        assert file.name == f"beta={beta:g},lmbda={lmbda:g}" and (file.job_type, file.tags) == ("train", ["sweep"])
         rows = [json.loads(line) for line in (place / "sweep" / str(number) / "metrics.jsonl").read_text().splitlines()]
         logged = [row["train/loss"] for row in file.history if "train/loss" in row]
         assert logged == [row["train/loss"] for row in rows]
     assert len(values) == 12
+
+
+def test_the_whole_folder_is_uploaded_by_one_command(told):
+    place, *_ = told
+    with WandbServer() as server:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+        environment |= {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": 40 * "0"}
+        command = [str(Path(sys.executable).with_name("wandb")), "sync", "sweep"]
+        done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stderr.count("Finished syncing") >= 12 and server.exit_codes().count(0) >= 12
 
 
 def test_a_job_is_the_same_bits_as_the_run_alone(told):

@@ -43,6 +43,9 @@ def sweep(arguments: Sequence[str], start: Callable[[list[str]], None]) -> None:
         except (Locked, OSError) as error:
             print(f"{Path(sys.argv[0]).name}: output_dir={directory}: {error}", file=sys.stderr)
             raise SystemExit(2) from None
+        if values.get("resume") == "auto":
+            found = tally(directory)
+            say(f"going on with {directory}: {found}" if found else f"resume=auto: no earlier sweep of these jobs; a new one: {directory}")
         _write_down(directory, line)
     try:
         with SweepProgress(directory, num_jobs(line), is_main_process()):
@@ -56,6 +59,7 @@ def sweep(arguments: Sequence[str], start: Callable[[list[str]], None]) -> None:
     finally:
         lock.release()
     if is_main_process():
+        link_offline_runs(directory)
         code = code or int(any(status not in GOOD for status in _statuses(directory)))
         _report(directory, code)
     raise SystemExit(code)
@@ -105,11 +109,27 @@ def _statuses(directory: Path) -> list[str | None]:
     return [status_of(path, state) for path in job_directories(directory) if (state := read_json(path / STATE)) is not None]
 
 
+def link_offline_runs(directory: Path) -> int:
+    """Put what W&B logged offline where `wandb sync <sweep>` looks (one level down): links to it; returns how many there are."""
+    found = [path for job in job_directories(directory) for path in sorted(job.glob("wandb/offline-run-*")) if not path.is_symlink()]
+    for path in found:
+        link = directory / f".wandb-{path.parts[-3]}-{path.name}"
+        if not link.is_symlink():
+            link.symlink_to(path.relative_to(directory), target_is_directory=True)
+    return len(found)
+
+
+def tally(directory: Path) -> str:
+    """ "10 completed, 1 failed"; empty where there is no job."""
+    return ", ".join(f"{number} {status}" for status, number in Counter(_statuses(directory)).most_common())
+
+
 def _report(directory: Path, code: int) -> None:
     """How it went, on stderr; stdout has the run directories."""
-    counted = ", ".join(f"{number} {status}" for status, number in Counter(_statuses(directory)).most_common())
-    say(f"sweep directory: {directory}\n{counted or 'no job was started'}")
+    say(f"sweep directory: {directory}\n{tally(directory) or 'no job was started'}")
     if code:
         again = [word for word in sys.argv[1:] if not word.startswith(("hydra.sweep.dir=", "resume="))]
         say(f"to go on:   python {os.path.relpath(sys.argv[0])} {shlex.join(again)} resume=auto")
+    if any(directory.glob(".wandb-*")):
+        say(f"to upload:  wandb sync {shlex.quote(os.path.relpath(directory))}")
     say(f"to compare: python -m gold_style.compare {shlex.quote(os.path.relpath(directory))}")

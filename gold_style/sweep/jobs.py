@@ -42,8 +42,10 @@ def run(settings, argv: Sequence[str]) -> float:
     if place.action == "skip":
         tell(place.directory)
         return value_of(read_json(place.directory / "summary.json") or {}, settings.objective)
+    preset = next((text.partition("=")[2] for text in hydra.overrides.task if text.startswith("sweep=")), "sweep")
     settings = replace(
         with_cache(settings, sweep),
+        tracker=replace(settings.tracker, tags=list(dict.fromkeys([*settings.tracker.tags, preset]))),
         output_dir=str(place.directory),
         resume=str(place.directory) if place.action == "resume" else None,
     )
