@@ -6,11 +6,13 @@ from functools import cache
 import pytest
 import torch
 import toys
-from transformers import GraniteConfig, GraniteForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from gold_style.chat import Chat
 from gold_style.distil.backbone import Backbone
 from gold_style.distil.draws import uniforms
+from gold_style.distil.packed import PackedReader, batches
+from gold_style.distil.prefix_cache import PrefixCache
 from gold_style.distil.rollout import Sampling
 from gold_style.distil.teacher import Scored, Teacher
 
@@ -100,3 +102,25 @@ def test_models_that_scale_their_logits_keep_their_own_forward(config):
     ids_BT = torch.randint(0, 50, (2, 9), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(backbone.logits(backbone.hidden(ids_BT)), model(ids_BT).logits)
+
+
+def test_packed_reading_equals_the_models_own_forward():
+    """float64, a Qwen2 and a Llama: ragged sequences with and without a prefix, and no token of one seen by another."""
+    sizes = dict(vocab_size=VOCAB, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2)
+    torch.manual_seed(0)
+    llama = LlamaForCausalLM(LlamaConfig(**sizes, initializer_range=0.3))
+    sequences = [(5,), tuple(range(40, 77)), (9, 8, 7, 6), (5, 5, 5)]
+    for model in (toys.model(VOCAB, scale=0.3), llama):
+        backbone = Backbone(model.double().eval())
+        for prefix in ((), tuple(range(30))):
+            kv = PrefixCache(backbone, 2**30).get(prefix)
+            found = PackedReader.of(backbone).read(sequences, [1, 20, 4, 2], kv)
+            for sequence, states, kept in zip(sequences, found, (1, 20, 4, 2), strict=True):
+                with torch.no_grad():
+                    alone = backbone.hidden(torch.tensor([prefix + sequence]))[0, -kept:]
+                torch.testing.assert_close(states, alone, rtol=1e-5, atol=1e-5)  # transformers rotates and normalises in float32
+
+
+def test_sequences_are_packed_up_to_the_budget():
+    assert batches([5, 5, 5, 20, 1, 1], 10) == [[0, 1], [2], [3], [4, 5]]
+    assert batches([], 10) == []

@@ -67,10 +67,7 @@ class LeanDecoder:
         self.embed, self.norm = decoder.embed_tokens.weight, decoder.norm.weight
         self.eps, self.scaling = config.rms_norm_eps, attention.scaling
         self.num_heads, self.num_kv, self.width = config.num_attention_heads, config.num_key_value_heads, attention.head_dim
-        positions = torch.arange(longest, device=self.embed.device)[None]
-        cos, sin = decoder.rotary_emb(self.embed[:1, None], positions)
-        half = self.width // 2
-        self.cos, self.sin = cos[0], torch.cat([-sin[0, :, :half], sin[0, :, half:]], -1)  # sign of rotate_half folded in
+        self.cos, self.sin = rotary_tables(decoder, torch.arange(longest, device=self.embed.device))
         self.layers = [_layer(layer, num_rows) for layer in decoder.layers[: config.num_hidden_layers]]
         self.logits: Product = backbone.logits  # of (B, D) hidden states, shape (B, V)
         if backbone.is_plain:
@@ -79,16 +76,7 @@ class LeanDecoder:
     @classmethod
     def of(cls, backbone: Backbone, longest: int, num_rows: int) -> "LeanDecoder | None":
         """A decoder for `num_rows` sequences of up to `longest` tokens; None where the model has something this one does not know."""
-        config = backbone.decoder.config
-        if config.model_type not in FAMILIES or getattr(config, "hidden_act", None) != "silu":
-            return None
-        first = backbone.decoder.layers[0]
-        attention, mlp = first.self_attn, first.mlp
-        projections = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
-        if any(type(module) is not nn.Linear for module in projections) or mlp.down_proj.bias is not None:
-            return None  # adapters, quantised weights
-        rope_type = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-        return cls(backbone, longest, num_rows) if rope_type in ("default", "linear", "llama3", "yarn") else None
+        return cls(backbone, longest, num_rows) if is_lean(backbone) else None
 
     def step(self, ids_B: Tensor, positions_B: Tensor, cache: list[RoomyLayer], bias_BL: Tensor | None) -> Tensor:
         """Last hidden state of one new token a row, (B, D); its keys and values are appended to `cache`.
@@ -114,6 +102,26 @@ class LeanDecoder:
             gate, up = layer.gate_up(F.rms_norm(x_BD, size, layer.post_norm, self.eps)).chunk(2, -1)
             x_BD = x_BD + layer.down(F.silu(gate).mul_(up))
         return F.rms_norm(x_BD, size, self.norm, self.eps)
+
+
+def is_lean(backbone: Backbone) -> bool:
+    """Whether the model's layers are those of FAMILIES, with plain weights and positions that do not depend on the length."""
+    config = backbone.decoder.config
+    if config.model_type not in FAMILIES or getattr(config, "hidden_act", None) != "silu":
+        return False
+    first = backbone.decoder.layers[0]
+    attention, mlp = first.self_attn, first.mlp
+    projections = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
+    if any(type(module) is not nn.Linear for module in projections) or mlp.down_proj.bias is not None:
+        return False  # adapters, quantised weights
+    return (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default") in ("default", "linear", "llama3", "yarn")
+
+
+def rotary_tables(decoder: nn.Module, positions_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of these positions, (N, E) each; the sign of transformers' `rotate_half` stands in the sines."""
+    cos, sin = decoder.rotary_emb(decoder.embed_tokens.weight[:1, None], positions_N[None])
+    half = sin.shape[-1] // 2
+    return cos[0], torch.cat([-sin[0, :, :half], sin[0, :, half:]], -1)
 
 
 def _layer(layer: nn.Module, num_rows: int) -> LeanLayer:

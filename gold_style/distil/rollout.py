@@ -18,6 +18,7 @@ from transformers import Cache, DynamicCache
 
 from gold_style.distil.backbone import Backbone
 from gold_style.distil.lean import LeanDecoder
+from gold_style.distil.packed import PackedReader
 from gold_style.distil.prefix_cache import PrefixKV, RoomyLayer, only_full_attention, roomy_cache
 
 NUCLEUS_CANDIDATES = 256
@@ -112,7 +113,8 @@ class _Batch:
     """Rows that are decoded together."""
 
     def __init__(self, backbone: Backbone, prompts: list[Sequence[int]], max_new_tokens: int, prefix: PrefixKV | None):
-        self.backbone, self.max_new_tokens = backbone, max_new_tokens
+        self.backbone, self.prompts, self.prefix = backbone, prompts, prefix
+        self.max_new_tokens = max_new_tokens
         self.num_prefix = prefix.num_tokens if prefix else 0
         width, device = max(map(len, prompts)), backbone.device
         lengths = torch.tensor([len(p) for p in prompts], device=device)
@@ -165,10 +167,24 @@ class _Batch:
         if g and self.lean:
             bias_BL = self.bias_BL[:, : self.cache.get_seq_length() + 1] if self.padded else None
             return self.lean.logits(self.lean.step(self.ids_BT[:, 0], self.positions_BT[:, 0], self.cache.layers, bias_BL))
+        reader = PackedReader.of(self.backbone) if g == 0 and self.lean and all(self.prompts) else None
+        if reader:
+            last_BD = torch.cat(reader.read(self.prompts, [1] * len(self.prompts), self.prefix, self._store))
+            return self.backbone.logits(last_BD)
         seen = self.num_prefix + self.ids_BT.shape[1] if g == 0 else self.cache.get_seq_length() + 1
         mask = self.mask_BL[:, :seen].long() if self.padded else None
         hidden_BTD = self.backbone.hidden(self.ids_BT, self.cache, mask, self.positions_BT)
         return self.backbone.logits(hidden_BTD[:, -1])
+
+    def _store(self, layer: int, keys_NKE: Tensor, values_NKE: Tensor) -> None:
+        """Put one layer's keys and values of all prompt tokens into the cache, each row's before its first new token."""
+        is_token_BT = self.mask_BL[:, self.num_prefix : self.num_prefix + self.ids_BT.shape[1]]
+        padded = []
+        for states_NKE in (keys_NKE, values_NKE):
+            states_BTKE = states_NKE.new_zeros(*is_token_BT.shape, *states_NKE.shape[1:])
+            states_BTKE[is_token_BT] = states_NKE
+            padded.append(states_BTKE.transpose(1, 2))
+        self.cache.layers[layer].update(*padded)
 
     def _keep(self, rows: Tensor) -> None:
         self.cache.batch_select_indices(rows)

@@ -15,7 +15,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gold_style.chat import TeacherIds, stop_ids, template_stop_id
 from gold_style.distil.backbone import Backbone, right_pad
-from gold_style.distil.prefix_cache import PrefixCache
+from gold_style.distil.packed import PACKED_TOKENS, PackedReader
+from gold_style.distil.packed import batches as packed_batches
+from gold_style.distil.prefix_cache import PrefixCache, PrefixKV
 from gold_style.distil.rollout import GREEDY, Completion, Sampling, generate
 
 
@@ -51,6 +53,7 @@ class Teacher:
     def hidden(self, rows: Sequence[Scored]) -> list[Tensor]:
         """For each row the states that predict each of its completion's tokens, shape (N_row, D)."""
         states: list[Tensor | None] = [None] * len(rows)
+        reader = PackedReader.of(self.backbone)  # asked each time: the model may have moved to a GPU meanwhile
         for prefix, members in _by_prefix([row.prompt for row in rows]):
             kv = self.prefixes.get(prefix)
             sequences = {
@@ -58,6 +61,9 @@ class Teacher:
                 for i in members
                 if rows[i].completion
             }
+            if reader is not None:
+                self._read_packed(reader, sequences, rows, kv, states)
+                continue
             for batch in _batches(sequences, self.tokens_per_batch, kv.num_tokens if kv else 0):
                 ids_BT = right_pad([sequences[i] for i in batch], self.stop_id, self.backbone.device)
                 past = kv.expand(len(batch)) if kv else None
@@ -68,6 +74,15 @@ class Teacher:
                     states[i] = hidden_BTD[row, end - num_tokens : end]
         empty = self.backbone.head_weight.new_empty(0, self.backbone.head_weight.shape[1])
         return [empty if state is None else state for state in states]
+
+    def _read_packed(self, reader: PackedReader, sequences: dict, rows: Sequence[Scored], kv: PrefixKV | None, states: list) -> None:
+        """`hidden` without padding; fills `states`."""
+        numbers = list(sequences)
+        for batch in packed_batches([len(sequences[i]) for i in numbers], min(self.tokens_per_batch, PACKED_TOKENS)):
+            members = [numbers[i] for i in batch]
+            found = reader.read([sequences[i] for i in members], [len(rows[i].completion) for i in members], kv)
+            for i, state in zip(members, found, strict=True):
+                states[i] = state
 
     def logprobs(self, rows: Sequence[Scored]) -> list[list[float]]:
         """For each row the log-probability of each of its completion's tokens, in nats."""
