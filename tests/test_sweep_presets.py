@@ -4,7 +4,7 @@ import pytest
 
 from gold_style.config.command_line import check
 from gold_style.config.presets import with_preset
-from gold_style.config.settings import CONF
+from gold_style.config.settings import CONF, SettingsError
 
 PRESETS = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
 
@@ -37,3 +37,9 @@ def test_a_search_brings_its_sweeper():
 def test_other_command_lines_stay_as_they_are():
     for line in (["seed=1"], ["-m", "seed=0,1"], ["sweep=nothing"], ["sweep=null"], []):
         assert with_preset(line, CONF) == line
+
+
+def test_an_interval_without_a_search_is_refused_with_the_remedy():
+    with pytest.raises(SettingsError, match="sweep.search.trials=20"):
+        check(["-m", "loss.beta=interval(0,1)"], "config")
+    check(with_preset(["-m", "loss.beta=interval(0,1)", "sweep.search.trials=3"], CONF), "config")

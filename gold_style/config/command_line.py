@@ -17,6 +17,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import IntervalSweep
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -26,7 +27,7 @@ from gold_style.config.gold_config import allowed_fields, gold_config_fields
 from gold_style.config.launch import is_main_process, launch_mistakes
 from gold_style.config.mirror import Mistake, keys_of, written
 from gold_style.config.overrides import Choice, CommandLine, groups_of, jobs_of, override_mistake, read_arguments
-from gold_style.config.presets import with_preset
+from gold_style.config.presets import SWEEPER, with_preset
 from gold_style.config.rules import file_mistakes, notes, output_fault, rule_mistakes
 from gold_style.config.settings import CONF, PROJECT, EvaluateSettings, Settings, SettingsError, compose_config, find_directory
 
@@ -140,6 +141,7 @@ def check(arguments: Sequence[str], config_name: str) -> tuple[list[str], list[s
                 mistakes += file_mistakes(settings, wrong)
                 mistakes += _place_mistakes(settings, wrong, job, line) if number == 0 else []
             remarks += notes(settings, [choice.key for choice in job]) if not wrong else []
+        mistakes = mistakes or interval_mistakes(line)
         if not mistakes and usable:
             config.compose([choice.text for choice in next(jobs_of(usable, config.groups))])
     except SettingsError as error:
@@ -147,6 +149,15 @@ def check(arguments: Sequence[str], config_name: str) -> tuple[list[str], list[s
     if mistakes:
         raise SettingsError(mistakes)
     return line.arguments, list(dict.fromkeys(remarks))
+
+
+def interval_mistakes(line: CommandLine) -> list[Mistake]:
+    """Intervals where a grid is asked for: only a search draws from them."""
+    if any(override.key_or_group == SWEEPER for override in line.overrides):
+        return []
+    drawn = [override for override in line.overrides if isinstance(override.value(), IntervalSweep)]
+    reason = "an interval is drawn from by a search; add sweep.search.trials=20, or list values"
+    return [Mistake(override.key_or_group, override.input_line.partition("=")[2], reason) for override in drawn]
 
 
 class _Config:

@@ -8,9 +8,11 @@ import math
 import os
 import shlex
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from gold_style.config.launch import is_main_process
 from gold_style.config.overrides import CommandLine, choices_of, groups_of, read_arguments
@@ -32,8 +34,11 @@ def sweep(arguments: Sequence[str], start: Callable[[list[str]], None]) -> None:
     """Run a checked command line with -m; `start(arguments)` hands it to Hydra. Ends the process with the sweep's exit code."""
     line = read_arguments(arguments)
     values = {override.key_or_group: override.value() for override in line.overrides if not override.is_sweep_override()}
-    if line.only_shows or "--cfg" in line.options or values.get("dry_run"):
+    if line.only_shows or "--cfg" in line.options:
         return start(list(arguments))
+    if values.get("dry_run"):
+        with TemporaryDirectory() as nowhere:  # Hydra makes directories of its own
+            return start([sweep_directory_override(Path(nowhere)), *arguments])
     directory = find_sweep(line)
     lock = FileLock(directory / LOCK)
     if is_main_process():
@@ -52,8 +57,13 @@ def sweep(arguments: Sequence[str], start: Callable[[list[str]], None]) -> None:
             _start(start, [sweep_directory_override(directory), *arguments])  # before flags: Hydra's parser wants overrides together
     except Interrupted as interruption:
         code = interruption.exit_code
-    except JobFailed:
+    except (JobFailed, ValueError) as error:  # a job's own words are said already
         code = 1
+        if not isinstance(error, JobFailed):
+            say(str(error))
+    except Exception:
+        code = 1
+        traceback.print_exc()
     else:
         code = 0
     finally:

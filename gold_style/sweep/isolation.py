@@ -53,7 +53,7 @@ def run_isolated(settings, argv: Sequence[str], console: Path) -> float:
     """
     console.parent.mkdir(parents=True, exist_ok=True)
     receiving, sending = multiprocessing.Pipe(duplex=False)
-    given = settings, list(argv), HydraConfig.instance().cfg, str(console), sending
+    given = settings, list(argv), HydraConfig.instance().cfg, dict(os.environ), str(console), sending
     process = context(settings.tracker.name).Process(target=_child, args=given)
     process.start()
     sending.close()
@@ -103,9 +103,10 @@ def _passing_on(process) -> Iterator[list[int]]:
             signal.signal(signum, handler)
 
 
-def _child(settings, argv: list[str], hydra_cfg: DictConfig, console: str, sending) -> None:
+def _child(settings, argv: list[str], hydra_cfg: DictConfig, environment: dict[str, str], console: str, sending) -> None:
     """What runs in the new process."""
     _print_to(console)
+    os.environ.update(environment)  # of now; the server was started earlier
     _end_with_the_sweep()
     HydraConfig.instance().cfg = hydra_cfg
     code = 0
