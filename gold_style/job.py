@@ -31,6 +31,7 @@ from gold_style.measure.samples import read_rows, sample_rows
 from gold_style.measure.summary import run_summary
 from gold_style.runs.provenance import device_name
 from gold_style.runs.redact import say
+from gold_style.runs.repeat import repetition
 from gold_style.runs.run import Run, open_run
 from gold_style.runs.signals import Interrupted, StopRequest, listen
 from gold_style.show.card import write_card
@@ -63,10 +64,19 @@ def run_job(settings: Settings, argv: Sequence[str]) -> float:
                 summary = distil(settings, parts, run, progress, stop)
             if run.is_main:
                 print_summary(summary, read_rows(run.directory / "samples.jsonl"))
+                tell_repetition(settings, run)
     finally:
         if directory is not None and is_main_process():
             print(f"run directory: {directory}", flush=True)
     return value_of(summary, settings.objective)
+
+
+def tell_repetition(settings: Settings, run: Run) -> None:
+    """With reproduce=..., whether this run is that one, bit for bit; what differs around it was said as it started."""
+    if settings.reproduce:
+        found = repetition(Path(settings.reproduce), run.directory)
+        run.update(repeated=found is None)
+        say(f"not the same bits as {settings.reproduce}: {found}" if found else f"the same bits as {settings.reproduce}")
 
 
 def distil(settings: Settings, parts: Parts, run: Run, progress: Progress, stop: StopRequest) -> dict:

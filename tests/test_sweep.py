@@ -19,6 +19,7 @@ from wandb_file import read_wandb_file, wandb_files
 from wandb_server import WandbServer
 
 from gold_style.compare import compare
+from gold_style.runs.repeat import repetition
 
 GRID = ("loss.seq_kd=true", "loss.beta=0,0.3,0.5,1", "loss.lmbda=0,0.5,1", "seed=0")
 SWEEP = ("-m", *SMALL, "tracker=wandb", "hardware.threads=1", "output_dir=sweep", *GRID)
@@ -169,3 +170,23 @@ def test_in_one_process_jobs_are_apart_as_well(told):
     name = "student/model.safetensors"
     assert (place / "one" / "1" / name).read_bytes() == (place / "sweep" / KILLED / name).read_bytes()
     assert not (place / "one" / ".cache").exists()
+
+
+def test_the_command_of_a_row_repeats_it_bit_for_bit(told):
+    """Elsewhere, without the sweep's cache; where a file of the original has changed, it says which."""
+    place, *_ = told
+    original = place / "sweep" / "5"
+    rows = {Path(row["directory"]).name: row for row in csv.DictReader((place / "between" / "leaderboard.csv").open())}
+    command = rows["5"]["command"].split()
+    assert command[:2] == ["python", "train.py"]
+    again = python("train.py", *command[2:], "output_dir=again", cwd=place)
+    assert again.code == 0 and f"the same bits as {original}" in again.stderr, again.stderr[-3000:]
+    assert state_of(again.run)["repeated"] is True
+    name = "student/model.safetensors"
+    assert (again.run / name).read_bytes() == (original / name).read_bytes()
+    (again.run / "samples.jsonl").write_text("{}\n")
+    assert repetition(original, again.run) == "samples.jsonl is not the same"
+    rows = [json.loads(line) for line in (again.run / "metrics.jsonl").read_text().splitlines()]
+    rows[1]["train/loss"] += 1e-12
+    (again.run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert repetition(original, again.run).startswith("train/loss at step 2 was ")
