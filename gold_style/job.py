@@ -56,7 +56,7 @@ def run_job(settings: Settings, argv: Sequence[str]) -> float:
         return math.nan
     directory = None
     try:
-        with open_run(settings, argv) as run:
+        with open_run(settings, argv, data=getattr(parts.source, "fingerprint", None)) as run:
             directory = run.directory
             for note in parts.set_aside(run):
                 say(note)

@@ -29,11 +29,12 @@ def audited(service: str, options: list[str]) -> tuple[str, dict | None]:
 
 def findings(report: dict) -> list[str]:
     """One line per vulnerability."""
-    return [
-        f"{package['name']} {package['version']}: {vulnerability['id']}, fixed in {', '.join(vulnerability['fix_versions']) or 'no release'}"
-        for package in report["dependencies"]
-        for vulnerability in package.get("vulns", [])
-    ]
+    lines = []
+    for package in report["dependencies"]:
+        for found in package.get("vulns", []):
+            fixed = ", ".join(found["fix_versions"]) or "no release"
+            lines.append(f"{package['name']} {package['version']}: {found['id']}, fixed in {fixed}")
+    return lines
 
 
 def main() -> int:

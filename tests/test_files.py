@@ -1,5 +1,6 @@
 """Files under kills, full disks and torn lines; locks between real processes."""
 
+import errno
 import json
 import math
 import os
@@ -20,6 +21,7 @@ from gold_style.runs.files import (
     FileLock,
     JsonLines,
     Locked,
+    full_disk_in_words,
     keep_rows_up_to,
     lock_is_held,
     plain,
@@ -204,3 +206,13 @@ def test_too_little_space_is_said_before_writing(tmp_path):
     require_free_space(tmp_path / "not" / "there", 1, "the next checkpoint")
     with pytest.raises(OSError, match="the next checkpoint needs 1e\\+09 GB and only"):
         require_free_space(tmp_path, 10**18, "the next checkpoint")
+
+
+def test_a_full_disk_is_said_in_words_and_nothing_else_is(tmp_path):
+    """Libraries call it many things: safetensors an error of its own, torch a failed assertion."""
+    with pytest.raises(OSError, match="the student could not be written: the disk of .* is full") as error:
+        with full_disk_in_words(tmp_path, "the student"):
+            raise RuntimeError("I/O error: No space left on device (os error 28)")
+    assert error.value.errno == errno.ENOSPC
+    with pytest.raises(ZeroDivisionError), full_disk_in_words(tmp_path, "the student"):
+        raise ZeroDivisionError

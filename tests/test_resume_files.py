@@ -241,6 +241,18 @@ def test_a_changed_config_is_named_and_refused_where_it_is_another_experiment(ba
     assert [note for note in notes if "train.save_steps: None then, 7 now" in note]
 
 
+def test_other_rows_under_the_same_config_are_another_experiment(base, tmp_path):
+    """The file behind prompts.path may change while its name stays."""
+    run = leave_run(tmp_path / "run", base, data="0123456789abcdef")
+    for resume in (str(run), "auto"):
+        with pytest.raises(ValueError, match="the rows of the data set have changed .* 0123456789abcdef and is fedcba9876543210"):
+            choose(at(base, run, resume=resume), ["train.py", f"output_dir={run}"], data="fedcba9876543210")
+        for data in ("0123456789abcdef", None):
+            assert choose(at(base, run, resume=resume), ["train.py", f"output_dir={run}"], data=data).continues
+    old = leave_run(tmp_path / "old", base)  # of a version that did not record it
+    assert choose(at(base, old, resume=str(old)), data="fedcba9876543210").continues
+
+
 def test_what_is_not_the_experiment_does_not_change_its_hash(base):
     same = changed(base, output_dir="x", resume="auto", reproduce="y", dry_run=True)
     assert config_hash(changed(same, "tracker", project="p").to_dict()) == config_hash(base.to_dict())

@@ -44,7 +44,7 @@ from gold_style.distil.optimizer import MuonWithAdamW
 from gold_style.distil.setup import Distillation
 from gold_style.distil.teacher import Scored
 from gold_style.distil.window import MicroBatch, Row, collate, cut
-from gold_style.runs.files import require_free_space
+from gold_style.runs.files import full_disk_in_words, require_free_space
 from gold_style.runs.redact import say
 from gold_style.runs.resume import checkpoints_in, prune, seal_checkpoint, size_bytes
 
@@ -345,13 +345,15 @@ class StyleGOLDTrainer(GOLDTrainer):
         if self.is_world_process_zero():
             self.run.sync()  # a checkpoint counts on the metrics up to its step
             require_free_space(directory, self._checkpoint_bytes(directory), "the next checkpoint")
-        super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()
+        with full_disk_in_words(directory, "the checkpoint"):
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.is_world_process_zero():
+                name = f"checkpoint-{self.state.global_step}"
+                (directory / ".partial" / name / "training_args.bin").unlink(missing_ok=True)  # a pickle
+                seal_checkpoint(directory / ".partial" / name, directory / name)
+                (directory / ".partial").rmdir()
         if self.is_world_process_zero():
-            name = f"checkpoint-{self.state.global_step}"
-            (directory / ".partial" / name / "training_args.bin").unlink(missing_ok=True)  # a pickle
-            seal_checkpoint(directory / ".partial" / name, directory / name)
-            (directory / ".partial").rmdir()
             prune(directory, self.distillation.save_total_limit, keep=self.distillation.keep_checkpoints)
         self.accelerator.wait_for_everyone()
 
@@ -373,7 +375,8 @@ class StyleGOLDTrainer(GOLDTrainer):
             state = student.state_dict()
         cast: dict[int, torch.Tensor] = {}  # tied tensors stay one tensor, which is then stored once
         state = {name: cast.setdefault(tensor.data_ptr(), tensor.to(dtype)) for name, tensor in state.items()}
-        student.save_pretrained(directory, state_dict=state)
+        with full_disk_in_words(directory.parent, "the student"):
+            student.save_pretrained(directory, state_dict=state)
         config = copy.deepcopy(student.config)  # it names the dtype of the live weights: say that of the files
         config.dtype = dtype
         config.save_pretrained(directory)

@@ -8,6 +8,7 @@ dies.
 Example: `JsonLines(run / "metrics.jsonl").append({"step": 1, "train/loss": 0.7})`.
 """
 
+import contextlib
 import dataclasses
 import errno
 import fcntl
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+FULL_BYTES = 1 << 20  # a disk with less than this free counts as full
 ASIDE = ".aside"  # ending of a file that is being written; a kill may leave one behind
 
 
@@ -257,6 +259,19 @@ def lock_owner(path: Path) -> str:
         return f"process {int(owner['pid'])} on {owner['host']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"
+
+
+@contextlib.contextmanager
+def full_disk_in_words(directory: Path, what: str) -> Iterator[None]:
+    """Turns what libraries raise when the disk under `directory` is full into an OSError (ENOSPC) that says so."""
+    try:
+        yield
+    except Exception as error:
+        free_bytes = shutil.disk_usage(directory).free
+        if free_bytes < FULL_BYTES or "No space left" in str(error):
+            reason = f"{what} could not be written: the disk of {directory} is full ({free_bytes / 1e6:.3g} MB free)"
+            raise OSError(errno.ENOSPC, reason) from error
+        raise
 
 
 def require_free_space(path: Path, needed_bytes: int, purpose: str) -> None:

@@ -38,7 +38,7 @@ from gold_style.runs.naming import group_name, job_overrides, run_name
 from gold_style.runs.provenance import command_line, device_name, differences, now, provenance
 from gold_style.runs.ranks import from_main
 from gold_style.runs.redact import redact, say
-from gold_style.runs.resume import step_of, tidy
+from gold_style.runs.resume import checkpoints_in, step_of, tidy
 from gold_style.runs.run_directory import CHECKPOINTS, CONFIG, LOCK, STATE, Place, choose, config_hash
 from gold_style.runs.trackers.none import NoTracker
 
@@ -116,8 +116,8 @@ class Run:
 
 
 @contextlib.contextmanager
-def open_run(settings, argv: Sequence[str] = ("train.py",)) -> Iterator[Run]:
-    """The run that `settings` ask for: a new directory, or an interrupted run's.
+def open_run(settings, argv: Sequence[str] = ("train.py",), data: str | None = None) -> Iterator[Run]:
+    """The run that `settings` ask for: a new directory, or an interrupted run's. `data` is a hash of the rows, where there are any.
 
     Raises ValueError, before anything is written, for a directory that cannot be used, a resumed run whose config has
     become another experiment, and a tracker that cannot work.
@@ -127,7 +127,7 @@ def open_run(settings, argv: Sequence[str] = ("train.py",)) -> Iterator[Run]:
     places: list[Place] = []
 
     def take() -> dict:
-        place = _take(settings, argv, lock)
+        place = _take(settings, argv, lock, data)
         places.append(place)
         return {"directory": str(place.directory), "checkpoint": place.checkpoint and str(place.checkpoint)}
 
@@ -137,7 +137,7 @@ def open_run(settings, argv: Sequence[str] = ("train.py",)) -> Iterator[Run]:
         run = Run(Path(told["directory"]), checkpoint, is_main_process())
         try:
             if run.is_main:
-                _begin(run, places[0], settings, argv)
+                _begin(run, places[0], settings, argv, data)
             yield run
         except BaseException as error:
             _end(run, *_verdict(error))
@@ -148,11 +148,11 @@ def open_run(settings, argv: Sequence[str] = ("train.py",)) -> Iterator[Run]:
             held.release()
 
 
-def _take(settings, argv: Sequence[str], lock: list[FileLock]) -> Place:
+def _take(settings, argv: Sequence[str], lock: list[FileLock], data: str | None) -> Place:
     """Choose a directory and lock it; with resume=auto, the next one where somebody was faster."""
     taken: set[Path] = set()
     while True:
-        place = choose(settings, argv, excluding=taken)
+        place = choose(settings, argv, excluding=taken, data=data)
         held = FileLock(place.directory / LOCK)
         key = "resume" if place.continues else "output_dir"
         try:
@@ -174,7 +174,7 @@ def _take(settings, argv: Sequence[str], lock: list[FileLock]) -> Place:
         return place
 
 
-def _begin(run: Run, place: Place, settings, argv: Sequence[str]) -> None:
+def _begin(run: Run, place: Place, settings, argv: Sequence[str], data: str | None) -> None:
     """Write run.json and config.yaml, put what a kill left in order, start the tracker."""
     config = plain(redact(settings.to_dict() | {"output_dir": str(run.directory)}))
     for path in run.directory.glob(f".*{ASIDE}"):
@@ -193,6 +193,7 @@ def _begin(run: Run, place: Place, settings, argv: Sequence[str]) -> None:
         "overrides": redact(overrides),
         "resume_command": redact(command_line(argv, again)),
         "config_hash": config_hash(settings.to_dict()),
+        "data": data or recorded.get("data"),
         "seed": settings.seed,
         "device": device,
         "started": recorded.get("started") or time,
@@ -283,6 +284,8 @@ def _end(run: Run, status: str, reason: str | None) -> None:
         run.update()
     if status == "interrupted":
         say(f"{reason} after step {run.step}; to go on:\n  {run.resume_command}")
+    elif status == "failed" and (kept := checkpoints_in(run.checkpoints)):
+        say(f"{kept[-1].name} is kept; once the cause is mended, go on with:\n  {run.resume_command}")
 
 
 @contextlib.contextmanager

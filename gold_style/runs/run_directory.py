@@ -113,12 +113,24 @@ def overrides_of(argv: Sequence[str]) -> dict[str, str]:
     return {key.lstrip("+~"): value.strip("'\"") for key, _, value in pairs}
 
 
-def choose(settings, argv: Sequence[str] = (), excluding: Collection[Path] = ()) -> Place:
+def choose(settings, argv: Sequence[str] = (), excluding: Collection[Path] = (), data: str | None = None) -> Place:
     """Where the run goes, by `settings.output_dir` and `settings.resume`; writes nothing.
 
-    Args: the command line, which tells whether output_dir was given; directories that proved to be taken.
-    Raises ValueError for a directory that is not empty, in use, not a run, completed, or of another experiment.
+    Args: the command line, which tells whether output_dir was given; directories that proved to be taken; a hash of the rows
+    that are trained on.
+    Raises ValueError for a directory that is not empty, in use, not a run, completed, or of another experiment or other rows.
     """
+    place = _choose(settings, argv, excluding)
+    then = (place.recorded or {}).get("data")
+    if data is not None and then is not None and data != then:
+        raise ValueError(
+            f"resume={place.directory}: the rows of the data set have changed since this run started (their hash was {then} and is "
+            f"{data}); going on would be another experiment"
+        )
+    return place
+
+
+def _choose(settings, argv: Sequence[str], excluding: Collection[Path]) -> Place:
     directory = Path(settings.output_dir)
     if settings.resume == "auto":
         return _continue_or_new(settings, "output_dir" in overrides_of(argv), excluding)

@@ -4,13 +4,14 @@
     PYTHONPATH=tests python -m torture --only kills         one part: kills, signals, disk, tracker, fuzz
     PYTHONPATH=tests python -m torture --seed 1 --keep DIR  other moments; the runs stay in DIR
 
-Exit code 1 where anything was lost. The table is written by whole runs (without --only) alone.
+Exit code 1 where anything was lost. With --only the lines of those parts alone are written anew.
 """
 
 import argparse
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from commands import PROJECT, environment
 
+from gold_style.runs.provenance import git_state
 from torture import disk, kills, uploads
 from torture.runs import Result, clock
 from torture.table import write_table
@@ -63,6 +65,19 @@ def jobs(only: list[str]) -> list[tuple[str, Callable[[Path, int], Result]]]:
     return [(name, job) for part, name, job in found if part in only]
 
 
+def record(report: dict, only: list[str]) -> None:
+    """Write the figures and the table. Of a run of some parts, their lines take the place of the older ones."""
+    if set(only) != set(PARTS):
+        if not RESULTS.exists():
+            return
+        whole = json.loads(RESULTS.read_text(encoding="utf-8"))
+        again = {part: f"{report['date']}, seed {report['seed']}" for part in only}
+        kept = [result for result in whole["results"] if result["part"] not in only]
+        report = whole | {"again": whole.get("again", {}) | again, "results": [*kept, *report["results"]]}
+    RESULTS.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_table(report, PROJECT / "docs" / "reliability.md")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="torture", description="Real faults against real runs.")
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS))
@@ -88,11 +103,11 @@ def main() -> int:
         "workers": asked.workers,
         "seed": asked.seed,
         "seconds": round(time.monotonic() - started),
+        "cpu_seconds": round(sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])),
+        "commit": git_state(PROJECT)["commit"],
         "results": [result.to_json() for result in results],
     }
-    if set(asked.only) == set(PARTS):
-        RESULTS.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        write_table(report, PROJECT / "docs" / "reliability.md")
+    record(report, asked.only)
     lost = sum(len(result.lost) for result in results)
     print(f"{len(results)} trials in {report['seconds']} s: {f'{lost} things lost' if lost else 'nothing lost'}")
     return 1 if lost else 0

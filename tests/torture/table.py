@@ -17,11 +17,12 @@ def write_table(report: dict, page: Path) -> None:
 
 def table(report: dict) -> str:
     """Markdown: one line per trial, then how the kills were spread and what the bad input was."""
+    again = "".join(f"; {part} again on {when}" for part, when in report.get("again", {}).items())
     cores = f"{report['cores']} core{'s' * (report['cores'] > 1)}"
     lines = [
         f"Measured on {report['date']} by `{report['command']}` in {report['seconds'] / 60:.0f} minutes on {cores}, "
-        f"{report['workers']} trials side by side, seed {report['seed']} ({report['machine']}); every event stands in "
-        "[reliability.json](reliability.json).",
+        f"{report['workers']} trials side by side, {report['cpu_seconds'] / 60:.0f} minutes of processor time, seed {report['seed']} "
+        f"({report['machine']}{again}); every event stands in [reliability.json](reliability.json).",
         "",
         "| trial | what was done to it | how often | lost |",
         "|---|---|---:|---|",
