@@ -62,7 +62,7 @@ def override(text: str):
 def test_swept_values_become_what_is_drawn_from():
     assert distribution(override("a=interval(0,1)")) == FloatDistribution(0, 1)
     assert distribution(override("a=tag(log,interval(1e-4,1e-2))")) == FloatDistribution(1e-4, 1e-2, log=True)
-    assert distribution(override("a=tag(int,interval(2,8))")) == IntDistribution(2, 8)
+    assert distribution(override("a=int(interval(2,8))")) == IntDistribution(2, 8)
     assert distribution(override("a=b,c")) == CategoricalDistribution(["b", "c"])
     assert distribution(override("a=range(1,4)")) == CategoricalDistribution([1, 2, 3])
     with pytest.raises(ValueError, match="begins above 0"):

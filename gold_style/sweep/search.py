@@ -56,7 +56,7 @@ def distribution(override: Override) -> Any:
     if isinstance(value, IntervalSweep):
         if log and value.start <= 0:
             raise ValueError(f"{key}: an interval with the tag log begins above 0")
-        whole = isinstance(value.start, int) and isinstance(value.end, int) and "int" in value.tags
+        whole = isinstance(value.start, int) and isinstance(value.end, int)  # int(interval(2, 8))
         return IntDistribution(value.start, value.end, log=log) if whole else FloatDistribution(value.start, value.end, log=log)
     if isinstance(value, (ChoiceSweep, RangeSweep)):
         return CategoricalDistribution(list(override.sweep_iterator(transformer=Transformer.encode)))
