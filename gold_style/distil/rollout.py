@@ -52,7 +52,9 @@ def draw(logits_BV: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
     """
     if sampling.temperature == 0:
         return logits_BV.argmax(-1)
-    logits_BV = logits_BV.float() / sampling.temperature
+    logits_BV = logits_BV.float()
+    if sampling.temperature != 1:
+        logits_BV = logits_BV / sampling.temperature
     num_vocab = logits_BV.shape[-1]
     if sampling.top_p >= 1 and not sampling.top_k:
         return _invert(logits_BV.softmax(-1, dtype=torch.float64), uniform_B)
