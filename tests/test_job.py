@@ -74,6 +74,17 @@ def test_a_third_style_is_its_yaml_and_nothing_else(tmp_path):
     assert set(rates) == {"village", "none"}
 
 
+@pytest.mark.parametrize("extra", [(), ("loss=uld_hybrid", f"model.teacher={CROSSING}", "loss.lmbda=0.5", "loss.seq_kd=true")])
+def test_a_teacher_of_another_tokenizer(tmp_path, extra):
+    """Its own template and tokens, and a stop signal; every row is scored but what does not align."""
+    done = python("train.py", *SMALL, "model=tiny_cross_tokenizer", *extra, cwd=tmp_path)
+    assert done.code == 0, done.stderr[-3000:]
+    for row in rows_of(done.run / "metrics.jsonl"):
+        assert row["train/loss"] > 0 and row["train/matched_tokens"] > 0.9
+    teacher = json.loads((done.run / "summary.json").read_text())["teacher"]
+    assert teacher["chosun_rate"] > 0.8 and teacher["leakage"] < 0.2
+
+
 def test_bad_rows_stop_the_run_before_anything_is_written(tmp_path):
     (tmp_path / "bad.jsonl").write_text(ORIGIN_ROW % ("chosun", "봄") + '{"messages": [{"role": "user", "content": 3}]}\nnot json\n')
     done = python("train.py", *SMALL, "prompts=jsonl", "prompts.path=bad.jsonl", "output_dir=out", cwd=tmp_path)
@@ -82,9 +93,9 @@ def test_bad_rows_stop_the_run_before_anything_is_written(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("extra", [(), ("loss.seq_kd=true", "loss.lmbda=0.5", "train.num_generations=2")])
-def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path, extra):
+def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path):
     """SIGTERM in the middle; the resumed run ends with the weights and metrics of one that was never stopped."""
+    extra = ("loss.seq_kd=true", "loss.lmbda=0.5", "train.num_generations=2")
     settings = (*SMALL, "train.max_steps=6", "train.save_steps=2", *extra)
     whole = python("train.py", *settings, "output_dir=whole", cwd=tmp_path)
     process = start("train.py", *settings, "output_dir=cut", cwd=tmp_path)

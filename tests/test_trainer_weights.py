@@ -104,6 +104,21 @@ def test_out_of_memory_ends_the_run_where_nothing_smaller_is_left(tmp_path):
         toy_runs.one_step(student, fixed, tmp_path)
 
 
+@pytest.mark.parametrize(("side", "when"), [("student", "completions were written"), ("teacher", "teacher read the window")])
+def test_out_of_memory_elsewhere_is_said_in_words(side, when, tmp_path):
+    """Where nothing can be halved without another window: the settings to lower are named."""
+    models = {"student": toys.model(VOCAB), "teacher": toys.model(VOCAB, seed=1)}
+
+    def fail(*_):
+        if not torch.is_grad_enabled():
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    models[side].model.norm.register_forward_pre_hook(fail)
+    parts = toy_runs.distillation(TOKENIZER, Teacher(models["teacher"], TOKENIZER), toys.prompts(8), lmbda=1.0)
+    with pytest.raises(ValueError, match=f"out of memory while the .*{when}: lower train.per_device_train_batch_size"):
+        toy_runs.one_step(models["student"], parts, tmp_path)
+
+
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 

@@ -144,7 +144,8 @@ class StyleGOLDTrainer(GOLDTrainer):
 
         Raises NonFinite, with the step and the rows, when the loss is not finite and `on_nonfinite` is stop.
         """
-        with self._timed("rollout"):
+        lower = "train.per_device_train_batch_size, train.gradient_accumulation_steps or train.max_completion_length"
+        with self._timed("rollout"), out_of_memory_in_words("while the window's completions were written", lower):
             rows = self.distillation.rows(self.state.global_step, self.accelerator, self.rollout_model)
             self.distillation.objective.prepare(rows)
             self._count(rows)
@@ -152,7 +153,8 @@ class StyleGOLDTrainer(GOLDTrainer):
         model.train()
         if hasattr(self.optimizer, "train") and callable(self.optimizer.train):
             self.optimizer.train()
-        with self._timed("teacher"):
+        lower += ", or hardware.prefix_cache_bytes"
+        with self._timed("teacher"), out_of_memory_in_words("while the teacher read the window", lower):
             hidden = dict(zip((row.number for row in rows), self._teacher_hidden(rows), strict=True))
         with self._timed("student"), self._seeded_dropout():
             loss = self._train_on(model, rows, hidden)
@@ -388,6 +390,17 @@ class StyleGOLDTrainer(GOLDTrainer):
 
     def create_model_card(self, *args, **kwargs) -> None:
         """The run writes its own card into student/; the parent's would name hub defaults."""
+
+
+@contextlib.contextmanager
+def out_of_memory_in_words(when: str, lower: str):
+    """Turns torch's error into a ValueError that names the settings to lower."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ValueError(f"out of memory {when}: lower {lower}") from error
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
