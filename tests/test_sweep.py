@@ -1,6 +1,6 @@
 """A sweep as a user types it: twelve jobs, one poisoned with a NaN, one killed; the same command with resume=auto mends it.
 
-Three steps each, so what is learned means nothing; what is kept apart, recorded and shared is what counts.
+Two steps each, so what is learned means nothing; what is kept apart, recorded and shared is what counts.
 """
 
 import csv
@@ -22,7 +22,8 @@ from gold_style.compare import compare
 from gold_style.runs.repeat import repetition
 
 GRID = ("loss.seq_kd=true", "loss.beta=0,0.3,0.5,1", "loss.lmbda=0,0.5,1", "seed=0")
-SWEEP = ("-m", *SMALL, "tracker=wandb", "hardware.threads=1", "output_dir=sweep", *GRID)
+TINY = (*SMALL, "hardware.threads=1", "train.max_steps=2", "train.max_completion_length=12", "evaluation.every_steps=null")
+SWEEP = ("-m", *TINY, "tracker=wandb", "output_dir=sweep", *GRID)
 POISONED, KILLED = "4", "7"  # beta 0.3 lmbda 0.5, beta 0.5 lmbda 0.5
 POISON = """
 import importlib.util, sys
@@ -151,25 +152,14 @@ def test_the_whole_folder_is_uploaded_by_one_command(told):
         assert done.stderr.count("Finished syncing") >= 12 and server.exit_codes().count(0) >= 12
 
 
-def test_a_job_is_the_same_bits_as_the_run_alone(told):
-    """Neither its neighbours nor the cache they share have changed it."""
-    place, *_ = told
-    alone = python("train.py", *SMALL, "hardware.threads=1", "output_dir=alone", "loss.seq_kd=true", "loss.beta=0.5",
-                   "loss.lmbda=0.5", "seed=0", cwd=place)  # fmt: skip
-    assert alone.code == 0, alone.stderr[-3000:]
-    for name in ("student/model.safetensors", "samples.jsonl"):
-        assert (alone.run / name).read_bytes() == (place / "sweep" / KILLED / name).read_bytes()
-    assert any((place / "sweep" / ".cache").iterdir())
-
-
 def test_in_one_process_jobs_are_apart_as_well(told):
     place, *_ = told
-    done = python("train.py", "-m", *SMALL, "hardware.threads=1", "sweep.isolate=false", "cache.dir=null", "output_dir=one",
+    done = python("train.py", "-m", *TINY, "sweep.isolate=false", "cache.dir=null", "output_dir=one",
                   "loss.seq_kd=true", "loss.beta=0.5", "loss.lmbda=1,0.5", cwd=place)  # fmt: skip
     assert done.code == 0, done.stderr[-3000:]
     name = "student/model.safetensors"
     assert (place / "one" / "1" / name).read_bytes() == (place / "sweep" / KILLED / name).read_bytes()
-    assert not (place / "one" / ".cache").exists()
+    assert not (place / "one" / ".cache").exists() and any((place / "sweep" / ".cache").iterdir())
 
 
 def test_the_command_of_a_row_repeats_it_bit_for_bit(told):

@@ -24,14 +24,16 @@ def open_study(sweep: Path, search: Search):
         raise ValueError("a search needs Optuna: pip install 'gold-style[sweep]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=max(1, search.startup_trials)) if search.prune else optuna.pruners.NopPruner()
-    return optuna.create_study(
+    study = optuna.create_study(
         storage=optuna.storages.JournalStorage(JournalFileBackend(str(sweep / JOURNAL))),
         study_name=STUDY,
         direction="maximize",
         load_if_exists=True,
         pruner=pruner,
-        sampler=optuna.samplers.TPESampler(seed=search.seed, n_startup_trials=search.startup_trials),
     )
+    seed = search.seed + len(study.get_trials(deepcopy=False))  # a study taken up again must not draw what it drew before
+    study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=search.startup_trials)
+    return study
 
 
 class Pruning(TrainerCallback):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import OmegaConf
 
 from gold_style.config.launch import world_size
 from gold_style.runs.run import Pruned
@@ -53,7 +53,8 @@ def run_isolated(settings, argv: Sequence[str], console: Path) -> float:
     """
     console.parent.mkdir(parents=True, exist_ok=True)
     receiving, sending = multiprocessing.Pipe(duplex=False)
-    given = settings, list(argv), HydraConfig.instance().cfg, dict(os.environ), str(console), sending
+    hydra = OmegaConf.to_container(HydraConfig.instance().cfg, resolve=False)  # plain: launchers' own classes cannot be pickled
+    given = settings, list(argv), hydra, dict(os.environ), str(console), sending
     process = context(settings.tracker.name).Process(target=_child, args=given)
     process.start()
     sending.close()
@@ -103,12 +104,12 @@ def _passing_on(process) -> Iterator[list[int]]:
             signal.signal(signum, handler)
 
 
-def _child(settings, argv: list[str], hydra_cfg: DictConfig, environment: dict[str, str], console: str, sending) -> None:
+def _child(settings, argv: list[str], hydra: dict, environment: dict[str, str], console: str, sending) -> None:
     """What runs in the new process."""
     _print_to(console)
     os.environ.update(environment)  # of now; the server was started earlier
     _end_with_the_sweep()
-    HydraConfig.instance().cfg = hydra_cfg
+    HydraConfig.instance().cfg = OmegaConf.create(hydra)
     code = 0
     try:
         from gold_style.job import run_job
