@@ -57,6 +57,7 @@ def jobs(only: list[str]) -> list[tuple[str, Callable[[Path, int], Result]]]:
         ("disk", "disk", disk.full_disk),
         ("signals", "signals", lambda place, seed: kills.interrupt(kills.SIGNALLED, place, seed)),
         ("kills", "upload", uploads.killed_upload),
+        ("kills", "writer", kills.kill_writer),
     ]
     by_cost = sorted(kills.TRIALS, key=lambda trial: -len(trial.phases) * trial.processes)
     found[1:1] = [

@@ -6,10 +6,18 @@ A trial is one config and a chain of phases: the run is killed in each of them i
 import json
 import random
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import test_resume_files
+from commands import environment
+from test_resume_files import SEALS_FOR_EVER
+
+from gold_style.runs.resume import checkpoint_fault, checkpoints_in, newest_valid_checkpoint, step_of, tidy
 from gold_style.runs.run_directory import status_of
 from torture.runs import TINY, Result, clock, differences, faults_of_remains, good_steps, launch, make_plan
 
@@ -128,4 +136,29 @@ def interrupt(trial: Trial, directory: Path, seed: int, base: Sequence[str] = TI
             done = launch([*settings, *go_on(cut)], directory)
             assert done.code == 0, f"the resumed run failed: {done.stderr[-1500:]}"
         result.lost += differences(directory / "whole", cut)
+    return result
+
+
+def kill_writer(directory: Path, seed: int, kills: int = 150) -> Result:
+    """A process that does nothing but write, seal and prune checkpoints, killed at any moment; no good one may ever be lost."""
+    result, rng, step = Result("checkpoint writer alone", "kills"), random.Random(f"{seed} writer"), 0
+    directory.mkdir(parents=True, exist_ok=True)
+    with clock(result):
+        for _ in range(kills):
+            tidy(directory)
+            arguments = [sys.executable, "-c", SEALS_FOR_EVER, str(directory), str(step), str(Path(test_resume_files.__file__).parent)]
+            child = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment())
+            assert child.stdout.readline() == "ready\n"
+            time.sleep(rng.uniform(0, 0.25))
+            child.kill()
+            said = [int(line) for line in child.stdout.readlines()]
+            child.wait()
+            tidy(directory)
+            newest = newest_valid_checkpoint(directory)
+            found = step_of(newest) if newest else 0
+            if found < max([step, *said]):
+                result.lost.append(f"the checkpoint of step {max([step, *said])} is gone, {found} is left")
+            result.lost += [f"{path.name}: {fault}" for path in checkpoints_in(directory) if (fault := checkpoint_fault(path))]
+            step = found
+    result.events = [{"kills": kills, "checkpoints": step}]
     return result

@@ -38,6 +38,8 @@ def table(report: dict) -> str:
 def done_to(result: dict) -> tuple[str, int]:
     """What happened in a trial, in words, and how often."""
     events = result["events"]
+    if "kills" in events[0]:
+        return f"SIGKILL of a process that only writes checkpoints ({events[0]['checkpoints']} written)", events[0]["kills"]
     if result["part"] == "kills":
         killed = [event for event in events if event.get("killed")]
         return f"SIGKILL in {', '.join(event['phase'] for event in killed)}; resumed each time", len(killed)
