@@ -42,7 +42,7 @@ def step_flops(pair: Pair, shape: Shape, prompt_tokens: list[int]) -> float:
 def step_bytes(pair: Pair, shape: Shape, prompt_tokens: list[int], itemsize: int = 2) -> float:
     """Memory that one step must move on a GPU: weights for every new token of the batch and once each for the other passes, keys and
     values of each token as they are read again, and the optimizer's fp32 weights, gradients and two moments, read and written."""
-    weights = {side: _parameters(body, shape) for side, body in (("student", pair.student), ("teacher", pair.teacher))}
+    weights = {side: parameters(body, shape) for side, body in (("student", pair.student), ("teacher", pair.teacher))}
     student = pair.student
     kv_token = 2 * student.num_hidden_layers * student.num_key_value_heads * student.hidden_size // student.num_attention_heads
     kv = sum(sum(range(length, length + shape.new_tokens)) for length in prompt_tokens) * kv_token * itemsize
@@ -50,7 +50,8 @@ def step_bytes(pair: Pair, shape: Shape, prompt_tokens: list[int], itemsize: int
     return passes * itemsize + kv + weights["student"] * 4 * 7
 
 
-def _parameters(body: Body, shape: Shape) -> float:
+def parameters(body: Body, shape: Shape) -> float:
+    """Of the matrices; biases and norms are a thousandth more."""
     return body_flops(body, 1) / 2 + shape.vocab * body.hidden_size
 
 

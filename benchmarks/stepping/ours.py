@@ -14,6 +14,8 @@ from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.prompts import Prompt
 from stepping.shapes import BETA, Shape, load_tokenizer, texts
 
+TOKENS_PER_MICROBATCH = {"cpu": 400, "cuda": 4096}  # hardware.tokens_per_microbatch; on the CPU two rows
+
 
 class Window:
     """The same prompts in every step."""
@@ -46,9 +48,8 @@ class Log:
 
 
 def build_trainer(
-    shape: Shape, student, teacher, directory: Path, *, steps: int, device: str = "cpu", given: bool = False,
-    tokens_per_microbatch: int | None = None,
-) -> StyleGOLDTrainer:  # fmt: skip
+    shape: Shape, student, teacher, directory: Path, *, steps: int, device: str = "cpu", given: bool = False
+) -> StyleGOLDTrainer:
     """`given`: score the rows' own answers instead of sampled ones."""
     tokenizer, data = load_tokenizer(shape), texts(shape)
     scorer = Teacher(teacher, tokenizer)
@@ -69,7 +70,7 @@ def build_trainer(
         student_vocab_size=len(tokenizer),
         to_student_ids=lambda completion: completion,
         rows_per_microbatch=1,
-        tokens_per_microbatch=tokens_per_microbatch or default_tokens_per_microbatch(),
+        tokens_per_microbatch=TOKENS_PER_MICROBATCH[device],
         compute_dtype=torch.bfloat16 if device == "cuda" else torch.float32,
     )
     args = GOLDConfig(
@@ -97,13 +98,6 @@ def build_trainer(
         ignore_data_skip=True,
     )
     return StyleGOLDTrainer(student=student, distillation=distillation, run=Log(), args=args)
-
-
-def default_tokens_per_microbatch() -> int | None:
-    """What `hardware=cpu` and `hardware=single_gpu` come with."""
-    from gold_style.config.settings import Settings
-
-    return Settings.compose("hardware=cpu", "tracker=none").hardware.tokens_per_microbatch
 
 
 def set_new_tokens(trainer: StyleGOLDTrainer, new_tokens: int) -> None:

@@ -26,7 +26,9 @@ CHATML = (
     "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{%- endif %}"
 )
 LOGIT_STD = 4.5  # standard deviation of a token's logits, about that of a small language model
-SYSTEM_TURN_TOKENS = 11  # of <|im_start|>system\n, the system text's first word and <|im_end|>\n
+FRAME = ("rule", "style", *TAGS, "user", "assistant", "system")  # words that are one token without a space before them
+NUM_PLAIN = 256 + len(FRAME)  # bytes and FRAME: tokens that are never drawn for a text
+SYSTEM_TURN_TOKENS = 6  # of <|im_start|>system\n, the system text's first word and <|im_end|>\n
 PROMPT_TOKENS = (30, 60)  # shortest and longest prompt of a window, evenly spread between
 BETA = 0.3
 
@@ -82,7 +84,7 @@ def _words(vocab_size: int) -> list[str]:
 @functools.cache
 def tokenizer_directory(vocab_size: int) -> Path:
     """A byte-level tokenizer with one token per word, ChatML turns, saved where both trainers can load it."""
-    pieces = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "rule"]
+    pieces = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *FRAME]
     pieces += ["Ġ" + word for word in _words(vocab_size)[: vocab_size - len(pieces) - len(SPECIALS)]]
     tokenizer = Tokenizer(models.BPE(vocab={piece: i for i, piece in enumerate(pieces)}, merges=[], ignore_merges=True))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -111,7 +113,7 @@ def build_model(body: Body, shape: Shape, seed: int, dtype: torch.dtype = torch.
         model = Qwen2ForCausalLM(config)
     with torch.no_grad():
         embedding = model.get_input_embeddings().weight
-        embedding[:257] = 0
+        embedding[:NUM_PLAIN] = 0
         embedding[pad:] = 0
         model.model.norm.weight.mul_(LOGIT_STD / (config.initializer_range * body.hidden_size**0.5))
     for parameter in model.parameters():  # not the buffers: rotary frequencies stay exact
@@ -139,7 +141,7 @@ def texts(shape: Shape) -> Texts:
     """Prompts whose lengths spread evenly over PROMPT_TOKENS, the same in every window; each style has its own system text."""
     assert shape.system_tokens == 0 or shape.system_tokens > SYSTEM_TURN_TOKENS
     tokenizer, draw = load_tokenizer(shape), random.Random(3)
-    known = _words(shape.vocab_size)[: shape.vocab_size - 257 - len(SPECIALS)]
+    known = _words(shape.vocab_size)[: shape.vocab_size - NUM_PLAIN - len(SPECIALS)]
 
     def words(count: int) -> str:
         return " ".join(draw.choices(known, k=count))
