@@ -51,10 +51,11 @@ pair: setup  ## build the embedded pair anew (under four minutes on two cores)
 study: setup  ## the study of beta and lmbda: 45 runs, about half an hour on two cores; goes on where it was
 	$(RUN) benchmarks/study.py $(ARGS)
 
-bench: setup  ## a step against stock GOLDTrainer: all rows and the figure, half an hour (leave the machine alone meanwhile)
+bench: setup  ## a step against stock GOLDTrainer: rows, figure and tables, half an hour (leave the machine alone meanwhile)
 	$(RUN) benchmarks/step.py $(ARGS)
 	$(RUN) -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(RUN) benchmarks/stepping/figure.py benchmarks/results/step_cpu.json
+	$(RUN) benchmarks/stepping/tables.py
 
 bench-quick: setup  ## the first judged row of it, under five minutes
 	$(RUN) benchmarks/step.py --quick $(ARGS)

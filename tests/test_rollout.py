@@ -9,7 +9,7 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, MistralCon
 
 from gold_style.distil.backbone import Backbone
 from gold_style.distil.draws import key64, uniform, uniforms
-from gold_style.distil.lean import LeanDecoder
+from gold_style.distil.lean import LeanDecoder, product
 from gold_style.distil.prefix_cache import PrefixCache, RoomyLayer, roomy_cache
 from gold_style.distil.rollout import GREEDY, Sampling, draw, generate
 
@@ -65,6 +65,19 @@ def test_the_lean_step_equals_the_models_own_forward():
             for t in (4, 5, 6):
                 step_BD = lean.step(ids_BT[:, t], torch.full((4,), t), cache.layers, None)
                 torch.testing.assert_close(step_BD, whole_BTD[:, t], rtol=1e-5, atol=1e-6)  # transformers rotates and normalises in float32
+
+
+@pytest.mark.parametrize("num_rows", [1, 8, 65])
+def test_products_from_blocked_weights(num_rows):
+    """Equal to F.linear, for the number of rows they were laid out for and for another one."""
+    torch.manual_seed(num_rows)
+    weight, bias = torch.randn(67, 48), torch.randn(67)
+    for dtype in (torch.float32, torch.float64):
+        for b in (None, bias.to(dtype)):
+            apply = product(weight.to(dtype), b, num_rows)
+            for rows in (num_rows, 5):
+                x = torch.randn(rows, 48, dtype=dtype)
+                torch.testing.assert_close(apply(x), torch.nn.functional.linear(x, weight.to(dtype), b), rtol=1e-5, atol=1e-5)
 
 
 def test_rows_end_at_any_of_the_stops_and_leave_the_batch():

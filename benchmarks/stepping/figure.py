@@ -48,7 +48,8 @@ def _seconds(axis, rows: list[dict]) -> None:
             text = f"{seconds:.1f}" + (f"\n{ratio:.1f}x" if ratio else "")
             axis.annotate(text, (i + 0.27 * (place - 1), seconds), ha="center", va="bottom", fontsize=8)
     axis.set_yscale("log")
-    axis.set_ylim(top=2.5 * max(row[f"{side}_s"] or 0 for row in rows for side in SIDES))
+    axis.yaxis.set_major_formatter(lambda seconds, _: f"{seconds:g}")
+    axis.set_ylim(bottom=1, top=4 * max(row[f"{side}_s"] or 0 for row in rows for side in SIDES))
     axis.set_xticks(range(len(rows)), [f"vocabulary {row['vocab']:,}\n{row['window']} rows a step" for row in rows], fontsize=8)
     axis.set_ylabel("seconds of one training step")
     axis.set_title(f"A step ({rows[0]['system_tokens']} system tokens, {rows[0]['new_tokens']} new tokens; log scale)", fontsize=10)
@@ -75,7 +76,7 @@ def _memory(axis, rows: list[dict]) -> None:
         axis.bar_label(bars, fmt="%.0f", fontsize=8)
     axis.set_xticks(range(len(rows)), [f"{row['vocab']:,}\n{row['window']} rows" for row in rows], fontsize=8)
     axis.set_ylabel("peak MB besides models, gradients, optimizer")
-    axis.set_title("Memory: stock scores one row, ours the whole window", fontsize=10)
+    axis.set_title("Peak memory (stock: one row, ours: all)", fontsize=10)
 
 
 if __name__ == "__main__":

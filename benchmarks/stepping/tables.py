@@ -1,0 +1,67 @@
+"""Writes the benchmark's figures into README.md, README.ko.md and docs/speed.md, between `<!-- bench -->` and `<!-- /bench -->`.
+
+    python benchmarks/stepping/tables.py      # reads benchmarks/results/step_cpu.json and step_cpu_rounds.json
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS, DETAILS = (ROOT / "benchmarks" / "results" / name for name in ("step_cpu.json", "step_cpu_rounds.json"))
+HEADS = {
+    "README.md": (
+        "vocabulary", "system tokens", "rows a step", "stock, s", "stable*, s", "ours, s", "faster than stock", "than stable",
+        "peak MB stock / ours", "share of the floor", "rounds",
+    ),
+    "README.ko.md": (
+        "어휘 수", "시스템 프롬프트 토큰", "한 스텝의 행", "stock, 초", "stable*, 초", "우리, 초", "stock 대비", "stable 대비",
+        "최대 메모리 MB stock / 우리", "이론 한계 대비", "라운드",
+    ),
+}  # fmt: skip
+HEADS["docs/speed.md"] = HEADS["README.md"]
+NOTES = {
+    "README.md": "Measured {date} on {machine}, {threads} thread, fp32, torch {torch}, trl {trl}. Medians, also of each round's ratio.",
+    "README.ko.md": "{date}, {machine}, 스레드 {threads}개, fp32, torch {torch}, trl {trl}에서 측정. 모두 중앙값(배수는 라운드별 비).",
+}
+NOTES["docs/speed.md"] = NOTES["README.md"]
+
+
+def table(rows: list[dict], details: list[dict], name: str) -> str:
+    """Markdown: a line a row, and what it was measured on."""
+    head = HEADS[name]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---:|" * len(head)]
+    lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
+    last = details[-1]
+    note = NOTES[name].format(**{**last, **last["versions"]})
+    return "\n".join([*lines, "", note])
+
+
+def _cells(row: dict) -> list[str]:
+    def number(key: str, form: str) -> str:
+        return "" if row[key] is None else form.format(row[key])
+
+    peaks = "" if row["stock_peak_mb"] is None or row["ours_peak_mb"] is None else f"{row['stock_peak_mb']:.0f} / {row['ours_peak_mb']:.0f}"
+    return [
+        f"{row['vocab']:,}", f"{row['system_tokens']:,}", str(row["window"]), number("stock_s", "{:.1f}"), number("stable_s", "{:.1f}"),
+        number("ours_s", "{:.1f}"), number("ratio_stock", "**{:.1f}x**"), number("ratio_stable", "{:.1f}x"), peaks,
+        number("floor_fraction", "{:.0%}"), str(row["rounds"]),
+    ]  # fmt: skip
+
+
+def main() -> None:
+    rows, details = json.loads(ROWS.read_text()), json.loads(DETAILS.read_text())
+    for name in HEADS:
+        path = ROOT / name
+        text = path.read_text()
+        block = f"<!-- bench -->\n{table(rows, details, name)}\n<!-- /bench -->"
+        changed, found = re.subn(r"<!-- bench -->.*?<!-- /bench -->", lambda match, block=block: block, text, flags=re.DOTALL)
+        if not found:
+            sys.exit(f"{path}: no block between <!-- bench --> and <!-- /bench -->")
+        path.write_text(changed)
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
