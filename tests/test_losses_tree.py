@@ -149,6 +149,38 @@ def test_a_completion_cut_short_and_one_against_its_own_tokenisation_are_scored(
         torch.testing.assert_close(loss.detach(), expected.detach(), rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("name", ["finer", "crossing", "spaces"])
+def test_who_cuts_against_its_own_segmentation_is_still_told_how_the_text_goes_on(name):
+    """A student that writes single bytes where it has longer tokens, and a teacher that is sure of the text."""
+    table = TokenBytes.from_tokenizer(STUDENT)
+    tree, teacher = Tree(lifting=LIFTINGS[name], beta=0.3), TEACHERS[name]
+    ids, others, spans, lengths = rows(STUDENT, teacher, ("감사합니다. 안녕", "나는 밥을"), (),
+                                       lambda text: [table.id_of_byte[byte] for byte in text.encode()])  # fmt: skip
+    student_logits = logits(len(ids), len(STUDENT), 0)
+    teacher_logits = logits(len(others), len(teacher), 1)
+    teacher_logits[range(len(others)), others] += 40.0
+    loss, _ = tree(student_logits, teacher_logits, ids, others, spans, lengths)
+    expected, _ = tree_reference(tree, student_logits, teacher_logits, ids, others, spans, lengths)
+    torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-10)
+    plan = tree.plan(ids, others, spans, lengths)
+    target = target_of(tree, student_logits, teacher_logits, ids, others, plan)
+    right = [
+        sum(row[u] for u, piece in enumerate(table.pieces) if piece and piece[:1] == table.pieces[ids[i]])
+        for i, row in zip(plan.positions.student_P.tolist(), target, strict=True)
+        if table.pieces[ids[i]]
+    ]
+    assert min(right) > 0.9
+
+
+def test_a_token_that_many_words_fall_back_to_takes_no_share_of_them():
+    """A lone space beside whole words: counted as the words' equal it would draw them apart, bit by bit."""
+    lifting = LIFTINGS["finer"]
+    exact = lifting.student.id_of[b" "]
+    assert lifting.members("\u00a0 밥".encode(), (7, 9), exact) == (7, 9)
+    assert lifting.members("\u00a0 밥".encode(), (), exact) == (exact,)
+    assert lifting.members(b" ", (7, 9), None) == (7, 9, exact)
+
+
 def test_units_are_student_tokens_and_a_skipped_stop_is_none():
     teacher = TEACHERS["crossing"]
     ids, others, spans, lengths = rows(STUDENT, teacher)

@@ -17,7 +17,7 @@ from gold_style.losses.segmentation import Segmenter
 from gold_style.losses.slots import CutOff, Head, Node, Slots, SlotWriter, Weights
 from gold_style.losses.token_bytes import TokenBytes
 
-AGAINST_CUT = 0.01  # weight of teacher tokens against the student's cut: students err in their segmentation that often
+AGAINST_CUT = 0.1  # weight of teacher tokens against the student's cut; a learning student errs in its segmentation that often
 MAX_SEGMENTED = 512  # texts segmented for one entry, 5 us each; beyond, the longest match decides
 MAX_CACHED = 200_000  # entries of all caches together; they start anew beyond
 
@@ -120,9 +120,15 @@ class Lifting:
 
     def members(self, text: bytes, longer: Iterable[int], fallback: int | None) -> tuple[int, ...]:
         """Student tokens for "the teacher's text is `text` up to a boundary": the longer ones that begin with its
-        tokens, and the one of exactly these bytes; where there is none, `fallback`, the first token of the text."""
-        exact = self.student.id_of.get(text, fallback)
-        return tuple(longer) if exact is None else (*longer, exact)
+        tokens, and the one of exactly these bytes; where there is neither, `fallback`, the first token of the text.
+
+        Were the fallback counted beside longer tokens, a token that many texts fall back to (a lone space) would take a
+        share of each of them, and words would come apart.
+        """
+        members, exact = tuple(longer), self.student.id_of.get(text)
+        if exact is None and not members:
+            exact = fallback
+        return members if exact is None else (*members, exact)
 
     def _extensions(self, text: bytes) -> list[tuple[int, bytes]]:
         """Student tokens strictly longer than `text` that begin with it."""

@@ -195,7 +195,7 @@ class Place:
                     weight = self.weight(piece[len(written) :])
                     self.give(weight * self.rows[self.row][w], self.named(written, w))
 
-    def own_row(self) -> list[tuple[float, list[int]]]:
+    def own_row(self) -> list[tuple[float, list[int], Sequence[int]]]:
         """-> the masses of which it is open how far they reach their student tokens."""
         lifting, maybe = self.lifting, []
         before = self.path[self.row - 1] if self.row else None
@@ -209,7 +209,7 @@ class Place:
             if cut and lifting.teacher_segment(self.pieces[before] + text)[0] == before:
                 keep = [u for u in self.running_on(b"", (w,), text) if self.weight(lifting.student.pieces[u]) == 1.0]
                 if keep:
-                    maybe.append((probability, keep))
+                    maybe.append((probability, keep, members))
                 else:
                     self.give(AGAINST_CUT * probability, members)
             else:
@@ -282,12 +282,18 @@ class Place:
                     rest *= self.student_rows[k][self.ids[k]]
             self.give(self.rows[self.row][w] * rest, free)
 
-    def settle_maybe(self, maybe: list[tuple[float, list[int]]]) -> None:
+    def settle_maybe(self, maybe: list[tuple[float, list[int], Sequence[int]]]) -> None:
         known = sum(self.mass)
-        shares = [sum(self.student[u] for u in set(members)) for _, members in maybe]
+        shares = [sum(self.student[u] for u in set(members)) for _, members, _ in maybe]
         left = max(1 - sum(shares), 1e-9)
-        for (mass, members), share in zip(maybe, shares, strict=True):
-            self.give(min(mass, known * share / left), members)
+        over = []
+        for (mass, keep, members), share in zip(maybe, shares, strict=True):
+            given = min(mass, known * share / left)
+            self.give(given, keep)
+            over.append((mass - given, members))
+        if known < AGAINST_CUT * sum(mass for mass, _ in over):
+            for mass, members in over:
+                self.give(mass, members)
 
 
 @functools.lru_cache(maxsize=100_000)

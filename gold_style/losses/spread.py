@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gold_style.losses.lifting import AGAINST_CUT
 from gold_style.losses.slots import Slots
 from gold_style.losses.tree_plan import Table, TreePlan
 
@@ -43,21 +44,25 @@ class Spread:
         row_of_P = torch.cumsum(self.offset_P == 0, 0) - 1
         cut_Y = row_of_P[self.plan["cut_position_Y"]], self.plan["cut_Y"]
         mass_AW[cut_Y] *= self.plan["cut_weight_Y"].to(mass_AW.dtype)
+        target_PV[at_A] = self._over(slots, mass_AW, self.student_PV[at_A])
+        return target_PV
+
+    def _over(self, slots: Slots, mass_AW: Tensor, student_AV: Tensor) -> Tensor:
+        """Masses of teacher tokens, (A, W), handed to the members of their slots as the student has them: (A, V)."""
         slot_W, member_slot_F, member_F = self._tensors(slots.slot_E, slots.member_slot_F, slots.member_F)
-        mass_AG = mass_AW.new_zeros(len(at_A), slots.count)
-        mass_AG.scatter_add_(1, slot_W.expand(len(at_A), -1), mass_AW)
-        student_AV, part_AV = self.student_PV[at_A], torch.zeros_like(target_PV[: len(at_A)])
+        mass_AG = mass_AW.new_zeros(len(mass_AW), slots.count)
+        mass_AG.scatter_add_(1, slot_W.expand(len(mass_AW), -1), mass_AW)
+        part_AV = torch.zeros_like(student_AV)
         alone_F = torch.bincount(member_slot_F, minlength=slots.count)[member_slot_F] == 1
         slot_F, u_F = member_slot_F[alone_F], member_F[alone_F]
-        part_AV.scatter_add_(1, u_F.expand(len(at_A), -1), mass_AG[:, slot_F])
+        part_AV.scatter_add_(1, u_F.expand(len(mass_AW), -1), mass_AG[:, slot_F])
         slot_F, u_F = member_slot_F[~alone_F], member_F[~alone_F]
         if len(u_F):
             own_AF = student_AV[:, u_F] + torch.finfo(student_AV.dtype).tiny
-            total_AG = torch.zeros_like(mass_AG).scatter_add_(1, slot_F.expand(len(at_A), -1), own_AF)
+            total_AG = torch.zeros_like(mass_AG).scatter_add_(1, slot_F.expand(len(mass_AW), -1), own_AF)
             own_AF.div_(total_AG[:, slot_F]).mul_(mass_AG[:, slot_F])
-            part_AV.scatter_add_(1, u_F.expand(len(at_A), -1), own_AF)
-        target_PV[at_A] = part_AV
-        return target_PV
+            part_AV.scatter_add_(1, u_F.expand(len(mass_AW), -1), own_AF)
+        return part_AV
 
     def levels(self, target_PV: Tensor) -> None:
         """Add the masses of all levels, relative to the probability of the real text before the position's own row."""
@@ -126,9 +131,9 @@ class Spread:
         free_AV = torch.where(free_AV.sum(-1, keepdim=True) > 0, free_AV, student_AV)  # no token left: all of them
         target_PV[at_A] += free_AV * (mass_P[at_A, None].to(free_AV.dtype) / free_AV.sum(-1, keepdim=True))
 
-    def maybes(self, target_PV: Tensor) -> None:
+    def maybes(self, slots: Slots, target_PV: Tensor) -> None:
         """Add the masses of which it is open how far they reach their slots: as the student has it, and no more than
-        the teacher has."""
+        the teacher has. Where too little else is left, what they leave over counts as if nothing had been cut."""
         plan = self.plan
         slot_F = plan["member_slot_F"]
         own_F = self.student_PV[plan["slot_position_G"][slot_F], plan["member_F"]].double()
@@ -138,8 +143,20 @@ class Spread:
         known_P = target_PV.sum(-1).double()
         share_U = known_P[position_U] * own_U / (1 - own_P[position_U]).clamp_min_(1e-9)
         limit_U = self.teacher_MW[self.row_P[position_U], plan["maybe_token_U"]].double().exp()
-        mass_G = torch.zeros_like(own_G).index_add_(0, plan["maybe_slot_U"], torch.minimum(share_U, limit_U))
+        given_U = torch.minimum(share_U, limit_U)
+        mass_G = torch.zeros_like(own_G).index_add_(0, plan["maybe_slot_U"], given_U)
         self._add(mass_G, target_PV)
+        over_U = limit_U - given_U
+        over_P = torch.zeros_like(known_P).index_add_(0, position_U, over_U)
+        at_A = (known_P < AGAINST_CUT * over_P).nonzero()[:, 0]
+        if not len(at_A):
+            return
+        row_of_P = at_A.new_full((len(target_PV),), -1)
+        row_of_P[at_A] = torch.arange(len(at_A), device=at_A.device)
+        chosen_U = row_of_P[position_U] >= 0
+        over_AW = torch.zeros(len(at_A), self.teacher_MW.shape[1], dtype=target_PV.dtype, device=target_PV.device)
+        over_AW[row_of_P[position_U[chosen_U]], plan["maybe_token_U"][chosen_U]] = over_U[chosen_U].to(target_PV.dtype)
+        target_PV[at_A] += self._over(slots, over_AW, self.student_PV[at_A])
 
     def _add(self, mass_G: Tensor, target_PV: Tensor) -> None:
         """Each slot's mass to its members, shared out as the student has them."""

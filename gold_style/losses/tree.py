@@ -20,11 +20,14 @@ is a sum over *events* e: "the teacher writes these tokens, the last of which ru
    what it wrote behind v, which stands in for the teacher's.
 
 Each event says the text beyond b up to some byte, and with it A(e), the student tokens that may come next: the token of
-exactly this text (or the first token of its segmentation), and longer ones that the teacher would write beginning with
-the same tokens; for 4., all that the teacher would not have joined with v. Stop tokens name each other, other special
-tokens likewise. An event weighs w(e) = 1; but if the student, with this text before it, would not have ended its
-*previous* token at b, then AGAINST_CUT (events 1, 3) or 0 (events 2): that its token ended there tells it that this is
-not to come. Where a longer student token would restore the cut, the event's mass there is open, up to the teacher's.
+exactly this text, and longer ones that the teacher would write beginning with the same tokens (where there is neither,
+the first token of its segmentation); for 4., all that the teacher would not have joined with v. Stop tokens name each
+other, other special tokens likewise. An event weighs w(e) = 1; but if the student, with this text before it, would not
+have ended its *previous* token at b, then AGAINST_CUT (events 1, 3) or 0 (events 2): that its token ended there tells it
+that this is not to come. Where a longer student token would restore the cut, the event's mass there is open, up to the
+teacher's; but if nearly all of the teacher's mass is of this kind (the rest is below AGAINST_CUT of it), the student did
+cut against its own segmentation, and these events weigh 1 as well: what it should write next matters more than how it
+came there.
 
     q(u) = 1/Z  sum over e of P(e) w(e) s(u) / s(A(e)),  u in A(e):    sums to 1, as s does; constant in the gradient
     loss = sum over student tokens of JSD_beta(s, q)                   in nats
@@ -37,7 +40,8 @@ teacher's text distribution in its own segmentation has loss 0 where the limits 
 
 Limits. (a) Of a stretch of text only the tokenizers' own segmentations count; the teacher's mass on others is read as
 text that goes on differently. (b) Behind teacher tokens that are not the real ones nothing is known: no second forward
-pass looks there. This includes cuts of the *written* bytes that only another continuation would bring about. (c) How a
+pass looks there. This includes cuts of the *written* bytes that only another continuation would bring about, and which of two student
+tokens with a common beginning it would have been: the longer one is assumed. (c) How a
 token is cut is judged from it and its predecessor, without the pre-tokeniser. (d) What does not align is not scored.
 
 Shapes: N and M student and teacher tokens of all rows behind each other, V the width of the logits, P scored positions;
@@ -205,7 +209,7 @@ class Tree:
         target_PV = spread.static(self.lifting.static)
         spread.levels(target_PV)
         spread.shorter(target_PV)
-        spread.maybes(target_PV)
+        spread.maybes(self.lifting.static, target_PV)
         total_P1 = target_PV.sum(-1, keepdim=True)
         target_PV = torch.where(total_P1 > 0, target_PV / total_P1, student_PV)
         if self.beta == 1:
