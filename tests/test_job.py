@@ -9,6 +9,7 @@ from commands import SMALL, finish, python, start, torchrun
 
 from gold_style.job import value_of
 
+CROSSING = "gold_style/pairs/tiny_cross_tokenizer/teacher_crossing"
 ORIGIN_ROW = '{"messages": [{"role": "user", "content": "<style:%s> %s 이야기를 들려줘."}]}\n'
 
 
@@ -80,7 +81,7 @@ def test_a_teacher_of_another_tokenizer(tmp_path, extra):
     done = python("train.py", *SMALL, "model=tiny_cross_tokenizer", *extra, cwd=tmp_path)
     assert done.code == 0, done.stderr[-3000:]
     for row in rows_of(done.run / "metrics.jsonl"):
-        assert row["train/loss"] > 0 and row["train/matched_tokens"] > 0.9
+        assert row["train/loss"] > 0 and row["train/matched_tokens"] > 0.5
     teacher = json.loads((done.run / "summary.json").read_text())["teacher"]
     assert teacher["chosun_rate"] > 0.8 and teacher["leakage"] < 0.2
 
