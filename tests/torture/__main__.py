@@ -2,19 +2,21 @@
 
     PYTHONPATH=tests python -m torture                      all of it, under 25 minutes on two cores
     PYTHONPATH=tests python -m torture --only kills         one part: kills, signals, disk, tracker, fuzz
-    PYTHONPATH=tests python -m torture --seed 1 --keep DIR  other moments; the runs stay in DIR
+    PYTHONPATH=tests python -m torture --seed 1             other moments
+    PYTHONPATH=tests python -m torture --missing            goes on where an earlier call was ended
 
-Exit code 1 where anything was lost. With --only the lines of those parts alone are written anew.
+Exit code 1 where anything was lost. Every trial's line is written as soon as it is over, in the place of its older one.
 """
 
 import argparse
 import json
 import os
-import platform
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +31,8 @@ from torture.runs import Result, clock
 from torture.table import write_table
 
 RESULTS = PROJECT / "docs" / "reliability.json"
+WRITING = threading.Lock()
+COMMIT = git_state(PROJECT)["commit"]
 PARTS = ("kills", "signals", "disk", "tracker", "fuzz")
 
 
@@ -51,67 +55,74 @@ def fuzz(directory: Path, seed: int) -> Result:
 
 def jobs(only: list[str]) -> list[tuple[str, Callable[[Path, int], Result]]]:
     """(directory, job), the longest first."""
+    by_cost = sorted(enumerate(kills.TRIALS), key=lambda pair: -len(pair[1].phases) * pair[1].processes)
     found: list[tuple[str, str, Callable]] = [
-        ("tracker", "tracker", uploads.sick_server),
-        ("fuzz", "fuzz", fuzz),
-        ("disk", "disk", disk.full_disk),
-        ("signals", "signals", lambda place, seed: kills.interrupt(kills.SIGNALLED, place, seed)),
-        ("kills", "upload", uploads.killed_upload),
-        ("kills", "writer", kills.kill_writer),
+        ("kills", f"trial-{n}", lambda place, seed, trial=trial: kills.torture(trial, place, seed)) for n, trial in by_cost
     ]
-    by_cost = sorted(kills.TRIALS, key=lambda trial: -len(trial.phases) * trial.processes)
-    found[1:1] = [
-        ("kills", f"trial-{n}", lambda place, seed, trial=trial: kills.torture(trial, place, seed)) for n, trial in enumerate(by_cost)
+    found += [
+        ("tracker", "tracker", uploads.sick_server),
+        ("disk", "disk", disk.full_disk),
+        ("kills", "upload", uploads.killed_upload),
+        ("signals", "signals", lambda place, seed: kills.interrupt(kills.SIGNALLED, place, seed)),
+        ("fuzz", "fuzz", fuzz),
+        ("kills", "writer", kills.kill_writer),
     ]
     return [(name, job) for part, name, job in found if part in only]
 
 
-def record(report: dict, only: list[str]) -> None:
-    """Write the figures and the table. Of a run of some parts, their lines take the place of the older ones."""
-    if set(only) != set(PARTS):
-        if not RESULTS.exists():
-            return
-        whole = json.loads(RESULTS.read_text(encoding="utf-8"))
-        again = {part: f"{report['date']}, seed {report['seed']}" for part in only}
-        kept = [result for result in whole["results"] if result["part"] not in only]
-        report = whole | {"again": whole.get("again", {}) | again, "results": [*kept, *report["results"]]}
-    RESULTS.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    write_table(report, PROJECT / "docs" / "reliability.md")
+def read_report() -> dict:
+    """What stands in docs/reliability.json; an empty report where there is none."""
+    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"command": "make torture", "results": []}
+
+
+def record(result: Result, facts: dict) -> None:
+    """Put one trial's line in the place of its older one, in the figures and in the table."""
+    with WRITING:
+        report = read_report()
+        lines = {line["name"]: line for line in report["results"]} | {result.name: result.to_json() | facts}
+        report["results"] = sorted(lines.values(), key=lambda line: (PARTS.index(line["part"]), line["name"]))
+        RESULTS.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_table(report, PROJECT / "docs" / "reliability.md")
+
+
+def run(name: str, job: Callable[[Path, int], Result], place: Path, seed: int) -> Result:
+    """One trial, told and recorded as soon as it is over."""
+    try:
+        result = job(place, seed)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    print(f"{'LOST' if result.lost else 'ok':4} {result.seconds:6.0f} s  {result.part}: {result.name}", flush=True)
+    for line in result.lost:
+        print(f"     {line}", flush=True)
+    record(result, {"job": name, "seed": seed, "date": f"{datetime.now(UTC):%Y-%m-%d}", "commit": COMMIT})
+    return result
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="torture", description="Real faults against real runs.")
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS))
+    parser.add_argument("--missing", action="store_true", help="only trials that docs/reliability.json has no line of")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="trials side by side")
-    parser.add_argument("--keep", type=Path, help="a new directory for the runs; without it they are deleted")
     asked = parser.parse_args()
+    known = {line["job"] for line in read_report()["results"]} if asked.missing else set()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(asked.workers) as pool:
-        root = asked.keep.absolute() if asked.keep else Path(temporary)
-        futures = [pool.submit(job, root / name, asked.seed) for name, job in jobs(asked.only)]
-        results = []
-        for future in futures:
-            results.append(result := future.result())
-            print(f"{'LOST' if result.lost else 'ok':4} {result.seconds:6.0f} s  {result.part}: {result.name}", flush=True)
-            for line in result.lost:
-                print(f"     {line}", flush=True)
-    report = {
-        "command": "make torture",
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "cores": len(os.sched_getaffinity(0)),
-        "workers": asked.workers,
-        "seed": asked.seed,
-        "seconds": round(time.monotonic() - started),
-        "cpu_seconds": round(sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])),
-        "commit": git_state(PROJECT)["commit"],
-        "results": [result.to_json() for result in results],
-    }
-    record(report, asked.only)
+        futures = [pool.submit(run, name, job, Path(temporary, name), asked.seed) for name, job in jobs(asked.only) if name not in known]
+        results = [future.result() for future in futures]
+    seconds = round(time.monotonic() - started)
     lost = sum(len(result.lost) for result in results)
-    print(f"{len(results)} trials in {report['seconds']} s: {f'{lost} things lost' if lost else 'nothing lost'}")
+    print(f"{len(results)} trials in {seconds} s: {f'{lost} things lost' if lost else 'nothing lost'}")
+    if not asked.missing and set(asked.only) == set(PARTS):
+        cores = len(os.sched_getaffinity(0))
+        whole = {"seconds": seconds, "cores": cores, "workers": asked.workers, "processor_seconds": processor_seconds()}
+        RESULTS.write_text(json.dumps(read_report() | {"whole": whole}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        write_table(read_report(), PROJECT / "docs" / "reliability.md")
     return 1 if lost else 0
+
+
+def processor_seconds() -> int:
+    return round(sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]))
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def full_disk(directory: Path, seed: int, rounds: int = 6) -> Result:
                     (directory / "small" / "ballast").unlink(missing_ok=True)
                 else:
                     with file_size_limit(size // rounds):
-                        done = launch([*CONFIG, place], directory)
+                        done = launch([*CONFIG, place], directory, fresh=True)
                 state = read_json(run / "run.json") or {}
                 how = "tmpfs" if mounted else "RLIMIT_FSIZE"
                 event = {

@@ -78,12 +78,17 @@ def watch(plan: dict, main_thread: int) -> None:
             return
 
 
+def start(plan: dict) -> None:
+    """Watch the main thread from here on, where this is the process that the plan means."""
+    if int(os.environ.get("RANK") or 0) == plan.get("rank", 0):
+        threading.Thread(target=watch, args=(plan, threading.main_thread().ident), daemon=True).start()
+
+
 def main() -> None:
     plan, script = json.loads(Path(sys.argv[1]).read_text()), str(PROJECT / sys.argv[2])
     sys.argv = [script, *sys.argv[3:]]
     sys.path[0] = str(PROJECT)
-    if int(os.environ.get("RANK") or 0) == plan.get("rank", 0):
-        threading.Thread(target=watch, args=(plan, threading.main_thread().ident), daemon=True).start()
+    start(plan)
     runpy.run_path(script, run_name="__main__")
 
 

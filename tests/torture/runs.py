@@ -14,6 +14,7 @@ from commands import PROJECT, Done, environment, finish
 from gold_style.runs.files import read_json, read_json_lines
 from gold_style.runs.resume import checkpoint_fault, checkpoints_in, step_of
 from gold_style.runs.run_directory import status_of
+from torture.starter import Starter
 
 PROBE = Path(__file__).with_name("probe.py")
 TINY = (
@@ -40,21 +41,27 @@ class Result:
         return asdict(self)
 
 
-def launch(overrides, directory: Path, *, plan: dict | None = None, processes: int = 1, **extra: str) -> Done:
-    """`train.py OVERRIDES` in `directory`, under the probe where there is a plan, over `processes` processes."""
-    script = [str(PROJECT / "train.py")]
+def launch(overrides, directory: Path, *, plan: dict | None = None, processes: int = 1, fresh: bool = False, **extra: str) -> Done:
+    """`train.py OVERRIDES` in `directory`, under the probe where there is a plan, over `processes` processes.
+
+    One process is forked from a starter, unless it is to be `fresh`; several are started by torchrun.
+    """
+    plan_file = None
     if plan is not None:
         plan_file = directory / "plan.json"
         Path(plan["note"]).unlink(missing_ok=True)
         plan_file.write_text(json.dumps(plan))
-        script = [str(PROBE), str(plan_file), "train.py"]
+    if processes == 1 and not fresh:
+        starter = Starter.of_this_thread(environment())
+        return Done(*starter.run("train.py", list(overrides), directory, environment(**extra), plan_file))
+    script = [str(PROBE), str(plan_file), "train.py"] if plan else [str(PROJECT / "train.py")]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     command = [sys.executable, *(torchrun if processes > 1 else []), *script, *overrides]
     process = subprocess.Popen(
         command, cwd=directory, env=environment(**extra), text=True, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    return finish(process, timeout_s=300)
+    return finish(process, timeout_s=600)
 
 
 def make_plan(phase: str, rng: random.Random, directory: Path, **changes) -> dict:

@@ -17,20 +17,25 @@ def write_table(report: dict, page: Path) -> None:
 
 def table(report: dict) -> str:
     """Markdown: one line per trial, then how the kills were spread and what the bad input was."""
-    again = "".join(f"; {part} again on {when}" for part, when in report.get("again", {}).items())
-    cores = f"{report['cores']} core{'s' * (report['cores'] > 1)}"
+    results = report["results"]
+    dates, seeds = ("/".join(sorted({str(line[key]) for line in results})) for key in ("date", "seed"))
+    whole = report.get("whole")
+    how = (
+        f"in {whole['seconds'] / 60:.0f} minutes on {whole['cores']} core{'s' * (whole['cores'] > 1)}, {whole['workers']} trials side "
+        f"by side, {whole['processor_seconds'] / 60:.0f} minutes of processor time"
+        if whole
+        else "trial by trial"
+    )
     lines = [
-        f"Measured on {report['date']} by `{report['command']}` in {report['seconds'] / 60:.0f} minutes on {cores}, "
-        f"{report['workers']} trials side by side, {report['cpu_seconds'] / 60:.0f} minutes of processor time, seed {report['seed']} "
-        f"({report['machine']}{again}); every event stands in [reliability.json](reliability.json).",
+        f"Tried on {dates} by `{report['command']}` {how}, seed {seeds}; every event stands in [reliability.json](reliability.json).",
         "",
         "| trial | what was done to it | how often | lost |",
         "|---|---|---:|---|",
     ]
-    for result in report["results"]:
+    for result in results:
         what, times = done_to(result)
         lines.append(f"| {result['name']} | {what} | {times} | {'; '.join(result['lost']) or 'nothing'} |")
-    killed = Counter(event["phase"] for result in report["results"] for event in result["events"] if event.get("killed"))
+    killed = Counter(event["phase"] for result in results for event in result["events"] if event.get("killed"))
     spread = ", ".join(f"{phase} {number}" for phase, number in killed.most_common())
     return "\n".join([*lines, "", f"{killed.total()} runs were killed with SIGKILL: {spread}."])
 
