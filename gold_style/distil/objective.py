@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gold_style.distil.backbone import Backbone
+from gold_style.distil.packed import PackedReader
 from gold_style.distil.teacher import Teacher
 from gold_style.distil.window import MicroBatch, Row
 from gold_style.losses import JSD, fused_jsd, sorted_l1
@@ -41,10 +42,21 @@ def install_scoring(model: nn.Module, student: Backbone, objective: Objective) -
     def forward(*args, scoring: MicroBatch | None = None, **kwargs):
         if scoring is None:
             return plain_forward(*args, **kwargs)
-        hidden_BTD = student.hidden(scoring.student_ids_BT)
-        return objective.loss(student, hidden_BTD[scoring.row_N, scoring.position_N], scoring)
+        return objective.loss(student, scored_states(student, scoring), scoring)
 
     model.forward = forward
+
+
+def scored_states(student: Backbone, batch: MicroBatch) -> Tensor:
+    """The student's hidden states that predict the scored tokens, (N, D): packed where that is known to work, else row by row padded."""
+    reader = PackedReader.for_training(student)
+    if reader is None or not len(batch.row_N):
+        return student.hidden(batch.student_ids_BT)[batch.row_N, batch.position_N]
+    lengths_B = torch.zeros(len(batch.rows), dtype=torch.long).scatter_reduce(0, batch.row_N, batch.position_N + 1, "amax")
+    is_read_BT = torch.arange(batch.student_ids_BT.shape[1]) < lengths_B[:, None]
+    starts_B = lengths_B.cumsum(0) - lengths_B
+    lengths = [length for length in lengths_B.tolist() if length]  # a row without a completion is not read at all
+    return reader.states(batch.student_ids_BT[is_read_BT], lengths, starts_B[batch.row_N] + batch.position_N)
 
 
 @dataclass(kw_only=True)
