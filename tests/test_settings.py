@@ -382,3 +382,15 @@ def test_a_bare_model_is_its_own_student():
     assert settings.model.student == "Qwen/Qwen2.5-1.5B-Instruct"
     assert settings.model.student_revision == "main"
     assert settings.styles.name == "joseon"
+
+
+def test_a_run_of_an_earlier_version_is_read(tmp_path):
+    """Keys that it was made without have their defaults; what it has stays, and what nobody knows is an error."""
+    mapping = settings_with("seed=3").to_dict()
+    del mapping["cache"], mapping["on_nonfinite"], mapping["loss"]["warm_start_until"]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(mapping, allow_unicode=True), encoding="utf-8")
+    loaded = Settings.load(tmp_path)
+    assert loaded.to_dict() == settings_with("seed=3", f"output_dir={loaded.output_dir}").to_dict()
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(mapping | {"gone": 1}, allow_unicode=True), encoding="utf-8")
+    with pytest.raises(ValueError, match="gone"):
+        Settings.load(tmp_path)

@@ -115,8 +115,13 @@ class Composed:
 
     @classmethod
     def load(cls, run: str | os.PathLike) -> Self:
-        """The settings a run was made with, from its config.yaml. Raises ValueError where that cannot be read."""
-        return cls.from_dict(read_mapping(Path(run) / "config.yaml"))
+        """The settings a run was made with, from its config.yaml; keys that it was made without have their defaults.
+
+        Raises ValueError where that cannot be read.
+        """
+        mapping = read_mapping(Path(run) / "config.yaml")
+        settings, mistakes = cls.from_mapping(mapping)
+        return cls.from_dict(with_defaults(mapping, cls.compose().to_dict())) if mistakes else settings
 
     @classmethod
     def compose(cls, *overrides: str) -> Self:
@@ -249,6 +254,18 @@ def compose_config(
             return compose(config_name, [*overrides, *extra])
     finally:
         outer.hydra = running
+
+
+def with_defaults(mapping: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """`mapping` with the keys of `defaults` that it lacks: those that came with a later version. `train` and `styles` are
+    whole as they are."""
+    filled = dict(mapping)
+    for key, value in defaults.items():
+        if key not in filled:
+            filled[key] = value
+        elif isinstance(value, dict) and isinstance(filled[key], dict) and key not in ("train", "styles"):
+            filled[key] = with_defaults(filled[key], value)
+    return filled
 
 
 def default_directory() -> str:
