@@ -56,6 +56,8 @@ bench: setup  ## a step against stock GOLDTrainer: rows, figure and tables, half
 	$(RUN) -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(RUN) benchmarks/stepping/figure.py benchmarks/results/step_cpu.json
 	$(RUN) benchmarks/stepping/tables.py
+	$(RUN) benchmarks/overhead.py
+	$(RUN) benchmarks/metrics_cost.py
 
 bench-quick: setup  ## the first judged row of it, under five minutes
 	$(RUN) benchmarks/step.py --quick $(ARGS)

@@ -14,7 +14,7 @@ from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.prompts import Prompt
 from stepping.shapes import BETA, Shape, load_tokenizer, texts
 
-TOKENS_PER_MICROBATCH = {"cpu": 400, "cuda": 4096}  # hardware.tokens_per_microbatch; on the CPU two rows
+TOKENS_PER_MICROBATCH = {"cpu": 600, "cuda": 4096}  # hardware.tokens_per_microbatch; on the CPU three rows
 
 
 class Window:
