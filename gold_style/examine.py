@@ -32,7 +32,7 @@ from gold_style.measure.samples import sample_rows
 from gold_style.measure.second_opinion import likelihood_opinion, likelihood_ratio
 from gold_style.measure.summary import run_summary
 from gold_style.prompts import Prompt, build_source
-from gold_style.prompts.jsonl import read_requests
+from gold_style.prompts.jsonl import holds_requests, read_requests
 from gold_style.runs.files import plain, write_json, write_json_lines, write_text
 from gold_style.runs.provenance import now, provenance
 from gold_style.runs.redact import redact
@@ -66,6 +66,8 @@ class Target:
 
 def run_settings(asked: EvaluateSettings, target: Target) -> Settings:
     """The settings that the target's run was made with (the defaults for a bare model), with what evaluate.py was asked for on top."""
+    if bare_requests(asked):
+        asked = replace(asked, prompts=replace(asked.prompts, source=None, eval_samples=None))
     settings = asked.for_target(Settings.load(target.run) if target.run else None)
     settings.model.teacher = asked.teacher or (settings.model.teacher if target.run else target.model)
     if target.run is None:
@@ -76,10 +78,18 @@ def run_settings(asked: EvaluateSettings, target: Target) -> Settings:
     return settings
 
 
+def bare_requests(asked: EvaluateSettings) -> str | None:
+    """The file that was named, where its rows are bare requests (as data/evaluation_prompts.jsonl's) and no conversations."""
+    path = asked.prompts.path
+    return path if asked.prompts.source == "jsonl" and path and holds_requests(path) else None
+
+
 def requests_of(asked: EvaluateSettings, target: Target, parts: Parts) -> list[Prompt]:
     """The requests to ask: the run's held-out ones, every row of a file that was named, or data/'s for a bare model."""
     limit = asked.prompts.eval_samples
-    if asked.prompts.source in (None, "dynamic") and (target.run or asked.prompts.source):
+    if path := bare_requests(asked):
+        requests = read_requests(path)
+    elif asked.prompts.source in (None, "dynamic") and (target.run or asked.prompts.source):
         requests = list(parts.source.evaluation())
     elif asked.prompts.source is None:
         requests = read_requests(EVALUATION_PROMPTS)

@@ -120,3 +120,13 @@ def test_value_of_reads_dotted_keys():
     summary = {"after": {"margin": 0.5, "leakage": None}, "before": None}
     assert value_of(summary, "after.margin") == 0.5
     assert all(value != value for value in (value_of(summary, key) for key in ("after.leakage", "before.margin", None)))
+
+
+def test_a_file_of_bare_requests_can_be_asked(tmp_path):
+    """data/'s evaluation requests are no conversations; evaluate.py asks them all the same, each under every tag."""
+    requests = "data/evaluation_prompts.jsonl"
+    model = "gold_style/pairs/tiny/student"
+    done = python("evaluate.py", f"target={model}", "prompts=jsonl", f"prompts.path={requests}", "prompts.eval_samples=3", cwd=tmp_path)
+    assert done.code == 0, done.stderr[-3000:]
+    rows = rows_of(done.run / "samples.jsonl")
+    assert len(rows) == 3 * 4 and {row["style"] for row in rows} == {"chosun", "none", None, "chosnu"}

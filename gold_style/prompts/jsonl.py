@@ -66,6 +66,16 @@ def read_requests(path: str | Path) -> list[Prompt]:
     return prompts
 
 
+def holds_requests(path: str | Path) -> bool:
+    """Whether the first row of a file is a bare `{"request": ...}`, for `read_requests`, and no conversation."""
+    first = next(iter(RowFile(find_file(path), shown=str(path))), None)
+    return first is not None and first.error is None and _is_bare(first.value)
+
+
+def _is_bare(row: object) -> bool:
+    return isinstance(row, dict) and "request" in row and "messages" not in row
+
+
 def _request(row: object, number: int, origin: str) -> Prompt:
     if not isinstance(row, dict):
         raise RowError("row", f'is {kind(row)}; expected an object {{"request": ...}}')
