@@ -172,6 +172,17 @@ def test_command_draws_reports_again(run, tmp_path, capsys):
     assert main([str(tmp_path)]) == 2 and "no run directory" in capsys.readouterr().err
 
 
+def test_command_prints_markdown_and_writes_nothing(run, tmp_path, capsys):
+    before = sorted(run.iterdir())
+    assert main(["--markdown", str(run)]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("| ") and "student after" in text and "| tag | " in text
+    assert sorted(run.iterdir()) == before
+    (tmp_path / "run.json").write_text("{}")
+    assert main(["--markdown", str(tmp_path)]) == 0
+    assert "no summary.json" in capsys.readouterr().out
+
+
 def test_ticks_are_round_and_inside():
     assert ticks(0, 1) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     assert ticks(3, 117, about=7) == pytest.approx([20, 40, 60, 80, 100])
