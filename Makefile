@@ -25,8 +25,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 train: setup  ## distil the embedded pair; make train ARGS="seed=1 loss.beta=0.5" passes overrides
 	$(RUN) train.py $(ARGS)
 
-test: setup  ## all tests but those in a browser
-	$(RUN) -m pytest $(ARGS)
+test: setup  ## all tests but those in a browser, on up to four cores
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-browser: browser  ## reports in a real browser: the system's chromium, else Playwright's own
 	$(RUN) -m pytest -m browser $(ARGS)
@@ -45,7 +45,7 @@ audit: setup  ## known vulnerabilities of what is installed; says so where the a
 lint: setup  ## ruff
 	$(RUN) -m ruff check .
 
-pair: setup  ## build the embedded pair anew (under four minutes on two cores)
+pair: setup  ## build the embedded pair anew (five minutes on two cores)
 	$(RUN) -m gold_style.pairs.tiny $(ARGS)
 
 study: setup  ## the study of beta and lmbda: 45 runs, about half an hour on two cores; goes on where it was
