@@ -5,6 +5,7 @@ import torch
 import toys
 from transformers import MistralConfig, MistralForCausalLM
 
+from gold_style.distil import prefix_cache
 from gold_style.distil.backbone import Backbone, right_pad
 from gold_style.distil.prefix_cache import PrefixCache, only_full_attention
 from gold_style.distil.rollout import generate
@@ -34,6 +35,16 @@ def test_states_with_and_without_the_cache_agree():
     whole = BACKBONE.hidden(right_pad([PREFIX + rest for rest in RESTS], 0, BACKBONE.device))[:, len(PREFIX) :]
     for row, rest in enumerate(RESTS):
         assert (with_cache[row, : len(rest)] - whole[row, : len(rest)]).abs().max() < 1e-4
+
+
+@torch.no_grad()
+def test_a_long_prefix_is_read_in_parts(monkeypatch):
+    """With the same keys and values as in one go."""
+    whole = PrefixCache(BACKBONE, 2**30).get(PREFIX)
+    monkeypatch.setattr(prefix_cache, "PREFIX_TOKENS", 7)
+    for parts, expected in zip(PrefixCache(BACKBONE, 2**30).get(PREFIX).layers, whole.layers, strict=True):
+        for found, states in zip(parts, expected, strict=True):
+            torch.testing.assert_close(found, states, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()

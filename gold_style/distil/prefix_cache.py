@@ -19,6 +19,8 @@ from transformers.cache_utils import DynamicLayer
 
 from gold_style.distil.backbone import Backbone
 
+PREFIX_TOKENS = 256  # read at a time: a long prefix needs no more memory for activations than a short one
+
 
 class RoomyLayer(DynamicLayer):
     """A cache layer with room ahead: new keys and values are written in place instead of concatenated.
@@ -121,5 +123,6 @@ class PrefixCache:
     @torch.no_grad()
     def _compute(self, prefix: tuple[int, ...]) -> PrefixKV:
         cache = DynamicCache(config=self.backbone.decoder.config)
-        self.backbone.hidden(torch.tensor([prefix], device=self.backbone.device), past=cache)
+        for part in torch.tensor([prefix], device=self.backbone.device).split(PREFIX_TOKENS, dim=1):
+            self.backbone.hidden(part, past=cache)
         return PrefixKV(len(prefix), tuple((layer.keys, layer.values) for layer in cache.layers))
