@@ -53,7 +53,15 @@ def varied_name(overrides: Sequence[str], varied: set[str] | None) -> str:
     pairs = [(key.lstrip("+~"), value) for key, _, value in pairs if varied is None or key.lstrip("+~") in varied]
     short = [key.rpartition(".")[2] for key, _ in pairs]
     names = [last if short.count(last) == 1 else key for (key, _), last in zip(pairs, short, strict=True)]
-    return ",".join(f"{name}={value}" for name, (_, value) in zip(names, pairs, strict=True))[:NAME_CHARACTERS]
+    return ",".join(f"{name}={_short(value)}" for name, (_, value) in zip(names, pairs, strict=True))[:NAME_CHARACTERS]
+
+
+def _short(value: str) -> str:
+    """A drawn number with four digits; anything that a person would type as it is."""
+    try:
+        return f"{float(value):.4g}" if len(value) > 8 else value
+    except ValueError:
+        return value
 
 
 def group_name(directory: Path) -> str | None:
