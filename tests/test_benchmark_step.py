@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import step
-from stepping import floor, ours, results, stock
+from stepping import floor, ours, results, stock, turns
 from stepping.shapes import PAIRS, Shape, build_model, load_tokenizer, texts
 
 from gold_style.chat import Chat
@@ -110,3 +110,14 @@ def test_real_shapes_are_those_of_qwen():
     sizes = [floor.parameters(body, shape) for body in (PAIRS["qwen"].teacher, PAIRS["qwen"].student)]
     assert sizes == [pytest.approx(3.086e9, rel=0.01), pytest.approx(1.544e9, rel=0.01)]
     assert floor.step_bytes(PAIRS["qwen"], shape, [45] * 8) > 128 * 2 * sizes[1]
+
+
+def test_loops_take_turns_and_hand_their_errors_over(tmp_path):
+    """A loop moves only while `step` is called, and what it raises is raised there."""
+    trainer = ours.build_trainer(SHAPE, build_model(PAIR.student, SHAPE, 1), build_model(PAIR.teacher, SHAPE, 2), tmp_path, steps=2)
+    loop = turns.Loop(trainer, turns.clock("cpu", 1))
+    assert trainer.state.global_step == 0
+    assert loop.step() > 0 and trainer.state.global_step == 1
+    trainer.distillation.max_completion_length = None
+    with pytest.raises(TypeError):
+        loop.step()

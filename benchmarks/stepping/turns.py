@@ -28,37 +28,41 @@ def clock(device: str, threads: int) -> Callable[[], float]:
 
 
 class Loop(TrainerCallback):
-    """`trainer.train()`, held at the beginning of every optimizer step until `step` is called."""
+    """`trainer.train()`, held at the beginning of every optimizer step until `step` is called; idle whenever no call is under way."""
 
     def __init__(self, trainer: Trainer, now: Callable[[], float]):
         self.trainer, self.now = trainer, now
-        self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
+        self._go, self._held = threading.Semaphore(0), threading.Semaphore(0)
         self._seconds = 0.0
         self._error: BaseException | None = None
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(self)
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, daemon=True).start()
+        self._wait()
 
     def step(self) -> float:
         """Let one step run; its seconds. Raises what the loop raised."""
         self._go.release()
-        self._done.acquire()
+        self._wait()
+        return self._seconds
+
+    def _wait(self) -> None:
+        """Until the loop stands before its next step, or is over: what it does between two steps must not run beside another side's."""
+        self._held.acquire()
         if self._error is not None:
             raise self._error
-        return self._seconds
 
     def _run(self) -> None:
         try:
             self.trainer.train()
         except BaseException as error:  # it belongs to the thread that called `step`
             self._error = error
-            self._done.release()
+        self._held.release()
 
     def on_step_begin(self, args, state, control, **kwargs):
+        self._held.release()
         self._go.acquire()
         self._start = self.now()
 
     def on_step_end(self, args, state, control, **kwargs):
         self._seconds = self.now() - self._start
-        self._done.release()
