@@ -39,8 +39,11 @@ def can_isolate() -> bool:
 
 def context(tracker: str) -> Any:
     """How processes are started here; the tracker's library is imported once, too."""
-    if any(map(os.path.exists, DEVICES)):
-        return multiprocessing.get_context("spawn")
+    method = "spawn" if any(map(os.path.exists, DEVICES)) else "forkserver"
+    if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
+        multiprocessing.set_start_method(method, force=True)  # joblib's workers say "loky", which a new process does not know
+    if method == "spawn":
+        return multiprocessing.get_context(method)
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["gold_style.job", *(["wandb"] if tracker == "wandb" else [])])
     return server
