@@ -61,7 +61,7 @@ TRIALS = (
     Trial("seq_kd, warm start", ("loss.seq_kd=true", "loss.lmbda=0.5", "loss.warm_start_steps=2", "loss.warm_start_until=0.01"),
           ("generation", "teacher", "saving", "anywhere"), auto=True),
     Trial("uld, muon, checkpoints every 2 steps", ("loss=uld", "train.optim=muon", "train.save_steps=2"),
-          ("optimizer", "writing the summary", "backward")),
+          ("optimizer", "backward", "writing the summary")),
     Trial("stopped early", ("evaluation.every_steps=2", "evaluation.early_stop_margin=-1", "evaluation.early_stop_patience=2"),
           ("writing the student", "evaluation", "writing the summary")),
     Trial("two processes", ("loss.lmbda=0.5", "loss.seq_kd=true", "train.logging_steps=2", "grace_s=2"),

@@ -31,7 +31,7 @@ PHASES = {
     "teacher": (("distil/trainer.py", "_teacher_hidden"),),
     "backward": (("distil/trainer.py", "_train_on"),),
     "optimizer": (("torch/optim/", "step"), ("distil/optimizer.py", "step")),
-    "logging": (("runs/run.py", "log"),),
+    "logging": (("distil/trainer.py", "log"), ("runs/run.py", "log")),
     "live evaluation": (("gold_style/job.py", "live_numbers"),),
     "saving": (("distil/trainer.py", "_save_checkpoint"),),
     "sealing": (("runs/resume.py", "seal_checkpoint"),),

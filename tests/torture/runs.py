@@ -22,7 +22,7 @@ TINY = (
     "evaluation.bootstrap_samples=10", "train.max_steps=6", "train.save_steps=1", "train.per_device_train_batch_size=2",
     "train.max_completion_length=16", "grace_s=20",
 )  # fmt: skip
-BRIEF = ("logging", "sealing", "pruning", "writing the student", "writing the summary")  # phases of milliseconds
+BRIEF = ("teacher", "logging", "sealing", "pruning", "writing the student", "writing the summary")  # phases of milliseconds
 TIMED = ("_s",)  # endings of metrics that are clock times: the only ones that may differ
 
 
