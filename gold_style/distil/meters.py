@@ -54,13 +54,14 @@ class Meters:
         measured = ~table.isnan()
         table = table.nan_to_num()
         row_N = batch.stats_rows_N.cpu() if batch.stats_rows_N is not None else batch.row_N.cpu()
-        sums = torch.zeros(len(names), len(batch.rows), dtype=torch.float64).index_add(1, row_N, table)
-        counts = torch.zeros_like(sums).index_add(1, row_N, measured.double())
-        for k, name in enumerate(names):
-            for b, row in enumerate(batch.rows):
-                if counts[k, b]:
-                    for suffix in _suffixes(row):
-                        self.add(f"train/{LABELS[name]}{suffix}", float(sums[k, b]), float(counts[k, b]))
+        zeros = torch.zeros(len(names), len(batch.rows), dtype=torch.float64)
+        sums = zeros.index_add(1, row_N, table).tolist()
+        counts = zeros.index_add(1, row_N, measured.double()).tolist()
+        for b, row in enumerate(batch.rows):
+            for suffix in _suffixes(row):
+                for k, name in enumerate(names):
+                    if counts[k][b]:
+                        self.add(f"train/{LABELS[name]}{suffix}", sums[k][b], counts[k][b])
         if "forward_kl_N" in names:
             self.add("train/measured_tokens", float(measured[names.index("forward_kl_N")].sum()), share)
 
