@@ -18,7 +18,7 @@ import yaml
 from accelerate import PartialState
 from transformers import PreTrainedModel
 
-from gold_style.build import DTYPES, Parts, build_teacher, load_model
+from gold_style.build import build_teacher
 from gold_style.chat import stop_ids
 from gold_style.config.settings import EVALUATION_PROMPTS, EvaluateSettings, Settings, find_directory
 from gold_style.distil.backbone import Backbone
@@ -31,6 +31,8 @@ from gold_style.measure.rates import Toggle, score
 from gold_style.measure.samples import sample_rows
 from gold_style.measure.second_opinion import likelihood_opinion, likelihood_ratio
 from gold_style.measure.summary import run_summary
+from gold_style.models import DTYPES, load_model
+from gold_style.parts import Parts
 from gold_style.prompts import Prompt, build_source
 from gold_style.prompts.jsonl import holds_requests, read_requests
 from gold_style.runs.files import plain, write_json, write_json_lines, write_text

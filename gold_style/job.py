@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from signal import SIGTERM
 
-from gold_style.build import Parts, build_trainer
+from gold_style.build import build_trainer
 from gold_style.config.launch import is_main_process
 from gold_style.config.settings import Settings
 from gold_style.distil.callbacks import Bar, LiveEvaluation, StopOnSignal, WarmStart
@@ -29,6 +29,7 @@ from gold_style.measure.objective import value_of
 from gold_style.measure.rates import Toggle, score
 from gold_style.measure.samples import read_rows, sample_rows
 from gold_style.measure.summary import run_summary
+from gold_style.parts import Parts
 from gold_style.runs.provenance import device_name
 from gold_style.runs.redact import say
 from gold_style.runs.repeat import repetition

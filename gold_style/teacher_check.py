@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from accelerate import PartialState
 
-from gold_style.build import Parts, build_distillation, load_student
+from gold_style.build import build_distillation, load_student
 from gold_style.config.settings import Settings
 from gold_style.distil.backbone import Backbone
 from gold_style.distil.openings import Opening, cold_start_warning, measure_openings
@@ -17,6 +17,7 @@ from gold_style.distil.setup import Distillation
 from gold_style.evaluation import Exam
 from gold_style.measure.answers import Judged, judge
 from gold_style.measure.rates import Toggle, score
+from gold_style.parts import Parts
 from gold_style.prompts import Prompt
 from gold_style.show.progress import Progress
 

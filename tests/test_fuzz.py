@@ -24,13 +24,13 @@ from test_jsonl import CONTENTS
 from test_rows import ROWS
 from transformers import AutoTokenizer
 
-from gold_style.build import special_tokens
 from gold_style.chat import Chat
 from gold_style.config.command_line import check
 from gold_style.config.gold_config import gold_config_fields
 from gold_style.config.mirror import keys_of
 from gold_style.config.rules import file_mistakes, notes, rule_mistakes
 from gold_style.config.settings import PROJECT, Settings, SettingsError
+from gold_style.models import special_tokens
 from gold_style.prompts.files import RowFile
 from gold_style.prompts.finite import RowSource
 from gold_style.prompts.rows import RowError, parse_row

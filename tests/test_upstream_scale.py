@@ -18,9 +18,9 @@ from datasets import IterableDataset
 from stock import still
 from transformers import TrainerCallback
 
-from gold_style.build import Parts
 from gold_style.config.settings import Settings
 from gold_style.distil.teacher import Teacher
+from gold_style.parts import Parts
 
 TOKENIZER = toys.byte_tokenizer()
 VOCAB = len(TOKENIZER)

@@ -15,10 +15,10 @@ import toys
 from stock import still
 from trl.experimental.gold import GOLDConfig, gold_trainer
 
-from gold_style.build import Parts
 from gold_style.config.settings import Settings
 from gold_style.distil.rollout import GREEDY
 from gold_style.distil.teacher import Teacher
+from gold_style.parts import Parts
 from gold_style.prompts import Prompt
 
 TOKENIZER = toys.byte_tokenizer()

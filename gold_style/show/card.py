@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from gold_style.build import Parts
 from gold_style.config.settings import Settings
+from gold_style.parts import Parts
 
 CARD = """\
 ---

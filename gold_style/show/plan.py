@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gold_style.build import Parts, num_processes, rows_per_window
 from gold_style.chat import stop_ids, template_stop_id
 from gold_style.config.settings import Settings
+from gold_style.parts import Parts, num_processes, rows_per_window
 from gold_style.prompts import Prompt
 
 SCORED = "black on green"
