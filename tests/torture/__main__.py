@@ -11,7 +11,6 @@ Exit code 1 where anything was lost. Every trial's line is written as soon as it
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -115,14 +114,10 @@ def main() -> int:
     print(f"{len(results)} trials in {seconds} s: {f'{lost} things lost' if lost else 'nothing lost'}")
     if not asked.missing and set(asked.only) == set(PARTS):
         cores = len(os.sched_getaffinity(0))
-        whole = {"seconds": seconds, "cores": cores, "workers": asked.workers, "processor_seconds": processor_seconds()}
+        whole = {"seconds": seconds, "cores": cores, "workers": asked.workers}
         RESULTS.write_text(json.dumps(read_report() | {"whole": whole}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         write_table(read_report(), PROJECT / "docs" / "reliability.md")
     return 1 if lost else 0
-
-
-def processor_seconds() -> int:
-    return round(sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]))
 
 
 if __name__ == "__main__":

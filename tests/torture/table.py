@@ -20,12 +20,10 @@ def table(report: dict) -> str:
     results = report["results"]
     dates, seeds = ("/".join(sorted({str(line[key]) for line in results})) for key in ("date", "seed"))
     whole = report.get("whole")
-    how = (
-        f"in {whole['seconds'] / 60:.0f} minutes on {whole['cores']} core{'s' * (whole['cores'] > 1)}, {whole['workers']} trials side "
-        f"by side, {whole['processor_seconds'] / 60:.0f} minutes of processor time"
-        if whole
-        else "trial by trial"
-    )
+    how = "trial by trial"
+    if whole:
+        cores = f"{whole['cores']} core{'s' * (whole['cores'] > 1)}"
+        how = f"in {whole['seconds'] / 60:.0f} minutes on {cores}, {whole['workers']} trials side by side"
     lines = [
         f"Tried on {dates} by `{report['command']}` {how}, seed {seeds}; every event stands in [reliability.json](reliability.json).",
         "",
@@ -56,7 +54,11 @@ def done_to(result: dict) -> tuple[str, int]:
         return f"{failed[0]['disk']} of {sizes} MB ran full; resumed each time with more room", len(failed)
     if result["part"] == "tracker":
         return f"W&B server: {', '.join(event['server'] for event in events)}", len(events)
-    return "; ".join(f"{event['kind']} {event['cases']:,}" for event in events), sum(event["cases"] for event in events)
+    cases = Counter()
+    for event in events:
+        cases[event["kind"].partition(":")[0].partition(",")[0]] += event["cases"]
+    kinds = ", ".join(f"{number:,} {kind}s" if kind != "file of rows" else f"{number:,} files of rows" for kind, number in cases.items())
+    return f"{kinds}: each accepted or answered in words", cases.total()
 
 
 if __name__ == "__main__":
