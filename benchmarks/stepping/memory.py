@@ -4,6 +4,7 @@
 
 The figure is the process's peak resident memory during its first step, minus what was resident before it, minus gradients and
 optimizer state (3 x the student's parameters), in MB of 10^6 bytes. Stock scores one sequence, the longest; ours the whole window.
+Each side's teacher has read a text before, so that library code and the scratch space of matrix products are not counted either.
 On a GPU it is the peak of torch's allocated memory instead, with the same subtractions.
 """
 
@@ -16,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "131072"}  # glibc's own first value, kept: freed tensors go back and are not counted
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
@@ -24,7 +26,7 @@ def measure_in_child(side: str, shape, pair: str, device: str) -> dict[str, floa
     """{"peak_mb", "prefix_mb"} of one side. Raises RuntimeError with the child's own words when it fails."""
     command = [sys.executable, __file__, side, f"--pair={pair}", f"--device={device}", f"--vocab={shape.vocab}"]
     command += [f"--system-tokens={shape.system_tokens}", f"--window={shape.window}", f"--new-tokens={shape.new_tokens}"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **ALLOCATOR})
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -41,8 +43,10 @@ def main() -> None:
 
     import torch
 
+    from gold_style.chat import TeacherIds
+    from gold_style.distil.teacher import Scored, Teacher
     from stepping import ours, stock
-    from stepping.shapes import PAIRS, Shape, build_model
+    from stepping.shapes import PAIRS, Shape, build_model, load_tokenizer
 
     shape = Shape(vocab=asked.vocab, system_tokens=asked.system_tokens, window=asked.window, new_tokens=asked.new_tokens)
     pair, cuda = PAIRS[asked.pair], asked.device == "cuda"
@@ -52,11 +56,14 @@ def main() -> None:
     teacher = build_model(pair.teacher, shape, 2, compute, asked.device).eval()
     weights = sum(parameter.nbytes for parameter in student.parameters())
     with tempfile.TemporaryDirectory() as directory:
+        some = (1,) * 256
         arguments = {"steps": 1, "device": asked.device, "given": True}
         if asked.side == "stock":
             trainer = stock.build_trainer(shape, student, teacher, Path(directory), window=1, **arguments)
+            teacher(input_ids=torch.ones(1, len(some) * 3, dtype=torch.long, device=asked.device))
         else:
             trainer = ours.build_trainer(shape, student, teacher, Path(directory), **arguments)
+            Teacher(teacher, load_tokenizer(shape)).hidden([Scored(TeacherIds(some, some), some)] * 4)
         meter = _meter(cuda)
         trainer.add_callback(meter)
         trainer.train()
