@@ -60,7 +60,7 @@ def main() -> None:
         arguments = {"steps": 1, "device": asked.device, "given": True}
         if asked.side == "stock":
             trainer = stock.build_trainer(shape, student, teacher, Path(directory), window=1, **arguments)
-            teacher(input_ids=torch.ones(1, len(some) * 3, dtype=torch.long, device=asked.device))
+            teacher.model(input_ids=torch.ones(1, len(some) * 3, dtype=torch.long, device=asked.device))
         else:
             trainer = ours.build_trainer(shape, student, teacher, Path(directory), **arguments)
             Teacher(teacher, load_tokenizer(shape)).hidden([Scored(TeacherIds(some, some), some)] * 4)
