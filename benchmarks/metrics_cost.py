@@ -56,8 +56,9 @@ def main() -> None:
         trainer = build_trainer(settings, Parts.load(settings), NoRun(Path(directory)))
         trainer.create_optimizer()
         trainer.model.train()
-        step_seconds(trainer, 64)
-        pairs = [(step_seconds(trainer, 64), step_seconds(trainer, 0)) for _ in range(rounds)]
+        measured = trainer_module.MEASURED_TOKENS
+        step_seconds(trainer, measured)
+        pairs = [(step_seconds(trainer, measured), step_seconds(trainer, 0)) for _ in range(rounds)]
     result = {
         "step_with_s": statistics.median(on for on, _ in pairs),
         "step_without_s": statistics.median(off for _, off in pairs),

@@ -99,7 +99,7 @@ def test_statistics_are_in_the_units_of_the_loss(tmp_path):
 def test_statistics_do_not_depend_on_the_split(tmp_path):
     """The same fixed sample of scored tokens is measured, spread over every answer."""
     rows = [step(tmp_path, **SPLITS[name])[2].run.rows[0] for name in ("8x1", "1x8", "200 tokens")]
-    assert 32 <= rows[0]["train/measured_tokens"] <= 128
+    assert 16 <= rows[0]["train/measured_tokens"] <= 64
     for other in rows[1:]:
         assert other.keys() >= rows[0].keys()
         for name in rows[0]:

@@ -48,7 +48,7 @@ from gold_style.runs.files import full_disk_in_words, require_free_space
 from gold_style.runs.redact import say
 from gold_style.runs.resume import checkpoints_in, prune, seal_checkpoint, size_bytes
 
-MEASURED_TOKENS = 64  # scored tokens of a window on which the costly statistics are measured
+MEASURED_TOKENS = 32  # scored tokens of a window on which the costly statistics are measured
 
 
 class _Steps:

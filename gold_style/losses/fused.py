@@ -278,10 +278,15 @@ def _measure(stats: dict[str, Tensor], stats_mask_N: Tensor | None, start: int, 
         rows = stats_mask_N[start : start + student_CV.shape[0]].nonzero()[:, 0]
         if not rows.numel():
             return
-    logprobs_N2V = torch.log_softmax(torch.stack([student_CV[rows], teacher_CV[rows]], 1), -1)
-    top1_N2 = logprobs_N2V.argmax(-1)
+    logprobs_N2V = torch.stack([student_CV[rows], teacher_CV[rows]], 1)
+    largest_N2, top1_N2 = logprobs_N2V.max(-1)
+    logprobs_N2V.sub_(largest_N2[..., None])
+    probs_N2V = logprobs_N2V.exp()
+    total_N21 = probs_N2V.sum(-1, keepdim=True)
+    probs_N2V.div_(total_N21)
+    logprobs_N2V.sub_(total_N21.log_())
     # one product for what four weighted sums would cost: p log p, p log q; q log p, q log q
-    sums_N22 = torch.bmm(logprobs_N2V.exp(), logprobs_N2V.transpose(1, 2))
+    sums_N22 = torch.bmm(probs_N2V, logprobs_N2V.transpose(1, 2))
     values = {
         "forward_kl_N": (sums_N22[:, 1, 1] - sums_N22[:, 1, 0]).clamp_min(0.0),
         "reverse_kl_N": (sums_N22[:, 0, 0] - sums_N22[:, 0, 1]).clamp_min(0.0),
