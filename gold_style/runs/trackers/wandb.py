@@ -33,6 +33,8 @@ from gold_style.runs.trackers.none import NoTracker
 
 INIT_S = 20.0  # for the server's first answer; training does not wait for it
 FINISH_S = 20.0  # for the last uploads, once the run is over
+PREDECESSOR_S = 30.0  # for the end of an earlier run in the same process
+THREAD = "gold_style W&B"
 UPLOAD_S = 900.0  # the same, when a model is uploaded
 CLOUD = "https://api.wandb.ai"
 
@@ -101,7 +103,7 @@ class Wandb:
         self.items: queue.SimpleQueue = queue.SimpleQueue()
         self.data_directory = os.environ.get("WANDB_DATA_DIR")
         os.environ["WANDB_DATA_DIR"] = self.data_directory or str(run.directory / "wandb")  # tables travel with the run
-        self.thread = threading.Thread(target=self._work, name="wandb", daemon=True)
+        self.thread = threading.Thread(target=self._work, name=THREAD, daemon=True)
         self.thread.start()
 
     # ---- the run's side: returns at once ---------------------------------------------------------------------------
@@ -147,6 +149,9 @@ class Wandb:
     # ---- the thread's side -----------------------------------------------------------------------------------------
 
     def _work(self) -> None:
+        for thread in threading.enumerate():  # of a run before in this process: its teardown would end W&B's process under ours
+            if thread.name == self.thread.name and thread is not self.thread:
+                thread.join(PREDECESSOR_S)
         try:
             self._open()
         except Exception as error:
