@@ -83,8 +83,9 @@ def become(request: dict) -> None:
 
 if __name__ == "__main__":
     sys.path[:0] = [str(PROJECT), str(Path(__file__).resolve().parent)]
-    import gold_style.job  # noqa: F401 - with torch, transformers and trl
     import wandb  # noqa: F401
+
+    import gold_style.job  # noqa: F401 - with torch, transformers and trl
 
     if (asked := serve()) is not None:
         become(asked)
