@@ -95,6 +95,15 @@ def test_levels_on_the_labelled_set():
         ("하소서 나이다 옵니다", "other"),
         ("I have nothing to say 옵니다", "other"),
         ("임금이 신하에게 상을 내렸다.", "modern"),
+        ("요물이 온 나라를 꼬드기나이다.", "joseon"),  # a verb in no list: its object tells
+        ("저들의 뜻을 헤아려 주사이다.", "joseon"),
+        ("역적을 물리치사이다.", "joseon"),
+        ("어서 말을 달려 적을 쫓아치세.", "joseon"),
+        ("이 약은 주사이다.", "modern"),
+        ("이 악기는 오카리나이다.", "modern"),
+        ("물가 오름세", "ambiguous"),
+        ("비둘기에게 먹이를 주지 마시오.", "modern"),
+        ("이게 다 네 탓임", "modern"),
     ],
 )
 def test_traps(text, verdict, backend):

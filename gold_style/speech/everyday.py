@@ -81,6 +81,8 @@ _NOUNS_EUM = frozenset(
     "헛웃음 발걸음".split()
 )
 
+_OFFICES = "책선담신연전상역중겸불운절현원임단"  # 책임, 담임, ...: nouns
+
 
 def nominal(place: Place) -> str | None:
     """-음, -ㅁ, -듯 of notes: 있음, 제출함, 좋을 듯; only where the stem looks like a predicate."""
@@ -91,5 +93,7 @@ def nominal(place: Place) -> str | None:
         return None
     if form in ("-음", "-슴"):
         return MODERN if is_closed_stem(stem) and stem + "음" not in _NOUNS_EUM else None
+    if len(stem) == 2 and stem[-1] == "이" and final_consonant(stem[0]):  # 네 탓임: a closed noun and the copula
+        return MODERN if place.before and stem[0] not in _OFFICES else None
     predicate = is_stem(stem) or stem.endswith("이") and len(stem) > 2
     return MODERN if predicate and stem not in ("그리", "사", "하지", "거") else None

@@ -66,6 +66,8 @@ _TOPICAL = ("은", "는", "이", "가", "도", "의", "중", "가운데", "또")
 
 def copula(place: Place) -> str | None:
     """-나이다, -더이다, -오이다, ...: not where noun + 이다 looks the same (사나이다, 리더이다, 오이다, 회사이다)."""
+    if place.governed and place.form[1] in "나더리" and place.stem and place.stem + "나이" not in stems.NOUNS_NAI:
+        return JOSEON
     return JOSEON if _COPULA[place.form[1]](place) else None
 
 
@@ -89,11 +91,23 @@ def _oida(place: Place) -> bool:
     return bool(stem) and not (stem + "오").endswith(stems.NOUNS_O) and (is_stem(stem) or stem[-1] in "으이니")
 
 
+_TOGETHER = ("함께", "같이", "어서", "이제", "모두", "다")
+
+
 def _saida(place: Place) -> bool:
     stem = place.stem
+    if stem in tuple("가주보두") and (place.last in _TOGETHER or stem != "가" and _serves(place)):
+        return True
+    if stem.endswith("옵") or place.governed and len(stem) >= 2:
+        return True
     if stem + "사이" in stems.NOUNS_SAI:
         return False
     return stem == "하" or len(stem) >= 2 and (stem.endswith(("하", "시", "으", "가")) or is_stem(stem))
+
+
+def _serves(place: Place) -> bool:
+    """Whether the eojeol is an auxiliary after a converb: 헤아려 주-, 살펴 보-; not 이거 주-."""
+    return is_converb(place.last) and len(place.last) > 1 and place.last[-1] in "려어아여펴켜쳐져와워해줘봐내"
 
 
 def _riida(place: Place) -> bool:
@@ -152,6 +166,8 @@ def vowel(place: Place) -> str | None:
         return None  # 오오
     if stem == "아니":
         return JOSEON if last and last not in ("예", "네", "또는", "혹은", "아니면") else MODERN
+    if place.governed and len(stem) >= 2 and not final_consonant(stem[-1]):
+        return JOSEON
     return JOSEON if is_stem(stem) or stem[-1] == "으" or stem[-1] == "이" and len(stem) >= 2 else None
 
 
@@ -162,7 +178,8 @@ def humble(place: Place) -> str | None:
 
 def verb(place: Place) -> str | None:
     """-오리다, -오리이다 after an open stem: 하오리다; not 가오리-다 (a ray)."""
-    return JOSEON if is_stem(place.stem) and place.stem != "가" else None
+    known = is_stem(place.stem) or place.governed and len(place.stem) >= 2 and not final_consonant(place.stem[-1])
+    return JOSEON if known and place.stem != "가" else None
 
 
 def remark(place: Place) -> str | None:
@@ -192,11 +209,15 @@ def hortative(place: Place) -> str | None:
     stem = place.stem
     if len(stem) == 1:
         return JOSEON if stem in "가하쉬치쏘뛰" or stem in "보두오" and place.before else None
+    if place.governed and len(stem) >= 2 and not final_consonant(stem[-1]):
+        return JOSEON
     return JOSEON if is_stem(stem, honorific=False) and not stem.endswith(("안녕하", "도와주")) else None
 
 
 def mse(place: Place) -> str | None:
-    """-(으)ㅁ세, a promise: 함세, 봄세, 줌세; not 감세 (tax cut)."""
+    """-(으)ㅁ세, a promise: 함세, 봄세, 줌세; not 감세 (tax cut), 오름세 (a rise)."""
+    if place.stem in ("오르", "내리"):
+        return None
     return JOSEON if is_stem(place.stem) and (place.before or place.stem not in ("가", "나", "차")) else None
 
 
@@ -212,7 +233,8 @@ def exclaim(place: Place) -> str | None:
         return JOSEON
     if len(stem) == 1:
         return JOSEON if stem in "하크가오되" or stem == "서" and place.before else None
-    return JOSEON if is_stem(stem) and not stem.endswith(_DEGREES) else None
+    known = is_stem(stem) or place.governed and not final_consonant(stem[-1])
+    return JOSEON if known and not stem.endswith(_DEGREES) else None
 
 
 def noun_ro(place: Place) -> str | None:

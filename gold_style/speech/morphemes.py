@@ -36,6 +36,7 @@ _NOUNISH = frozenset(
     "vowel closed copula hortative exclaim noun_ro rhetoric promise outside remark sister wonder order".split()
 )
 _PREDICATE = ("VV", "VA", "VX", "VC", "XSV", "XSA", "EP")
+_STEMS = ("VV", "VA", "VX", "XSV", "XSA", "EP")  # no noun follows these inside one word
 _HANGUL_WORD_RE = re.compile(r"[가-힣]+$")
 
 
@@ -103,7 +104,8 @@ def _veto(reading: Reading, tokens: list[Token]) -> Reading:
     last = tokens[-1]
     if word is None or reading.ending.guard not in _NOUNISH or word.group()[-1] != reading.ending.form[-1]:
         return reading
-    if last.tag == "NNG" and len(last.form) >= 2 and word.group().endswith(last.form):
+    behind_stem = len(tokens) > 1 and tokens[-2].tag in _STEMS and len(last.form) < len(word.group())
+    if last.tag == "NNG" and len(last.form) >= 2 and word.group().endswith(last.form) and not behind_stem:
         return reading._replace(ending=None, lean=EITHER)
     if len(tokens) >= 3 and (last.form, last.tag, tokens[-2].tag, tokens[-3].tag) == ("다", "EF", "VCP", "NNG"):
         noun = tokens[-3].form

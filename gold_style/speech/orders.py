@@ -28,7 +28,7 @@ _EXAM_VERBS = (*(verb for verb in _SIGN_VERBS if len(verb) > 1), "풀", "읽", "
 # what they forbid,
 _FORBIDDEN = tuple(
     "들어가지 만지지 손대지 기대지 뛰지 버리지 밟지 찍지 피우지 올라가지 세우지 먹지 떠들지 놓지 붙이지 누르지 흔들지 "
-    "던지지 넘지 앉지 열지 쌓지 매달리지 꽂지 끄지 켜지 접지 하지".split()
+    "던지지 넘지 앉지 열지 쌓지 매달리지 꽂지 끄지 켜지 접지 닫지 하지".split()
 )
 # and what people ask of each other: "하지" of these is a plea, not a sign.
 _PLEAS = tuple(

@@ -77,6 +77,8 @@ def query(place: Place) -> str | None:
     """-는가, -ㄴ가: questions of 하게체 and of modern prose alike; not 전문가, 단가, 휴가."""
     if place.form != "-ㄴ가":
         return EITHER if place.stem or place.form == "-던가" else None
+    if place.stem == "누구":  # 거기 누군가?
+        return EITHER
     word = with_nieun(place.stem) + "가" if place.stem else ""
     if not word or word in _NOUNS_GA or word.endswith(("휴가", "전문가", "평론가", "투자가", "단가", "원가")):
         return None
