@@ -1,6 +1,7 @@
 """Typed settings: conversions, ranges, all mistakes at once, rules between settings, the way into a file and back."""
 
 import math
+import os
 
 import pytest
 import yaml
@@ -16,7 +17,7 @@ from gold_style.config.gold_config import (
     train_mistakes,
 )
 from gold_style.config.mirror import Interval, Misfit, fitted, keys_of, nearest
-from gold_style.config.rules import model_fault, notes, output_fault, rows_fault, rule_mistakes, run_fault, target_fault
+from gold_style.config.rules import model_fault, notes, output_fault, resume_fault, rows_fault, rule_mistakes, run_fault, target_fault
 from gold_style.config.settings import PROJECT, EvaluateSettings, Settings, SettingsError, find_directory, local_model
 
 PAIR = "model=qwen3b_to_1p5b"  # a pair whose directories need not exist
@@ -314,6 +315,25 @@ def test_files_of_rows_exist_and_end_as_they_should(tmp_path):
     assert "directory" in rows_fault(str(tmp_path))
     (tmp_path / "rows.csv").write_text("")
     assert ".jsonl" in rows_fault(str(tmp_path / "rows.csv"))
+
+
+def test_what_stands_where_a_file_or_directory_is_wanted_is_named(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "loop.jsonl").symlink_to("loop.jsonl")
+    (tmp_path / "old.jsonl").symlink_to("gone.jsonl")
+    assert rows_fault(str(tmp_path / "pipe.jsonl")) == "is a pipe or a device, not a file"
+    assert rows_fault(str(tmp_path / "loop.jsonl")) == "is a link to loop.jsonl, which leads nowhere"
+    assert output_fault(str(tmp_path / "old.jsonl")) == "is a link to gone.jsonl, which leads nowhere"
+    assert output_fault("/dev/null") == "is a pipe or a device, not a directory"
+    (tmp_path / "file").write_text("")
+    for fault in (run_fault, model_fault, resume_fault):
+        assert fault(str(tmp_path / "file")) == "is a file, not a directory"
+
+
+def test_resume_is_a_run_or_auto(tmp_path):
+    assert resume_fault("auto") is None
+    assert "did you mean auto?" in resume_fault("autoo")
+    assert "must name a run directory" in resume_fault("")
 
 
 def test_a_run_directory_has_to_be_new_or_empty(tmp_path):

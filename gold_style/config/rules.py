@@ -222,7 +222,7 @@ def file_mistakes(settings: Any, wrong: Iterable[str] = ()) -> list[Mistake]:
         "target": target_fault,
         "prompts.path": rows_fault,
         "prompts.name": dataset_fault,
-        "resume": lambda path: None if path == "auto" else run_fault(path),
+        "resume": resume_fault,
         "reproduce": run_fault,
     }
     mistakes = []
@@ -251,7 +251,7 @@ def model_fault(text: str) -> str | None:
     if not is_local(text):
         return None if HUB_NAME.fullmatch(text) else "must be a hub name (organisation/name) or a local directory"
     if not path.is_dir():
-        return f"no such directory{near_file(path)}"
+        return no_directory(path)
     return None if (path / "config.json").is_file() else "the directory has no config.json, so it holds no model"
 
 
@@ -264,29 +264,37 @@ def dataset_fault(text: str) -> str | None:
     """Why `text` names no data set; None for a path that exists, or for a hub name."""
     if not is_local(text):
         return None if HUB_NAME.fullmatch(text) else "must be a hub name (user/dataset) or a local directory"
-    return None if find_directory(text).exists() else f"no such directory{near_file(find_directory(text))}"
+    return None if find_directory(text).exists() else no_directory(find_directory(text))
 
 
 def rows_fault(text: str) -> str | None:
     """Why `text` is no file of rows."""
     path = find_directory(text)
     if not path.is_file():
-        return ("is a directory, not a file" if path.is_dir() else "no such file") + near_file(path)
+        return wrong_kind(path, "a file") or f"no such file{near_file(path)}"
     return None if path.suffix.lower() in ROW_SUFFIXES else f"must end in {', '.join(ROW_SUFFIXES)}"
+
+
+def resume_fault(text: str) -> str | None:
+    """As run_fault, and `auto` will do."""
+    fault = None if text == "auto" else run_fault(text)
+    return f"{fault}{did_you_mean(text, ['auto'])}" if fault and "did you mean" not in fault else fault
 
 
 def run_fault(text: str) -> str | None:
     """Why `text` is no run directory."""
+    if not text.strip():
+        return "must name a run directory; null is none"
     path = find_directory(text)
     if not path.is_dir():
-        return f"no such directory{near_file(path)}"
+        return no_directory(path)
     return None if (path / "config.yaml").is_file() else "no run directory: it has no config.yaml"
 
 
 def output_fault(path: str) -> str | None:
     """Why a new run cannot write into `path`: it holds files, is no directory, or cannot be made."""
-    if os.path.isfile(path):
-        return "is a file, not a directory"
+    if not os.path.isdir(path) and (fault := wrong_kind(Path(path), "a directory")):
+        return fault
     try:
         if os.path.isdir(path):
             return "the directory is not empty; choose another, or add resume=auto" if os.listdir(path) else None
@@ -297,6 +305,21 @@ def output_fault(path: str) -> str | None:
     except OSError as error:
         return f"cannot be made: {error.strerror}"
     return f"cannot be made: {parent} is no directory"
+
+
+def no_directory(path: Path) -> str:
+    """Why `path` is no directory."""
+    return wrong_kind(path, "a directory") or f"no such directory{near_file(path)}"
+
+
+def wrong_kind(path: Path, wanted: str) -> str | None:
+    """What stands at `path` instead of what is `wanted`; None where nothing does."""
+    if not os.path.lexists(path):
+        return None
+    if not os.path.exists(path):
+        return f"is a link to {os.readlink(path)}, which leads nowhere"
+    found = "a directory" if path.is_dir() else "a file" if path.is_file() else "a pipe or a device"
+    return f"is {found}, not {wanted}"
 
 
 def near_file(path: Path) -> str:
