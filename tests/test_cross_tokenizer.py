@@ -10,8 +10,10 @@ import torch
 import toy_runs
 import toys
 
+from gold_style.distil.backbone import Backbone
 from gold_style.distil.rollout import GREEDY, Completion
 from gold_style.distil.teacher import Teacher
+from gold_style.distil.window import collate
 
 STUDENT = toys.byte_tokenizer((("h", "e"), ("l", "l")))
 TEACHER = toys.llama3_tokenizer((("e", "l"), ("Ġ", "w")))  # neither segmentation is finer than the other
@@ -128,6 +130,17 @@ def test_what_does_not_carry_over_is_counted_and_the_rest_scored(kind, name, tmp
     for s0, s1, t0, t1 in scored.spans:  # never misaligned: a span covers the same bytes, or is stop against stop
         ours, theirs = scored.completion[s0:s1], scored.teacher_completion[t0:t1]
         assert (ours, theirs) == ((STOP,), (TEACHER_STOP,)) or sides[0].join(ours) == sides[1].join(theirs) != b""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_nothing_is_aligned_every_weight_still_gets_its_gradient(kind):
+    """A zero, but there: DDP waits for every weight's gradient of every process, a head of its own included."""
+    student, given = toys.model(VOCAB, tie_word_embeddings=False), parts(kind, rows_per_window=2)
+    rows = [replace(given._row(0, number), completion=(5, 6, 7)) for number in range(2)]
+    batch = collate(rows, [torch.zeros(0, 32)] * 2, weight=1.0, pad_id=0, device=torch.device("cpu"), stats_every=0)
+    loss = given.objective.loss(Backbone(student), Backbone(student).hidden(batch.student_ids_BT)[batch.row_N, batch.position_N], batch)
+    loss.backward()
+    assert loss == 0 and all(p.grad is not None and not p.grad.any() for p in student.parameters())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -5,6 +5,7 @@ import torch
 import toys
 
 from gold_style.distil.backbone import Backbone
+from gold_style.distil.lean import is_lean
 from gold_style.distil.objective import scored_states
 from gold_style.distil.packed import PackedReader, SwiGLU
 from gold_style.distil.window import MicroBatch
@@ -73,3 +74,11 @@ def test_the_models_own_forward_runs_where_it_does_more(why):
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=why == "autocast"):
         assert PackedReader.for_training(Backbone(model)) is None
     assert PackedReader.for_training(Backbone(toys.model(VOCAB))) is not None
+
+
+def test_windows_of_attention_are_left_to_the_models_own_forward():
+    """Packed, every token would look at all earlier ones."""
+    student = Backbone(toys.model(VOCAB, use_sliding_window=True, sliding_window=4, max_window_layers=1))
+    assert student.decoder.config.layer_types == ["full_attention", "sliding_attention"]
+    assert PackedReader.of(student) is None and not is_lean(student)
+    assert torch.equal(scored_states(student, micro_batch()), padded_states(student, micro_batch()))

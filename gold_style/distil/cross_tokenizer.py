@@ -80,8 +80,8 @@ class CrossTokenizer:
             rows += [b] * row.num_scored
             offset = offset[0] + len(row.completion), offset[1] + len(row.teacher_completion)
         batch.stats_rows_N = torch.tensor(rows, dtype=torch.long, device=device)
-        if not spans:  # nothing could be aligned, but the backward pass still has to run on every process
-            return 0.0 * hidden_ND.sum()
+        if not spans:  # nothing could be aligned, but on every process the backward pass has to reach every weight, the head's too
+            return student.logits(hidden_ND[:0]).sum()
         student_logits_NV = student.full_logits(hidden_ND)
         with torch.no_grad():
             teacher_logits_MV = self.teacher.backbone.full_logits(torch.cat(batch.teacher_hidden))

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gold_style.distil.backbone import Backbone
-from gold_style.distil.prefix_cache import RoomyLayer
+from gold_style.distil.prefix_cache import RoomyLayer, only_full_attention
 
 FAMILIES = ("llama", "qwen2")  # decoders whose layers are exactly: norm, attention with rotary positions, norm, gated SiLU
 
@@ -105,9 +105,10 @@ class LeanDecoder:
 
 
 def is_lean(backbone: Backbone) -> bool:
-    """Whether the model's layers are those of FAMILIES, with plain weights and positions that do not depend on the length."""
+    """Whether the model's layers are those of FAMILIES, with plain weights, without windows of attention, and with positions that do
+    not depend on the length."""
     config = backbone.decoder.config
-    if config.model_type not in FAMILIES or getattr(config, "hidden_act", None) != "silu":
+    if config.model_type not in FAMILIES or getattr(config, "hidden_act", None) != "silu" or not only_full_attention(backbone):
         return False
     first = backbone.decoder.layers[0]
     attention, mlp = first.self_attn, first.mlp

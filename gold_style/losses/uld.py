@@ -85,7 +85,7 @@ class ULD:
         spans_S4: Tensor,
     ) -> tuple[Tensor, int]:
         """-> (sum of the spans' losses, number of scored spans). Spans hold flat indices (s0, s1, t0, t1)."""
-        loss_S, _ = self.per_span(student_logits_NV, teacher_logits_MV, student_ids_N, teacher_ids_M, spans_S4)
+        loss_S, _ = self.per_unit(student_logits_NV, teacher_logits_MV, student_ids_N, teacher_ids_M, spans_S4)
         return loss_S.sum(), len(loss_S)
 
     def units(self, span: Span, student_ids: Sequence[int]) -> int:
@@ -102,19 +102,12 @@ class ULD:
         spans_S4: Tensor,
         teacher_lengths: Sequence[int] = (),
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """`per_span` under the name that all losses for two tokenizers share; rows' lengths are not needed."""
-        return self.per_span(student_logits_NV, teacher_logits_MV, student_ids_N, teacher_ids_M, spans_S4)
+        """-> (loss of each scored span (S,), its unweighted parts matched_S, unmatched_S, crossentropy_S, detached).
 
-    def per_span(
-        self,
-        student_logits_NV: Tensor,
-        teacher_logits_MV: Tensor,
-        student_ids_N: Tensor,
-        teacher_ids_M: Tensor,
-        spans_S4: Tensor,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """-> (loss of each scored span (S,), its unweighted parts matched_S, unmatched_S, crossentropy_S, detached)."""
-        match, spans_S4 = self.match, torch.as_tensor(spans_S4, device=student_logits_NV.device).reshape(-1, 4)
+        `teacher_lengths`, which the `tree` loss needs in this place, say nothing here.
+        """
+        device = student_logits_NV.device
+        match, spans_S4 = self.match.to(device), torch.as_tensor(spans_S4, device=device).reshape(-1, 4)
         if self.skip_student_eos or self.skip_teacher_eos:
             spans_S4 = spans_S4[student_ids_N[spans_S4[:, 0]] != match.student_stop_id]
         student_ids = match.student_matched_M, match.student_unmatched_U
