@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import shlex
 import time
@@ -193,6 +194,24 @@ def test_equal_entries_are_not_called_different(tmp_path):
         write_run(tmp_path / str(number), config={"loss": {"beta": beta}}, after=(0.9, 0.05))
     board = leaderboard(read_runs([tmp_path]))
     assert [entry.p_corrected for entry in board.entries] == [None, 1.0, 1.0]
+
+
+def test_the_best_of_many_equal_settings_is_rarely_called_better():
+    """The best is chosen by the answers that it is tested on: the choice must not make it significant."""
+    rng = np.random.default_rng(3)
+    called = 0
+    for _ in range(100):
+        chance = rng.uniform(0.1, 0.9, 48)
+        runs = []
+        for setting, seed in itertools.product(range(12), range(2)):
+            hits = rng.random(48) < chance
+            settings, summary = {"x": setting, "seed": seed}, {"after": {"margin": hits.mean()}}
+            run = Run(Path(f"/{setting}/{seed}"), "completed", None, {}, settings, summary, [])
+            vars(run)["hits"] = {str(n): (bool(hit), False) for n, hit in enumerate(hits)}
+            runs.append(run)
+        board = leaderboard(runs)
+        called += any(entry.p_corrected is not None and entry.p_corrected < 0.05 for entry in board.entries)
+    assert called <= 5
 
 
 def test_runs_without_common_requests_are_not_tested(tmp_path):

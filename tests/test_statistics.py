@@ -135,6 +135,7 @@ def test_sign_flips_keep_their_level():
 def test_holm_by_hand():
     assert holm([0.01, 0.04, None, 0.03, 0.005]) == pytest.approx([0.03, 0.06, None, 0.06, 0.02])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([0.01, None, 0.002], tests=6) == pytest.approx([0.05, None, 0.012])
 
 
 def test_krippendorff_alpha_is_the_published_value():

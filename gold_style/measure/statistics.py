@@ -188,13 +188,16 @@ def exact_permutation(differences) -> float:
     return float(min(1.0, chances[sums >= observed].sum()))
 
 
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """p values corrected for their number (Holm), in the order given; None stays None and is not counted."""
+def holm(p_values: Sequence[float | None], tests: int | None = None) -> list[float | None]:
+    """p values corrected for their number (Holm), in the order given; None stays None and is not counted.
+
+    `tests`: how many comparisons these were chosen from, where that is more than their number.
+    """
     known = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
-    largest = 0.0
+    largest, number = 0.0, max(len(known), tests or 0)
     for rank, (p, index) in enumerate(known):
-        largest = max(largest, min(1.0, p * (len(known) - rank)))
+        largest = max(largest, min(1.0, p * (number - rank)))
         corrected[index] = largest
     return corrected
 

@@ -86,8 +86,8 @@ def board_table(board: Leaderboard) -> str:
     body = table(buttons, rows, numbers=range(1 + settings, len(heads)), row_class=best, kind="board")
     note = (
         "Runs that differ in the seed alone are one row. Margin: mean over seeds, 95% interval over requests and "
-        "seeds. p: sign-flip permutation test on the margin of each request, seeds averaged, corrected for the number "
-        "of rows (Holm): it speaks of other requests, not of other seeds."
+        "seeds. p: sign-flip permutation test on the margin of each request, seeds averaged, corrected for all "
+        "pairs of rows, since the best is chosen by the same answers (Holm): it speaks of other requests, not of other seeds."
     )
     filter_field = '<input type="search" placeholder="filter rows" aria-label="filter rows">'
     return f"{filter_field if len(rows) > 10 else ''}{body}<p class=soft>{note}</p>"
