@@ -12,7 +12,7 @@ from gold_style.distil.setup import Distillation
 from gold_style.distil.teacher import Teacher
 from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.prompts import Prompt
-from stepping.shapes import BETA, Shape, load_tokenizer, texts
+from stepping.shapes import BETA, Shape, load_tokenizer, same_for_all, texts
 
 TOKENS_PER_MICROBATCH = {"cpu": 600, "cuda": 4096}  # hardware.tokens_per_microbatch; on the CPU three rows
 
@@ -74,25 +74,13 @@ def build_trainer(
         compute_dtype=torch.bfloat16 if device == "cuda" else torch.float32,
     )
     args = GOLDConfig(
-        output_dir=str(directory),
+        **same_for_all(shape, directory, steps, device),
         per_device_train_batch_size=shape.window,
         gradient_accumulation_steps=1,
-        max_steps=steps,
-        learning_rate=1e-5,
-        use_cpu=device == "cpu",
-        bf16=device == "cuda",
-        gradient_checkpointing=False,
-        report_to="none",
-        save_strategy="no",
         logging_strategy="steps",
         logging_steps=1,
-        disable_tqdm=True,
         lmbda=distillation.lmbda,
-        beta=BETA,
-        temperature=1.0,
-        top_p=1.0,
         max_length=None,
-        max_completion_length=shape.new_tokens,
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
         ignore_data_skip=True,

@@ -156,3 +156,22 @@ def texts(shape: Shape) -> Texts:
         prompts.append(Prompt(request=request, style=tag, tag=tag, row=row, reference=answer))
     num_words = shape.system_tokens - SYSTEM_TURN_TOKENS
     return Texts(prompts, {tag: f"rule {words(num_words)}" if shape.system_tokens else "" for tag in TAGS})
+
+
+def same_for_all(shape: Shape, directory: Path, steps: int, device: str) -> dict:
+    """The trainer arguments in which no side differs from another."""
+    return {
+        "output_dir": str(directory),
+        "max_steps": steps,
+        "learning_rate": 1e-5,
+        "use_cpu": device == "cpu",
+        "bf16": device == "cuda",
+        "gradient_checkpointing": False,
+        "report_to": "none",
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "beta": BETA,
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "max_completion_length": shape.new_tokens,
+    }

@@ -7,28 +7,16 @@ from pathlib import Path
 from datasets import Dataset
 from trl import DistillationConfig, DistillationTrainer
 
-from stepping.shapes import BETA, Shape, load_tokenizer
+from stepping.shapes import Shape, load_tokenizer, same_for_all
 from stepping.stock import rows
 
 
 def build_trainer(shape: Shape, student, teacher, directory: Path, *, steps: int, device: str = "cpu") -> DistillationTrainer:
     args = DistillationConfig(
-        output_dir=str(directory),
+        **same_for_all(shape, directory, steps, device),
         per_device_train_batch_size=1,
         gradient_accumulation_steps=shape.window,
-        max_steps=steps,
-        learning_rate=1e-5,
-        use_cpu=device == "cpu",
-        bf16=device == "cuda",
-        gradient_checkpointing=False,
-        report_to="none",
-        save_strategy="no",
         logging_strategy="no",
-        disable_tqdm=True,
-        beta=BETA,
-        temperature=1.0,
-        top_p=1.0,
-        max_completion_length=shape.new_tokens,
     )
     prompts = Dataset.from_list([{"prompt": row["prompt"]} for row in rows(shape)])
     return DistillationTrainer(

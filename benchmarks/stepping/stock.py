@@ -12,7 +12,7 @@ from datasets import Dataset
 from trl.experimental.gold import GOLDConfig, GOLDTrainer
 
 from gold_style.chat import render
-from stepping.shapes import BETA, Shape, load_tokenizer, texts, tokenizer_directory
+from stepping.shapes import Shape, load_tokenizer, same_for_all, texts, tokenizer_directory
 
 _build = gold.build_teacher_inputs_from_texts
 
@@ -44,23 +44,11 @@ def build_trainer(
     window = window or shape.window
     gold.build_teacher_inputs_from_texts = teacher_inputs_with_system(texts(shape).systems, tokenizer)
     args = GOLDConfig(
-        output_dir=str(directory),
+        **same_for_all(shape, directory, steps, device),
         per_device_train_batch_size=1,
         gradient_accumulation_steps=window,
-        max_steps=steps,
-        learning_rate=1e-5,
-        use_cpu=device == "cpu",
-        bf16=device == "cuda",
-        gradient_checkpointing=False,
-        report_to="none",
-        save_strategy="no",
         logging_strategy="no",
-        disable_tqdm=True,
         lmbda=0.0 if given else 1.0,
-        beta=BETA,
-        temperature=1.0,
-        top_p=1.0,
-        max_completion_length=shape.new_tokens,
         max_length=2048,
         use_uld_loss=True,
         uld_use_hybrid_loss=True,
