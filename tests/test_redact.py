@@ -1,8 +1,13 @@
 """No secret gets through, and nothing else is lost."""
 
+import multiprocessing
+import os
+
 import pytest
 
+from gold_style.config.settings import Settings
 from gold_style.runs.redact import REDACTED, redact
+from gold_style.sweep import isolation
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
@@ -49,3 +54,17 @@ def test_everything_else_stays():
         "command": "loss.beta=0.3 seed=1",
     }  # fmt: skip
     assert redact(config) == config
+
+
+def test_a_failed_job_of_a_sweep_leaves_no_secret_in_its_console(tmp_path):
+    """Its message quotes a path, its traceback as well; both go to the sweep, and the traceback to a file."""
+    settings = Settings.compose("model.teacher=/nowhere/s3cr3t-value", "tracker=none", f"output_dir='{tmp_path}'")
+    told, tells = multiprocessing.Pipe(duplex=False)
+    given = settings, ["train.py"], {}, dict(os.environ), str(tmp_path / "console.txt"), tells
+    job = multiprocessing.get_context("spawn").Process(target=isolation._child, args=given)
+    job.start()
+    kind, reason = told.recv()
+    job.join()
+    console = (tmp_path / "console.txt").read_text()
+    assert kind == "error" and f"/nowhere/{REDACTED}" in reason and f"/nowhere/{REDACTED}" in console and "Traceback" in console
+    assert "s3cr3t" not in reason + console

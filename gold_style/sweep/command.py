@@ -63,7 +63,7 @@ def sweep(arguments: Sequence[str], start: Callable[[list[str]], None]) -> None:
             say(str(error))
     except Exception:
         code = 1
-        traceback.print_exc()
+        say(traceback.format_exc())
     else:
         code = 0
     finally:

@@ -22,6 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from gold_style.config.launch import world_size
+from gold_style.runs.redact import redact, say
 from gold_style.runs.run import Pruned
 from gold_style.runs.signals import SIGNALS, Interrupted
 
@@ -126,8 +127,8 @@ def _child(settings, argv: list[str], hydra: dict, environment: dict[str, str], 
         sending.send(("error", str(error)))
     except BaseException as error:
         code = 1
-        traceback.print_exc()
-        sending.send(("error", f"{type(error).__name__}: {error}"))
+        say(traceback.format_exc())  # without secrets: what is printed here stands in a file
+        sending.send(("error", redact(f"{type(error).__name__}: {error}")))
     sending.close()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -96,10 +96,10 @@ def _recorded(settings, argv: Sequence[str], place: JobPlace, work) -> float:
     try:
         value = work()
     except Exception as error:
-        reason = str(error) if isinstance(error, JobFailed) else f"{type(error).__name__}: {error}"
+        reason = redact(str(error) if isinstance(error, JobFailed) else f"{type(error).__name__}: {error}")
         if is_main_process():
             record_end(place.directory, settings, argv, reason)
-        raise JobFailed(f"{shlex.join(HydraConfig.get().overrides.task)}: {reason}") from None
+        raise JobFailed(f"{redact(shlex.join(HydraConfig.get().overrides.task))}: {reason}") from None
     finally:
         if settings.sweep.isolate and can_isolate():
             tell(place.directory)
@@ -117,5 +117,5 @@ def record_end(directory: Path, settings, argv: Sequence[str], reason: str) -> N
     config = plain(redact(settings.to_dict()))
     write_text(directory / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=1000))
     started = {"started": now(), "ended": now(), "seed": settings.seed, "num_processes": world_size()}
-    told = {"status": "failed", "reason": redact(reason), **redact(provenance(argv)), "config_hash": config_hash(settings.to_dict())}
+    told = {"status": "failed", "reason": reason, **redact(provenance(argv)), "config_hash": config_hash(settings.to_dict())}
     write_json(directory / STATE, told | started | {"overrides": redact(list(argv[1:])), "tracker": None, "step": 0})
