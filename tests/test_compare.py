@@ -415,3 +415,10 @@ def test_figures_stand_alone(sweep):
         root = ElementTree.fromstring(text)
         assert root.tag.endswith("svg") and "http" not in text.replace("http://www.w3.org/2000/svg", "")
     assert "β 0.3 &amp; &lt;more&gt;" in standalone(figure) and standalone("") == ""
+
+
+def test_the_axes_of_a_published_heatmap_stand_by_size():
+    grid = [{"a": a, "b": b} for a in (2, 16) for b in (8, 16)]
+    runs = [Run(Path("/r"), "completed", None, {}, settings, {"after": {"margin": 0.5}}, []) for settings in grid]
+    ticks = [text.text for text in ElementTree.fromstring(board_heatmap(leaderboard(runs))).iter() if text.get("class") == "tick"]
+    assert ticks == ["8", "16", "2", "16"]

@@ -79,7 +79,8 @@ def rows(run: Path) -> list[dict]:
         ("조선", "joseon"), ("답: **현대**입니다.", "modern"), ("joseon", "joseon"), ('{"label": "모호"}', "unclear"),
         ("<think>현대\n아니, 옛 말투다</think>\n\n조선", "joseon"),
         ("조선\n\n'아뢰옵니다'로 맺었기 때문입니다.", "joseon"),
-        ("정답은 비한국어", "not_korean"), ("조선\n현대", None), ("조선이 아니다", None), ("not joseon", None),
+        ("정답은 한국어 아님", "not_korean"), ("비한국어", "not_korean"),
+        ("조선\n현대", None), ("조선이 아니다", None), ("not joseon", None),
         ("<think>조선", None), ("", None), ("조선 또는 현대", None),
     ],
 )  # fmt: skip

@@ -194,7 +194,9 @@ def margin_interval(hits_of_seeds: Sequence[dict[str, tuple[bool | None, bool | 
     """Interval of the mean margin over K seeds, each a mapping from request to (hit under first, under neutral tag).
 
     Requests are resampled once for all seeds, since the same are asked; seeds are resampled among themselves, their
-    spread scaled by sqrt(K / (K - 1)) because few seeds understate it. The hull with Newcombe's interval keeps the
+    spread scaled by sqrt(K / (K - 1)) because few seeds understate it. In simulations with 64 requests it held the truth
+    in 95% of cases and more where seeds spread by 0.1, and in 84, 89 and 93% with K = 2, 3, 5 where they spread by 0.2:
+    two or three seeds cannot tell how far seeds spread. The hull with Newcombe's interval keeps the
     interval from being a point where all answers agree. None without requests.
     """
     requests = list(dict.fromkeys(request for hits in hits_of_seeds for request in hits))

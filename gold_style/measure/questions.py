@@ -60,7 +60,7 @@ def style_labels(pack: StylePack) -> tuple[Label, ...]:
             meaning += f" (지침: {' / '.join(told)})"
         labels.append(Label(verdict, word, meaning))
     labels.append(Label(UNCLEAR, "모호", "두 말투가 섞였거나, 어느 쪽인지 가릴 수 없다"))
-    labels.append(Label(NOT_KOREAN, "비한국어", "비어 있거나, 깨졌거나, 한국어로 쓴 글이 아니다"))
+    labels.append(Label(NOT_KOREAN, "한국어 아님", "비어 있거나, 깨졌거나, 한국어로 쓴 글이 아니다", ("한국어아님", "비한국어")))
     return tuple(labels)
 
 

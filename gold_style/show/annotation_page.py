@@ -52,7 +52,7 @@ def sheet_html(sheet: Sheet, styles: Sequence[Label]) -> str:
         '<span id="kept" class="soft"></span></div>'
     )
     body = f'<main class="sheet" lang="ko" data-sheet="{escape(sheet.name)}"><h1>글 평가</h1>{guide}<ul>{meanings}</ul>'
-    return page("글 평가", [f"<style>{CSS}</style>", f"{body}{items}{bar}</main>"], SCRIPT)
+    return page("글 평가", [f"<style>{CSS}</style>", f"{body}{items}{bar}</main>"], SCRIPT, "ko")
 
 
 def item_html(item: Item, styles: Sequence[Label]) -> str:

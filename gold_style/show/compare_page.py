@@ -161,7 +161,8 @@ def entry_curve(entry: Entry, name: str, colour: int | None) -> Curve:
             if row.get(name) is not None and row.get("step") is not None:
                 values.setdefault(row["step"], []).append(row[name])
     steps = sorted(values)
-    steps = steps[:: -(-len(steps) // MAX_POINTS) or 1]
+    every = -(-len(steps) // MAX_POINTS) or 1
+    steps = [*steps[:-1:every], *steps[-1:]]  # the last one, where a run ends, is always kept
     return Curve(
         entry.name,
         steps,

@@ -13,11 +13,11 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 
-def page(title: str, sections: Iterable[str], script: str = "") -> str:
+def page(title: str, sections: Iterable[str], script: str = "", lang: str = "en") -> str:
     """A whole HTML document. `sections` and `script` are trusted markup; `title` is escaped."""
     code = f"<script>{script}</script>" if script else ""
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<!doctype html>\n<html lang="{escape(lang)}"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>{''.join(sections)}{code}</body></html>\n"

@@ -20,6 +20,7 @@ from gold_style.measure.leaderboard import Leaderboard, short_names, value_text
 from gold_style.runs.naming import label
 from gold_style.runs.redact import redact
 from gold_style.runs.trackers.wandb import FINISH_S, INIT_S, has_key
+from gold_style.show.compare_page import natural
 from gold_style.show.leaderboard_table import leaderboard_csv
 from gold_style.show.standalone import heatmap_svg
 
@@ -91,7 +92,7 @@ def board_heatmap(board: Leaderboard) -> str:
     for place, found in margins.items():
         known = [margin for margin in found if margin is not None]
         cells[place] = (sum(known) / len(known) if known else None, f"{len(known)} of {len(found)}")
-    down, across = (list(dict.fromkeys(place[axis] for place in sorted(cells, key=str))) for axis in (0, 1))
+    down, across = (sorted({place[axis] for place in cells}, key=natural) for axis in (0, 1))
     return heatmap_svg(cells, down=down, across=across, names=tuple(short_names(keys)), title="Margin")
 
 
