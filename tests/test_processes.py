@@ -92,5 +92,13 @@ def test_each_process_takes_its_own_counts_back(written):
         assert whole == resumed and [row["step"] for row in whole] == [2]
 
 
+def test_trouble_in_one_process_is_told_by_all(written):
+    """The first one writes run.json: it must count the other's completions, and name the rows that made the other's loss infinite."""
+    for rank in (0, 1):
+        row, message = torch.load(written / f"trouble-{rank}.pt")
+        assert row["train/not_aligned/normalised"] == two_processes.WINDOW // 2
+        assert message.startswith("step 1: the loss is inf; rows of the window: row 4, row 5, row 6, row 7. ")
+
+
 def untimed(row: dict) -> dict:
     return {name: value for name, value in row.items() if not name.endswith("_s")}

@@ -5,6 +5,7 @@
 The same file, imported, runs the cases in one process: `step(case, directory)`.
 """
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 import toy_runs
 import toys
 
+from gold_style.distil.guard import NonFinite
 from gold_style.distil.teacher import Teacher
 
 CASES = {
@@ -55,6 +57,29 @@ def goes_on(directory: Path, num_processes: int = 1) -> tuple[list[dict], list[d
     return rows[0], rows[1]
 
 
+def trouble_in_the_second(directory: Path) -> tuple[dict, str]:
+    """The logged row where only the second process has completions that are not aligned, and the error where only its loss is infinite."""
+    is_second = os.environ["RANK"] == "1"
+    tokenizer = toys.byte_tokenizer()
+    teacher = Teacher(toys.model(len(tokenizer), seed=1), tokenizer)
+    parts = toy_runs.distillation(tokenizer, teacher, toys.prompts(WINDOW), rows_per_window=WINDOW // 2)
+    prepare, loss = parts.objective.prepare, parts.objective.loss
+
+    def prepared(rows) -> None:
+        prepare(rows)
+        for row in rows:
+            row.reason = "normalised" if is_second else "exact"
+
+    parts.objective.prepare = prepared
+    _, _, trained = toy_runs.one_step(toys.model(len(tokenizer)), parts, directory / "counts")
+    parts.objective.loss = lambda *given: loss(*given) + (math.inf if is_second else 0.0)
+    try:
+        toy_runs.one_step(toys.model(len(tokenizer)), parts, directory / "infinite")
+    except NonFinite as error:
+        return trained.run.rows[0], str(error)
+    raise AssertionError("an infinite loss was trained on")
+
+
 def main() -> None:
     directory, rank, world = Path(sys.argv[1]), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     for case in CASES:
@@ -62,6 +87,7 @@ def main() -> None:
         assert trained.accelerator.num_processes == world
         torch.save({"gradient": gradient, "row": row, "weights": toy_runs.weights(trained.model)},
                    directory / f"{list(CASES).index(case)}-{rank}.pt")  # fmt: skip
+    torch.save(trouble_in_the_second(directory / "two"), directory / f"trouble-{rank}.pt")
     torch.save(goes_on(directory / "two", world), directory / f"goes-on-{rank}.pt")
 
 

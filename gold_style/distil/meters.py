@@ -72,7 +72,7 @@ class Meters:
         """Take back what `export` gave: a resumed run goes on in the middle of a row."""
         self._sums.update({name: list(pair) for name, pair in sums.items()})
 
-    def pop(self, exports: list[dict[str, tuple[float, float]]]) -> dict[str, float]:
+    def pop(self, exports: Sequence[dict[str, tuple[float, float]]]) -> dict[str, float]:
         """Means over all processes' exports; this process's sums start anew."""
         self._sums.clear()
         totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])

@@ -23,6 +23,7 @@ import copy
 import math
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -281,10 +282,14 @@ class StyleGOLDTrainer(GOLDTrainer):
     # ---- numbers -----------------------------------------------------------------------------------------------------
 
     def _check_loss(self, loss: torch.Tensor) -> None:
-        value = float(loss)
-        self.meters.add("train/window_loss", value)
-        if not math.isfinite(value) and self.distillation.on_nonfinite == "stop":
-            raise NonFinite(self.nonfinite_message(f"the loss is {value}", self.state.global_step + 1))
+        self.meters.add("train/window_loss", float(loss))
+        if self.distillation.on_nonfinite != "stop":
+            return
+        losses = self.accelerator.gather(loss[None]).tolist()
+        if at_fault := [rank for rank, value in enumerate(losses) if not math.isfinite(value)]:  # every process ends, and names these rows
+            windows = gather_object([self.window])
+            self.window = [row for rank in at_fault for row in windows[rank]]
+            raise NonFinite(self.nonfinite_message(f"the loss is {losses[at_fault[0]]}", self.state.global_step + 1))
 
     def _get_grad_norm(self, model, grad_norm=None):
         norm = super()._get_grad_norm(model, grad_norm)
@@ -292,6 +297,7 @@ class StyleGOLDTrainer(GOLDTrainer):
             return norm  # fp16: the loss scaler passes over such a step and lowers its scale
         if norm is not None and not math.isfinite(float(norm)):
             if self.distillation.on_nonfinite == "stop":
+                self.window = [row for rows in gather_object([self.window]) for row in rows]
                 raise NonFinite(self.nonfinite_message(f"the gradient norm is {float(norm)}", self.state.global_step + 1))
             self.totals.num_skipped_steps += 1
             model.zero_grad(set_to_none=True)  # optimizers pass over parameters without a gradient
@@ -309,14 +315,13 @@ class StyleGOLDTrainer(GOLDTrainer):
         """Turn the loop's row into ours (names under train/ and perf/) and hand it to the run."""
         if "train_runtime" in logs or not self.model.training:
             return
-        exports, tokens = [self.meters.export()], [self.totals.num_tokens]
-        if self.accelerator.num_processes > 1:
-            exports, tokens = gather_object(exports), gather_object(tokens)
+        own = self.meters.export(), self.totals.num_tokens, self.totals.not_aligned
+        exports, tokens, not_aligned = zip(*gather_object([own]), strict=True)
         row = {"train/loss": math.nan, **self.meters.pop(exports)}
         row["train/loss"] = row.pop("train/window_loss")
         row["train/grad_norm"] = float(logs.get("grad_norm") or 0.0)
         row["train/learning_rate"] = logs["learning_rate"]
-        row |= {f"train/not_aligned/{reason}": count for reason, count in self.totals.not_aligned.items()}
+        row |= {f"train/not_aligned/{reason}": count for reason, count in sum(map(Counter, not_aligned), Counter()).items()}
         if self.totals.num_skipped_steps:
             row["train/skipped_steps"] = self.totals.num_skipped_steps
         row |= {f"perf/{name}_s": seconds for name, seconds in self.seconds.items()}
