@@ -104,6 +104,9 @@ def test_levels_on_the_labelled_set():
         ("물가 오름세", "ambiguous"),
         ("비둘기에게 먹이를 주지 마시오.", "modern"),
         ("이게 다 네 탓임", "modern"),
+        ("아 출근하기 싫다 흑흑", "modern"),
+        ("걔 완전 미쳤다 진짜 ㅋㅋ", "modern"),
+        ("그것 참 딱하구려 허허", "joseon"),
     ],
 )
 def test_traps(text, verdict, backend):

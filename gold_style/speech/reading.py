@@ -40,6 +40,8 @@ _VOCATIVES = frozenset(
     "세자 중전 상감마마시여 전하시여 폐하시여 마마님 원님 현감 나리님 선비님 훈장님 의원님 대인 경들 백성들아 "
     "신하들아 얘야 아가 아들아 딸아 당신".split()
 )
+# Said behind a finished sentence: 미쳤다 진짜, 싫다 흑흑.
+_ASIDES = frozenset("진짜 진짜로 정말 정말로 참말 완전 대박 흑흑 엉엉 하하 하하하 헤헤 히히 흐흐 허허 껄껄".split())
 _CALL_RE = re.compile(r"(?:님|씨|이여|시여|놈아|들아|놈들아|야|아|여)$")
 # Sentence-final beyond doubt wherever they stand: looked for when something without an ending follows.
 _SPOKEN_FINALS = ("-습니다", "-ㅂ니다", "-습니까", "-ㅂ니까", "-십시오", "-요", "-죠")
@@ -148,7 +150,7 @@ def _close(words: list[str], breaks: list[int]) -> tuple[Ending, str] | None:
     if earlier is not None and _is_call(tail):
         return earlier
     end = len(words)
-    while end > 1 and words[end - 1] in _VOCATIVES:
+    while end > 1 and (words[end - 1] in _VOCATIVES or words[end - 1] in _ASIDES):
         end -= 1
     found = _match(words[:end])
     if found is None or found[0].guard in ("linked", "spoken") and earlier is not None and earlier[1] == JOSEON:
