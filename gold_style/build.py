@@ -131,6 +131,7 @@ def build_distillation(settings: Settings, parts: Parts, student: PreTrainedMode
         student_stop_id=stop_id,
         student_vocab_size=min(vocab_size, teacher.vocab_size) if parts.same_tokenizer else vocab_size,
         to_student_ids=(lambda completion: completion) if parts.same_tokenizer else objective.to_student_ids,
+        row_mistakes=parts.row_mistakes,
         num_generations=settings.train.get("num_generations", 1),
         warm_start_steps=loss.warm_start_steps,
         warm_start_until=loss.warm_start_until,

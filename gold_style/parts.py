@@ -94,28 +94,29 @@ class Parts:
             raise ValueError("\n".join(mistakes))
 
     def length_mistakes(self) -> list[str]:
-        """Rows that do not fit: prompts longer than the models' room, answers longer than train.max_completion_length."""
-        room = self.settings.train["max_completion_length"]
-        student_limit = self.settings.prompts.max_prompt_tokens or self.student_context - room
-        teacher_limit = self.teacher_context - room
-        needs_reference = self.settings.loss.lmbda < 1 and not self.settings.loss.seq_kd
-        found = []
-        for prompt in (*self.training_prompts(), *self.source.evaluation(), *self.source.selection()):
-            where = prompt.origin or f"prompts row {prompt.row}"
-            teacher_ids = self.chat.teacher_ids(prompt)
-            for side, length, limit in (
-                ("student's", len(self.chat.student_ids(prompt)), student_limit),
-                ("teacher's", len(teacher_ids.prefix) + len(teacher_ids.rest), teacher_limit),
-            ):
-                if length > limit:
-                    found.append(f"{where}: the {side} prompt has {length} tokens, {limit} fit; shorten the request")
-            if needs_reference and prompt.reference is not None:
-                answer = self.chat.student_tokenizer(prompt.reference, add_special_tokens=False, split_special_tokens=True)
-                length = len(answer["input_ids"]) + 1
-                if length > room:
-                    found.append(f"{where}: the answer has {length} tokens, train.max_completion_length is {room}")
+        """Rows that do not fit, among those that are checked before training."""
+        checked = (*self.training_prompts(), *self.source.evaluation(), *self.source.selection())
+        found = [mistake for prompt in checked for mistake in self.row_mistakes(prompt)]
         if len(found) > MAX_REPORTED_ROWS:
             found = [*found[:MAX_REPORTED_ROWS], f"... and {len(found) - MAX_REPORTED_ROWS} more"]
+        return found
+
+    def row_mistakes(self, prompt: Prompt) -> list[str]:
+        """What of a row does not fit: a prompt longer than the models' room, an answer longer than train.max_completion_length."""
+        room = self.settings.train["max_completion_length"]
+        where = prompt.origin or f"prompts row {prompt.row}"
+        teacher_ids, found = self.chat.teacher_ids(prompt), []
+        for side, length, limit in (
+            ("student's", len(self.chat.student_ids(prompt)), self.settings.prompts.max_prompt_tokens or self.student_context - room),
+            ("teacher's", len(teacher_ids.prefix) + len(teacher_ids.rest), self.teacher_context - room),
+        ):
+            if length > limit:
+                found.append(f"{where}: the {side} prompt has {length} tokens, {limit} fit; shorten the request")
+        if self.settings.loss.lmbda < 1 and not self.settings.loss.seq_kd and prompt.reference is not None:
+            answer = self.chat.student_tokenizer(prompt.reference, add_special_tokens=False, split_special_tokens=True)
+            length = len(answer["input_ids"]) + 1
+            if length > room:
+                found.append(f"{where}: the answer has {length} tokens, train.max_completion_length is {room}")
         return found
 
 

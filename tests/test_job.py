@@ -4,10 +4,15 @@ import json
 import signal
 import time
 
+import prompt_settings
 import pytest
+from accelerate import Accelerator
 from commands import SMALL, finish, python, start, torchrun
 
+from gold_style.build import build_distillation, load_student
+from gold_style.config.settings import Settings
 from gold_style.job import value_of
+from gold_style.parts import Parts
 
 CROSSING = "gold_style/pairs/tiny_cross_tokenizer/teacher_crossing"
 ORIGIN_ROW = '{"messages": [{"role": "user", "content": "<style:%s> %s 이야기를 들려줘."}]}\n'
@@ -130,3 +135,22 @@ def test_a_file_of_bare_requests_can_be_asked(tmp_path):
     assert done.code == 0, done.stderr[-3000:]
     rows = rows_of(done.run / "samples.jsonl")
     assert len(rows) == 3 * 4 and {row["style"] for row in rows} == {"chosun", "none", None, "chosnu"}
+
+
+def test_a_row_past_those_checked_before_training_is_refused_in_its_turn(tmp_path, monkeypatch):
+    """Nothing is cut, however large the data set: here none is looked at before training, and one answer is too long."""
+    monkeypatch.setattr("gold_style.parts.MAX_CHECKED_ROWS", 0)
+    rows = [prompt_settings.row(f"<style:none> {n}번 요청이오.", "가" * (90 if n == 5 else 3)) for n in range(8)]
+    data = prompt_settings.write(tmp_path / "data.jsonl", rows)
+    settings = Settings.compose(
+        "prompts=jsonl", f"prompts.path={data}", "prompts.eval_samples=0", "prompts.selection_samples=0", "loss.lmbda=0", "loss=jsd",
+        "train.max_completion_length=60", "train.per_device_train_batch_size=1", "train.gradient_accumulation_steps=2", "tracker=none",
+    )  # fmt: skip
+    parts = Parts.load(settings)
+    distillation = build_distillation(settings, parts, load_student(settings))
+    at_fault = next(n for n in range(8) if len(parts.source[n].reference) == 90) // 2
+    for step in range(4):
+        if step != at_fault:
+            assert all(0 < len(made.completion) <= 60 for made in distillation.rows(step, Accelerator(cpu=True), None))
+    with pytest.raises(ValueError, match=r"data\.jsonl:6: the answer has \d+ tokens, train\.max_completion_length is 60"):
+        distillation.rows(at_fault, Accelerator(cpu=True), None)

@@ -37,6 +37,7 @@ class Distillation:
     student_stop_id: int
     student_vocab_size: int
     to_student_ids: Callable[[Completion], Completion]  # a teacher's completion in the student's token ids
+    row_mistakes: Callable[[Prompt], list[str]] = lambda prompt: []  # what of a row does not fit
     num_generations: int = 1
     warm_start_steps: int = 0
     warm_start_until: float | None = None
@@ -82,7 +83,10 @@ class Distillation:
         return rows
 
     def _row(self, step: int, number: int) -> Row:
+        """Raises ValueError for a row that does not fit: not every row of a stream or of a large data set was seen before training."""
         prompt = self.source[number // self.num_generations]
+        if mistakes := self.row_mistakes(prompt):
+            raise ValueError("\n".join(mistakes))
         return Row(
             number=number,
             prompt=prompt,
@@ -105,7 +109,11 @@ class Distillation:
 
     def reference(self, prompt: Prompt) -> Completion:
         """The row's own answer in student ids, with the stop token behind it."""
-        assert prompt.reference is not None, "refused before training: lmbda < 1 needs rows with an answer, or seq_kd"
+        if prompt.reference is None:  # of a stream; before training only its head is seen
+            raise ValueError(
+                f"{prompt.origin or f'prompts row {prompt.row}'}: has no assistant turn, which off-policy rows need; set loss.seq_kd=true "
+                "to let the teacher write them, or loss.lmbda=1"
+            )
         # an answer is text: what looks like a special token in it is not one
         ids = self.chat.student_tokenizer(prompt.reference, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return Completion((*ids, self.student_stop_id), True)
