@@ -105,6 +105,7 @@ def test_levels_on_the_labelled_set():
         ("비둘기에게 먹이를 주지 마시오.", "modern"),
         ("이게 다 네 탓임", "modern"),
         ("아 출근하기 싫다 흑흑", "modern"),
+        ("점심은 알리오 올리오", "ambiguous"),
         ("걔 완전 미쳤다 진짜 ㅋㅋ", "modern"),
         ("그것 참 딱하구려 허허", "joseon"),
     ],

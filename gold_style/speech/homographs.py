@@ -160,6 +160,8 @@ def vowel(place: Place) -> str | None:
     stem, last = place.stem, place.last
     if not stem or (stem + "오").endswith(stems.NOUNS_O) or stem == "니하" or stem == "바이" and last[-1:] != "는":
         return None
+    if stem == "올리" and last == "알리오" or stem.endswith("알리오올리"):
+        return None  # a spaghetti
     if stem == "아" and not last.endswith(("을", "를", "줄", "지", "걸", "나", "도", "바", "이", "잘", "다")):
         return None  # 아오, a groan
     if set(stem) == {"오"} and not place.before:
