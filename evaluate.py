@@ -10,6 +10,7 @@ import sys
 from omegaconf import DictConfig
 
 from gold_style.config.command_line import hydra_main
+from gold_style.runs.terminal import keep_printing
 
 
 @hydra_main("evaluate")
@@ -23,4 +24,5 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
+    keep_printing()
     main()

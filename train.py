@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from gold_style.config.command_line import hydra_main
 from gold_style.runs.signals import Interrupted
+from gold_style.runs.terminal import keep_printing
 from gold_style.sweep.command import sweep
 from gold_style.sweep.jobs import run
 
@@ -25,6 +26,7 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
+    keep_printing()
     try:
         main()
     except Interrupted as interruption:

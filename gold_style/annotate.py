@@ -17,6 +17,7 @@ from gold_style.measure.rates import Toggle
 from gold_style.measure.samples import Samples, read_samples
 from gold_style.runs.files import read_json, write_json, write_text
 from gold_style.runs.redact import say
+from gold_style.runs.terminal import exit_code
 from gold_style.show.annotation_page import sheet_csv, sheet_html
 from gold_style.styles import StylePack
 
@@ -120,4 +121,4 @@ def printed(summary: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

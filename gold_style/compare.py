@@ -13,6 +13,7 @@ from rich.console import Console
 from gold_style.measure.leaderboard import Leaderboard, leaderboard
 from gold_style.measure.runs import read_runs
 from gold_style.runs.files import write_text
+from gold_style.runs.terminal import exit_code
 from gold_style.show.compare_page import compare_html
 from gold_style.show.leaderboard_table import leaderboard_csv, print_leaderboard
 from gold_style.show.wandb_board import publish
@@ -21,12 +22,15 @@ from gold_style.show.wandb_board import publish
 def compare(directories: list[Path], output: Path) -> Leaderboard:
     """Read the runs, write both files into `output` (made if need be), return the leaderboard.
 
-    Raises ValueError for directories that are not there or hold no run.
+    Raises ValueError for directories that are not there or hold no run, and for an output that cannot be made.
     """
     board = leaderboard(read_runs(directories, lambda text: print(f"warning: {text}", file=sys.stderr)))
     if not board.runs:
         raise ValueError(f"no run (a directory with run.json) in {', '.join(map(str, directories))}")
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--output {output}: cannot be made: {error.strerror}") from None
     write_text(output / "leaderboard.csv", leaderboard_csv(board))
     write_text(output / "compare.html", compare_html(board))
     return board
@@ -60,4 +64,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -32,7 +32,7 @@ from gold_style.measure.samples import sample_rows
 from gold_style.measure.second_opinion import likelihood_opinion, likelihood_ratio
 from gold_style.measure.summary import run_summary
 from gold_style.models import DTYPES, load_model
-from gold_style.parts import Parts
+from gold_style.parts import Parts, check_device
 from gold_style.prompts import Prompt, build_source
 from gold_style.prompts.jsonl import holds_requests, read_requests
 from gold_style.runs.files import plain, write_json, write_json_lines, write_text
@@ -111,6 +111,7 @@ def run_evaluation(asked: EvaluateSettings, argv: Sequence[str]) -> float:
     target = Target.find(asked.target)
     settings = run_settings(asked, target)
     directory = Path(asked.output_dir)
+    check_device(settings.hardware.device)
     parts = Parts.load(settings)
     if asked.request is not None:
         rows = answer_request(asked.request, target, settings, parts)

@@ -29,7 +29,7 @@ from gold_style.measure.objective import value_of
 from gold_style.measure.rates import Toggle, score
 from gold_style.measure.samples import read_rows, sample_rows
 from gold_style.measure.summary import run_summary
-from gold_style.parts import Parts
+from gold_style.parts import Parts, check_device
 from gold_style.runs.provenance import device_name
 from gold_style.runs.redact import say
 from gold_style.runs.repeat import repetition
@@ -55,6 +55,7 @@ def run_job(settings: Settings, argv: Sequence[str]) -> float:
         with Progress() as progress:
             try_teacher(settings, parts, progress)
         return math.nan
+    check_device(settings.hardware.device)
     directory = None
     try:
         with open_run(settings, argv, data=getattr(parts.source, "fingerprint", None)) as run:

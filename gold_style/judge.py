@@ -21,6 +21,7 @@ from gold_style.measure.rates import Toggle
 from gold_style.measure.samples import read_samples
 from gold_style.runs.files import FileLock, write_json
 from gold_style.runs.redact import redact, say
+from gold_style.runs.terminal import exit_code
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -183,4 +184,4 @@ def printed(summary: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

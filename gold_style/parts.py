@@ -3,11 +3,16 @@
     parts = Parts.load(settings)         # raises ValueError for whatever can be refused without a model
 """
 
+import inspect
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
+from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION, SchedulerType
+
 from gold_style.chat import Chat
+from gold_style.config.mirror import did_you_mean
 from gold_style.config.settings import Settings
 from gold_style.losses import identical_tokenizers
 from gold_style.models import context_tokens, load_tokenizer, special_tokens
@@ -89,6 +94,7 @@ class Parts:
                 "loss.kind=jsd compares token by token, but teacher and student have different tokenizers: use loss=uld_hybrid, "
                 "loss=uld or loss=tree"
             )
+        mistakes += schedule_mistakes(settings.train)
         mistakes += self.length_mistakes()
         if mistakes:
             raise ValueError("\n".join(mistakes))
@@ -118,6 +124,28 @@ class Parts:
             if length > room:
                 found.append(f"{where}: the answer has {length} tokens, train.max_completion_length is {room}")
         return found
+
+
+def schedule_mistakes(train: dict) -> list[str]:
+    """Arguments of train.lr_scheduler_kwargs that the schedule does not take, or needs and is not given."""
+    given, name = train.get("lr_scheduler_kwargs"), train.get("lr_scheduler_type", "linear")
+    if not isinstance(given, dict) or name in ("constant", "constant_with_warmup"):
+        return []
+    parameters = inspect.signature(TYPE_TO_SCHEDULER_FUNCTION[SchedulerType(name)]).parameters
+    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return []
+    filled = ("optimizer", "num_warmup_steps", "num_training_steps")
+    takes = [parameter for parameter in parameters if parameter not in filled]
+    needs = [parameter for parameter in takes if parameters[parameter].default is inspect.Parameter.empty]
+    where, allowed = f"train.lr_scheduler_kwargs={given}: train.lr_scheduler_type={name}", ", ".join(takes) or "nothing"
+    wrong = [f"{where} takes no {key}{did_you_mean(key, takes)}; it takes {allowed}" for key in given if key not in takes]
+    return wrong + [f"{where} needs {key}" for key in needs if key not in given]
+
+
+def check_device(device: str) -> None:
+    """Raises ValueError for hardware.device=cuda where torch sees no such device: on the CPU it would be another run."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("hardware.device=cuda: torch sees no CUDA device here; give hardware=cpu or hardware=auto")
 
 
 def num_processes() -> int:

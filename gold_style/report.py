@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gold_style.measure.samples import read_rows
 from gold_style.runs.files import read_json
+from gold_style.runs.terminal import exit_code
 from gold_style.show.report import write_report
 from gold_style.show.tables import samples_markdown, summary_markdown
 
@@ -33,11 +34,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def markdown(run: Path) -> str:
-    """The table of a finished run and the answers to two requests; says so where the run has no summary."""
+    """The table of a finished run and the answers to two requests; says so where the run has no summary.
+
+    Raises ValueError for a summary that cannot be read.
+    """
     if not (run / "summary.json").is_file():
         return f"{run}: not finished, no summary.json"
-    return f"{summary_markdown(read_json(run / 'summary.json'))}\n{samples_markdown(read_rows(run / 'samples.jsonl'))}"
+    summary = read_json(run / "summary.json")
+    if summary is None:
+        raise ValueError(f"{run / 'summary.json'}: not a JSON object")
+    return f"{summary_markdown(summary)}\n{samples_markdown(read_rows(run / 'samples.jsonl'))}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -178,6 +178,8 @@ def test_each_value_of_a_sweep_too_large_to_check_job_by_job_is_checked_once():
         ("seed=range(0,1,0)", "step"),
         ("seed=range(1,1)", "no value"),
         ("loss=glob(z*)", "no value"),
+        ("loss.beta=interval(1,0)", "from a lower to a higher"),
+        ("loss.beta=tag(log, interval(0, 1))", "begins above 0"),
     ],
 )
 def test_sweeps_over_nothing_or_too_much_are_refused(argument, hint):
@@ -453,3 +455,27 @@ def test_one_process_of_a_launch_speaks_for_all(tmp_path):
     result = run([*command, PAIR, "hardware=cpu", "loss.betta=1"], tmp_path, CUDA_VISIBLE_DEVICES="")
     assert result.returncode != 0
     assert result.stderr.count("train.py: nothing was started") == 1
+
+
+@pytest.mark.parametrize(
+    ("argument", "hint"),
+    [
+        ("prompts=null", "leave it out, or choose one of dynamic"),
+        ("experiment=null", "null is no option of experiment"),
+        ("한글=3", "unknown key"),
+        ("loss..beta=0.5", "did you mean loss.beta?"),
+        ("objective=after.rates", "after.rates.TAG.VERDICT"),
+        ("loss.uld_distillation_weight=0.0", "nothing to minimise"),
+        ("seed=99999999999999999999999", "between 0 and 4294967295"),
+        ("hardware.threads=1000000000", "between 1 and 4096"),
+        ("evaluation.bootstrap_samples=100000000000", "between 1 and 1000000"),
+        ("prompts.path=", "must be a file that ends in"),
+        ("cache.dir=/dev/null", "not a directory"),
+    ],
+)
+def test_what_would_fail_late_is_refused_early(argument, hint):
+    assert hint in faults(argument)[argument]
+
+
+def test_a_search_needs_something_to_draw():
+    assert "nothing to draw" in faults("-m", "sweep.search.trials=3", "hydra/sweeper=gold_style_search")["sweep.search"]

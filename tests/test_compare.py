@@ -422,3 +422,10 @@ def test_the_axes_of_a_published_heatmap_stand_by_size():
     runs = [Run(Path("/r"), "completed", None, {}, settings, {"after": {"margin": 0.5}}, []) for settings in grid]
     ticks = [text.text for text in ElementTree.fromstring(board_heatmap(leaderboard(runs))).iter() if text.get("class") == "tick"]
     assert ticks == ["8", "16", "2", "16"]
+
+
+def test_an_output_that_cannot_be_made_is_named(tmp_path, capsys):
+    write_run(tmp_path / "0", status="failed")
+    (tmp_path / "file").write_text("")
+    assert main([str(tmp_path / "0"), "--output", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err == f"--output {tmp_path / 'file'}: cannot be made: File exists\n"

@@ -28,7 +28,8 @@ from gold_style.chat import Chat
 from gold_style.config.command_line import check
 from gold_style.config.gold_config import gold_config_fields
 from gold_style.config.mirror import keys_of
-from gold_style.config.rules import file_mistakes, notes, rule_mistakes
+from gold_style.config.places import file_mistakes
+from gold_style.config.rules import notes, rule_mistakes
 from gold_style.config.settings import PROJECT, Settings, SettingsError
 from gold_style.models import special_tokens
 from gold_style.prompts.files import RowFile

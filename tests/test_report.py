@@ -16,6 +16,7 @@ from gold_style.measure.samples import read_rows, sample_rows
 from gold_style.measure.summary import run_summary
 from gold_style.report import main
 from gold_style.runs.files import write_json, write_json_lines
+from gold_style.runs.terminal import exit_code
 from gold_style.show.report import report_html, write_report
 from gold_style.show.svg import Curve, line_chart, ticks
 from gold_style.show.tables import print_summary, samples_markdown, summary_markdown
@@ -199,3 +200,14 @@ def test_curves_have_gaps_where_nothing_was_measured():
 def test_reserved_verdicts_have_colours_of_their_own():
     css = (Path(__file__).parent.parent / "gold_style" / "show" / "page.css").read_text()
     assert f".verdict.{OTHER}" in css and ".verdict.ambiguous" in css and "prefers-color-scheme: dark" in css
+
+
+def test_a_summary_that_cannot_be_read_is_one_line_and_exit_code_2(tmp_path, capsys):
+    (tmp_path / "summary.json").write_bytes(b"\xff\xfe")
+    assert exit_code(lambda: main(["--markdown", str(tmp_path)])) == 2
+    assert capsys.readouterr().err == f"{tmp_path / 'summary.json'}: not a JSON object\n"
+    (tmp_path / "summary.json").unlink()
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{bad\n')
+    assert exit_code(lambda: main([str(tmp_path)])) == 2
+    assert f"{tmp_path / 'metrics.jsonl'}:2:" in capsys.readouterr().err

@@ -17,7 +17,8 @@ from gold_style.config.gold_config import (
     train_mistakes,
 )
 from gold_style.config.mirror import Interval, Misfit, fitted, keys_of, nearest
-from gold_style.config.rules import model_fault, notes, output_fault, resume_fault, rows_fault, rule_mistakes, run_fault, target_fault
+from gold_style.config.places import cache_fault, model_fault, output_fault, resume_fault, rows_fault, run_fault, target_fault
+from gold_style.config.rules import notes, rule_mistakes
 from gold_style.config.settings import PROJECT, EvaluateSettings, Settings, SettingsError, find_directory, local_model
 
 PAIR = "model=qwen3b_to_1p5b"  # a pair whose directories need not exist
@@ -328,6 +329,9 @@ def test_what_stands_where_a_file_or_directory_is_wanted_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     for fault in (run_fault, model_fault, resume_fault):
         assert fault(str(tmp_path / "file")) == "is a file, not a directory"
+    assert cache_fault(str(tmp_path / "file")) == "is a file, not a directory"
+    assert "cannot be made" in cache_fault(str(tmp_path / "file" / "below"))
+    assert cache_fault(str(tmp_path)) is cache_fault(str(tmp_path / "new" / "cache")) is cache_fault("auto") is None
 
 
 def test_resume_is_a_run_or_auto(tmp_path):
@@ -414,3 +418,12 @@ def test_a_run_of_an_earlier_version_is_read(tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(mapping | {"gone": 1}, allow_unicode=True), encoding="utf-8")
     with pytest.raises(ValueError, match="gone"):
         Settings.load(tmp_path)
+
+
+def test_a_schedule_is_given_what_it_takes():
+    from gold_style.parts import schedule_mistakes
+
+    wrong = {"lr_scheduler_type": "cosine", "lr_scheduler_kwargs": {"num_cycle": 1}}
+    assert schedule_mistakes(wrong)[0].endswith("takes no num_cycle; did you mean num_cycles?; it takes num_cycles, last_epoch")
+    assert schedule_mistakes(wrong | {"lr_scheduler_kwargs": {"num_cycles": 1}}) == []
+    assert "needs num_decay_steps" in schedule_mistakes(wrong | {"lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": {}})[0]

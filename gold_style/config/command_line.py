@@ -27,8 +27,9 @@ from gold_style.config.gold_config import allowed_fields, gold_config_fields
 from gold_style.config.launch import is_main_process, launch_mistakes
 from gold_style.config.mirror import Mistake, keys_of, written
 from gold_style.config.overrides import Choice, CommandLine, groups_of, jobs_of, override_mistake, read_arguments
+from gold_style.config.places import file_mistakes, output_fault
 from gold_style.config.presets import SWEEPER, with_preset
-from gold_style.config.rules import file_mistakes, notes, output_fault, rule_mistakes
+from gold_style.config.rules import notes, rule_mistakes
 from gold_style.config.settings import CONF, PROJECT, EvaluateSettings, Settings, SettingsError, compose_config, find_directory
 
 SETTINGS = {"config": Settings, "evaluate": EvaluateSettings}
@@ -152,9 +153,11 @@ def check(arguments: Sequence[str], config_name: str) -> tuple[list[str], list[s
 
 
 def interval_mistakes(line: CommandLine) -> list[Mistake]:
-    """Intervals where a grid is asked for: only a search draws from them."""
+    """Intervals where a grid is asked for: only a search draws from them. And a search that has nothing to draw."""
     if any(override.key_or_group == SWEEPER for override in line.overrides):
-        return []
+        if any(override.is_sweep_override() for override in line.overrides):
+            return []
+        return [Mistake("sweep.search", None, "has nothing to draw; add KEY=interval(LOW, HIGH) or KEY=VALUE,VALUE")]
     drawn = [override for override in line.overrides if isinstance(override.value(), IntervalSweep)]
     reason = "an interval is drawn from by a search; add sweep.search.trials=20, or list values"
     return [Mistake(override.key_or_group, override.input_line.partition("=")[2], reason) for override in drawn]

@@ -43,7 +43,7 @@ class Interval:
 
     def __str__(self) -> str:
         if not self.open_low and not self.open_high and math.isfinite(self.low) and math.isfinite(self.high):
-            text = f"between {self.low:g} and {self.high:g}"
+            text = f"between {self.low:.10g} and {self.high:.10g}"
         else:
             low = f"{'greater than' if self.open_low else 'at least'} {self.low:g}" if math.isfinite(self.low) else ""
             high = f"{'less than' if self.open_high else 'at most'} {self.high:g}" if math.isfinite(self.high) else ""

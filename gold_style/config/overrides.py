@@ -38,7 +38,7 @@ LONG = {short: long for long, short in FLAGS_WITH_VALUE.items()} | {"-m": "--mul
 FREE_TEXT = {"request", "prompts.teacher_system_prompt", "prompts.student_system_prompt", "styles.intro"}
 FREE_MAPPINGS = ("styles.styles.", "styles.requests.", "styles.classifier.", "model.recipe.lr_scheduler_kwargs.")
 OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir")
-EMPTY_ALLOWED = ("experiment", "prompts", "styles", "sweep")  # groups that may be null, where the config says so
+KEY = re.compile(r"(~|\+{0,2})\w+([./@:]\w+)*", re.ASCII)  # what Hydra's grammar takes for one
 MAX_VALUES = 10_000  # of one key in a sweep
 MAX_JOBS = 48  # of a sweep that are checked one by one; of larger ones each value is checked once
 
@@ -128,7 +128,7 @@ def read_arguments(arguments: Sequence[str], known_keys: Iterable[str] = ()) -> 
         elif line.only_shows and not equals:
             line.flags.append(argument)  # the topic of --info
         else:
-            _read_override(argument, line, parser)
+            _read_override(argument, line, parser, known_keys)
     return line
 
 
@@ -138,7 +138,7 @@ def _flag_mistake(name: str, value: str, known_keys: Iterable[str]) -> Mistake:
     return Mistake(f"--{name}", value or None, f"no such flag; write {key or 'KEY'}={value or 'VALUE'}")
 
 
-def _read_override(text: str, line: CommandLine, parser: OverridesParser) -> None:
+def _read_override(text: str, line: CommandLine, parser: OverridesParser, known_keys: Iterable[str]) -> None:
     for candidate in quoted_forms(text, line.is_sweep):
         try:
             line.overrides.append(parser.parse_override(candidate))
@@ -148,6 +148,8 @@ def _read_override(text: str, line: CommandLine, parser: OverridesParser) -> Non
         return
     key, equals, value = text.partition("=")
     reason = "cannot be read; quote it twice, KEY='\"VALUE\"'" if equals else "settings are written KEY=VALUE"
+    if equals and not KEY.fullmatch(key):
+        reason = f"unknown key{did_you_mean(key, known_keys)}"
     line.mistakes.append(Mistake(key, written(value) if equals else None, reason))
 
 
@@ -239,6 +241,10 @@ def override_mistake(
 
 def _sweep_fault(override: Override, groups: dict[str, list[str]]) -> str | None:
     value = override.value()
+    if isinstance(value, IntervalSweep) and not value.start < value.end:
+        return "an interval goes from a lower to a higher number"
+    if isinstance(value, IntervalSweep) and "log" in value.tags and value.start <= 0:
+        return "an interval with the tag log begins above 0"
     if isinstance(value, RangeSweep):
         if not value.step:
             return "a range needs a step other than 0"
@@ -255,8 +261,8 @@ def _option_fault(override: Override, groups: dict[str, list[str]]) -> str | Non
     values = [choice.value for choice in choices_of(override, groups)]
     for value in values:
         for option in value if isinstance(value, list) else [value]:
-            if option is None and group in EMPTY_ALLOWED:
-                continue
+            if option is None:
+                return f"null is no option of {group}; leave it out, or choose one of {', '.join(options)}"
             if option not in options:
                 near = did_you_mean(str(option), options)
                 return f"{_option_text(option)} is no option of {group}; there are {', '.join(options)}{near}"

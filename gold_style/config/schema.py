@@ -16,6 +16,7 @@ Positive = Annotated[float, Interval(0, open_low=True)]
 Weight = Annotated[float, Interval(0)]
 Count = Annotated[int, Interval(1)]
 CountOrZero = Annotated[int, Interval(0)]
+Seed = Annotated[int, Interval(0, 2**32 - 1)]  # what NumPy's generators take
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
@@ -132,7 +133,7 @@ class Hardware:
     name: str
     device: Literal["auto", "cpu", "cuda"]
     num_processes: Count | None
-    threads: Count | None
+    threads: Annotated[int, Interval(1, 4096)] | None
     tokens_per_microbatch: Count | None
     auto_microbatch: bool
     prefix_cache_bytes: CountOrZero
@@ -146,7 +147,7 @@ class Scoring:
     batch_size: Count
     max_completion_length: Count | None
     sampled: bool
-    bootstrap_samples: Count
+    bootstrap_samples: Annotated[int, Interval(1, 1_000_000)]  # each is a draw over all requests, held in memory
     confidence: Annotated[float, Interval(0, 1, open_low=True, open_high=True)]
 
 
@@ -178,7 +179,7 @@ class Search:
     parallel: Count
     startup_trials: CountOrZero
     prune: bool
-    seed: CountOrZero
+    seed: Seed
     trial: CountOrZero | None
 
 

@@ -28,7 +28,6 @@ from gold_style.config.launch import run_stamp
 from gold_style.config.mirror import Mistake, did_you_mean, keys_of, mirror, unknown_keys, written
 from gold_style.config.schema import (
     Cache,
-    CountOrZero,
     EvaluateModel,
     EvaluatePrompts,
     Evaluation,
@@ -37,6 +36,7 @@ from gold_style.config.schema import (
     Model,
     Prompts,
     Scoring,
+    Seed,
     Styles,
     Sweep,
     Tracker,
@@ -139,7 +139,7 @@ class Settings(Composed):
 
     CONFIG_NAME: ClassVar[str] = "config"
 
-    seed: CountOrZero
+    seed: Seed
     output_dir: str
     resume: str | None
     reproduce: str | None
@@ -189,7 +189,7 @@ class EvaluateSettings(Composed):
     target: str
     request: str | None
     teacher: str | None
-    seed: CountOrZero | None
+    seed: Seed | None
     output_dir: str
     model: EvaluateModel
     prompts: EvaluatePrompts

@@ -100,15 +100,15 @@ def read_json(path: Path) -> dict | None:
 def read_json_lines(path: Path) -> Iterator[dict]:
     """The rows of a .jsonl file that this module wrote; a torn last line (its run lives, or was killed) is left out.
 
-    Raises ValueError, naming the file, for any other line that is not a JSON object.
+    Raises ValueError, naming file and line, for any other line that is not a JSON object.
     """
     if not path.exists():
         return
     with path.open("rb") as file:
-        for line in file:
+        for number, line in enumerate(file, start=1):
             row = _row(line)
             if row is None and line.endswith(b"\n"):
-                raise ValueError(f"{path} holds a line that is not a JSON object: {line[:80]!r}")
+                raise ValueError(f"{path}:{number}: holds a line that is not a JSON object: {line[:80]!r}")
             if row is not None:
                 yield row
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from dataclasses import asdict
 
+from gold_style.runs.terminal import exit_code
 from gold_style.speech import BACKENDS, classify
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Read UTF-8 lines from stdin (BOM and CRLF tolerated, bad bytes become U+FFFD); 2: the backend is missing."""
+    """Read UTF-8 lines from stdin (BOM and CRLF tolerated, bad bytes become U+FFFD); 2: the backend or stdin is missing."""
     parser = argparse.ArgumentParser(prog="python -m gold_style.speech", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--backend", choices=BACKENDS, default="rules", help="kiwi needs: pip install 'gold-style[kiwi]'"
@@ -27,18 +27,15 @@ def main(argv: list[str] | None = None) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    try:
-        for number, raw in enumerate(sys.stdin.buffer):
-            line = raw.decode("utf-8", errors="replace").rstrip("\r\n")
-            speech = classify(line.removeprefix("\ufeff") if number == 0 else line, backend)
-            sys.stdout.buffer.write(json.dumps(asdict(speech), ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # so that the interpreter's last flush is quiet too
+    if sys.stdin is None:
+        print("stdin is closed; lines are read from it", file=sys.stderr)
+        return 2
+    for number, raw in enumerate(sys.stdin.buffer):
+        line = raw.decode("utf-8", errors="replace").rstrip("\r\n")
+        speech = classify(line.removeprefix("\ufeff") if number == 0 else line, backend)
+        sys.stdout.buffer.write(json.dumps(asdict(speech), ensure_ascii=False).encode("utf-8", "replace") + b"\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -1,0 +1,64 @@
+"""What is printed never costs what was computed: a terminal without Korean, a reader that has gone, a full disk.
+
+    keep_printing()                # train.py, evaluate.py: their results are files, so a lost line ends nothing
+    sys.exit(exit_code(main))      # python -m gold_style.<name>: what they print is the result, so a lost line is an error
+"""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable
+
+from gold_style.runs.redact import say
+
+
+class _Unfailing(io.FileIO):
+    """A file whose writes are dropped where they cannot be made: EPIPE after `| head`, ENOSPC, a terminal that was closed."""
+
+    def write(self, data) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def keep_printing() -> None:
+    """From now on stdout and stderr escape what their encoding lacks, and drop what cannot be written."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None or stream is not getattr(sys, f"__{name}__"):  # closed, or somebody captures it
+            continue
+        file = io.BufferedWriter(_Unfailing(stream.fileno(), "w", closefd=False))
+        options = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
+        setattr(sys, name, io.TextIOWrapper(file, encoding=stream.encoding, errors="backslashreplace", **options))
+
+
+def exit_code(main: Callable[[], int]) -> int:
+    """What `main` returns; 2 with one line for a mistake of the user (ValueError, OSError), 130 for Ctrl-C, 0 where the reader left."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = main()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        return _without_stdout(0)
+    except KeyboardInterrupt:
+        say("interrupted")
+        return 130
+    except (ValueError, OSError) as error:
+        say(str(error))
+        return _without_stdout(2)
+
+
+def _without_stdout(code: int) -> int:
+    """`code`, and stdout leads nowhere if it cannot be written: the interpreter's last flush would fail once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
