@@ -22,9 +22,9 @@ UNIFORMS = uniforms([(0, "completion", 1, row) for row in range(len(PROMPTS))], 
 SAMPLED = {"max_new_tokens": 10, "sampling": Sampling(temperature=0.9), "uniforms_BG": UNIFORMS}
 
 
-def remembering(directory: Path, model=None) -> RememberingTeacher:
+def remembering(directory: Path, model=None, **options) -> RememberingTeacher:
     disk = DiskCache(directory, 10**8)
-    return RememberingTeacher(model or toys.model(len(TOKENIZER)), TOKENIZER, disk=disk)
+    return RememberingTeacher(model or toys.model(len(TOKENIZER)), TOKENIZER, disk=disk, **options)
 
 
 def fail(*arguments):
@@ -42,10 +42,10 @@ def test_a_teacher_that_remembers_says_the_same_bits(tmp_path):
     assert first.disk.hits == 0 and second.disk.misses == 0 and second.disk.hits == 3  # two calls, one prefix
 
 
-@pytest.mark.parametrize("changed", ["weights", "prompts", "sampling", "uniforms", "length", "threads", "code"])
+@pytest.mark.parametrize("changed", ["weights", "prompts", "sampling", "uniforms", "length", "threads", "precision", "room", "code"])
 def test_whatever_the_numbers_depend_on_is_in_the_key(tmp_path, monkeypatch, changed):
     remembering(tmp_path).generate(PROMPTS, **SAMPLED)
-    model, prompts, call = toys.model(len(TOKENIZER)), PROMPTS, dict(SAMPLED)
+    model, prompts, call, options = toys.model(len(TOKENIZER)), PROMPTS, dict(SAMPLED), {}
     if changed == "weights":
         with torch.no_grad():
             next(model.parameters())[0, 0] += 1e-3
@@ -59,13 +59,17 @@ def test_whatever_the_numbers_depend_on_is_in_the_key(tmp_path, monkeypatch, cha
         call["max_new_tokens"] = 9
     elif changed == "threads":
         monkeypatch.setattr(torch, "get_num_threads", lambda: 99)
+    elif changed == "precision":  # what train.tf32=true sets
+        monkeypatch.setattr(torch.backends, "fp32_precision", "tf32")
+    elif changed == "room":  # too little for the prefix
+        options = {"prefix_cache_bytes": 10}
     else:
         monkeypatch.setattr("gold_style.distil.remembering.code_digest", lambda: "another")
-    teacher = remembering(tmp_path, model)
+    teacher = remembering(tmp_path, model, **options)
     teacher.generate(prompts, **call)
     assert teacher.disk.hits <= 1 and teacher.disk.misses >= 1  # at most the prefix is the same
-    expected = Teacher(model, TOKENIZER).generate(prompts, **call)
-    assert remembering(tmp_path, model).generate(prompts, **call) == expected
+    expected = Teacher(model, TOKENIZER, **options).generate(prompts, **call)
+    assert remembering(tmp_path, model, **options).generate(prompts, **call) == expected
 
 
 def test_answers_come_back_as_they_were(tmp_path):

@@ -22,7 +22,6 @@ class Backbone:
         self.model = model
         self.decoder = base.get_decoder()
         self.head = base.get_output_embeddings()
-        self._forward = base.forward  # kept from before `install_scoring` replaces the model's forward
         self.is_plain = isinstance(self.head, nn.Linear) and not _transforms_logits(base.config.get_text_config())
 
     @property

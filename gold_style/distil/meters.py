@@ -25,7 +25,7 @@ LABELS = {
 
 
 class Meters:
-    """Sums and counts by metric name; `gather` merges processes, `pop` empties them."""
+    """Sums and counts by metric name; `pop` merges the exports of all processes and empties its own."""
 
     def __init__(self):
         self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])

@@ -36,9 +36,10 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def surroundings(device: torch.device) -> list:
-    """Code, device and threads: what the same call may depend on."""
+    """Code, device, threads and the precision of float32 products (train.tf32): what the same call may depend on."""
+    precision = torch.backends.fp32_precision, torch.backends.cuda.matmul.fp32_precision
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    return [code_digest(), str(device.type), name, torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()]
+    return [code_digest(), str(device.type), name, precision, torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()]
 
 
 def uniforms_digest(uniforms_BG: Tensor | None) -> str | None:
@@ -59,7 +60,8 @@ class RememberingTeacher(Teacher):
     def identity(self) -> list:
         """Everything about this teacher that its numbers depend on."""
         attention = getattr(self.model.config, "_attn_implementation", None)
-        return [*surroundings(self.backbone.device), weights_digest(self.model), attention, self.prefixes.enabled]
+        prefixes = self.prefixes.enabled and self.prefixes.max_bytes  # a prefix that does not fit is read with each row
+        return [*surroundings(self.backbone.device), weights_digest(self.model), attention, prefixes]
 
     @torch.no_grad()
     def generate(
