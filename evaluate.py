@@ -10,7 +10,7 @@ import sys
 from omegaconf import DictConfig
 
 from gold_style.config.command_line import hydra_main
-from gold_style.runs.terminal import keep_printing
+from gold_style.runs.terminal import keep_printing, told_interrupted
 
 
 @hydra_main("evaluate")
@@ -25,4 +25,7 @@ def main(cfg: DictConfig) -> float:
 
 if __name__ == "__main__":
     keep_printing()
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:  # files are written last, each as a whole
+        sys.exit(told_interrupted())

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from gold_style.config.command_line import hydra_main
 from gold_style.runs.signals import Interrupted
-from gold_style.runs.terminal import keep_printing
+from gold_style.runs.terminal import keep_printing, told_interrupted
 from gold_style.sweep.command import sweep
 from gold_style.sweep.jobs import run
 
@@ -31,3 +31,5 @@ if __name__ == "__main__":
         main()
     except Interrupted as interruption:
         sys.exit(interruption.exit_code)
+    except KeyboardInterrupt:  # before a run was there to be interrupted
+        sys.exit(told_interrupted())

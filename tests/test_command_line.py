@@ -479,3 +479,11 @@ def test_what_would_fail_late_is_refused_early(argument, hint):
 
 def test_a_search_needs_something_to_draw():
     assert "nothing to draw" in faults("-m", "sweep.search.trials=3", "hydra/sweeper=gold_style_search")["sweep.search"]
+
+
+def test_a_config_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "styles").mkdir()
+    (tmp_path / "styles" / "broken.yaml").write_text("a: [1\n")
+    assert "broken.yaml" in faults("--config-dir", str(tmp_path), "styles=broken")["conf"]
+    (tmp_path / "styles" / "bytes.yaml").write_bytes(b"\xff\xfe")
+    assert faults("--config-dir", str(tmp_path), "styles=bytes")["conf"] == f"{tmp_path / 'styles' / 'bytes.yaml'} is not UTF-8"

@@ -444,3 +444,9 @@ def test_the_last_line_of_a_command_that_failed_is_its_message():
     with open("/dev/full", "wb") as stdout:
         done = subprocess.run([sys.executable, "-c", code], stdout=stdout, stderr=subprocess.PIPE, cwd=PROJECT)
     assert (done.returncode, done.stderr) == (2, b"[Errno 28] No space left on device\n")
+
+
+def test_ctrl_c_before_a_run_is_there_is_one_line():
+    code = "import sys\nfrom gold_style.runs.terminal import exit_code\ndef main():\n raise KeyboardInterrupt\nsys.exit(exit_code(main))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=PROJECT)
+    assert (done.returncode, done.stderr) == (130, b"interrupted\n")

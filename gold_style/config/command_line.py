@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import IntervalSweep
 from hydra.errors import HydraException
@@ -179,11 +180,23 @@ class _Config:
         self._composed: dict[tuple[str, ...], DictConfig] = {}
 
     def compose(self, overrides: list[str]) -> DictConfig:
-        """Raises SettingsError with Hydra's own words."""
+        """Raises SettingsError with Hydra's own words, or with the place where a file is no YAML."""
         try:
             return compose_config(self.name, overrides, self.directory, self.searchpath)
         except (HydraException, OmegaConfBaseException) as error:
             raise SettingsError([Mistake("conf", None, " ".join(str(error).split()))]) from None
+        except yaml.YAMLError as error:
+            raise SettingsError([Mistake("conf", None, f"not YAML: {' '.join(str(error).split())}")]) from None
+        except UnicodeDecodeError:
+            raise SettingsError(Mistake("conf", None, f"{path} is not UTF-8") for path in self._unreadable()) from None
+
+    def _unreadable(self) -> Iterator[Path]:
+        """The YAML files that are not UTF-8."""
+        for path in (path for directory in (self.directory, *self.searchpath) for path in directory.rglob("*.yaml")):
+            try:
+                path.read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                yield path
 
     def composed(self, job: Sequence[Choice], mistakes: list[Mistake]) -> DictConfig:
         """The config of a job. Composing reads files: it is done once per choice of options, then values are put in.

@@ -122,10 +122,17 @@ def fitted(hint: Any, value: Any) -> Any:
     if get_origin(hint) is list:
         return [fitted(get_args(hint)[0], item) for item in fitted(list, value)]
     if get_origin(hint) is dict:
-        return {name: fitted(get_args(hint)[1], item) for name, item in fitted(dict, value).items()}
+        return {name: _fitted_under(name, get_args(hint)[1], item) for name, item in fitted(dict, value).items()}
     if hint is Any:
         return value
     return _fitted_plain(hint, value)
+
+
+def _fitted_under(name: Any, hint: Any, value: Any) -> Any:
+    try:
+        return fitted(hint, value)
+    except Misfit as misfit:
+        raise Misfit(f"{misfit} under {name}") from None
 
 
 def _fitted_union(hints: tuple[Any, ...], value: Any) -> Any:

@@ -47,11 +47,16 @@ def exit_code(main: Callable[[], int]) -> int:
     except BrokenPipeError:
         return _without_stdout(0)
     except KeyboardInterrupt:
-        say("interrupted")
-        return 130
+        return told_interrupted()
     except (ValueError, OSError) as error:
         say(str(error))
         return _without_stdout(2)
+
+
+def told_interrupted() -> int:
+    """Says so on stderr; the exit code that shells know for Ctrl-C."""
+    say("interrupted")
+    return 130
 
 
 def _without_stdout(code: int) -> int:
