@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import sharded_processes
 import torch
 import toy_runs
 import two_processes
@@ -15,18 +16,28 @@ from transformers import Qwen2ForCausalLM
 TESTS = Path(__file__).parent
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory) -> Path:
-    """The directory in which two processes left their gradients, rows, weights and a checkpoint."""
-    directory = tmp_path_factory.mktemp("processes")
+def two_run(script: str, directory: Path) -> Path:
+    """`directory`, in which two processes of tests/`script` left their files."""
     paths = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
-        [*command, str(TESTS / "two_processes.py"), str(directory)],
+        [*command, str(TESTS / script), str(directory)],
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return directory
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    """Gradients, rows, weights and a checkpoint."""
+    return two_run("two_processes.py", tmp_path_factory.mktemp("processes"))
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory) -> Path:
+    """Rows, checkpoints and students of two processes that share one student's weights."""
+    return two_run("sharded_processes.py", tmp_path_factory.mktemp("sharded"))
 
 
 @pytest.mark.parametrize("case", two_processes.CASES)
@@ -48,6 +59,19 @@ def test_two_processes_take_the_step_of_one(case, written, tmp_path):
         "train/unfinished",
     ):
         assert first["row"][name] == pytest.approx(row[name], rel=1e-5), name
+
+
+@pytest.mark.parametrize("case", sharded_processes.CASES)
+def test_sharded_weights_train_as_whole_ones_and_resume_bit_for_bit(case, sharded, tmp_path):
+    alone = sharded_processes.train(case, tmp_path)
+    found = torch.load(sharded / f"{case}-0.pt")
+    for row, expected in zip(found["whole"], alone.run.rows, strict=True):
+        for name in ("train/loss", "train/grad_norm", "train/completion_tokens", "train/on_policy"):
+            assert row[name] == pytest.approx(expected[name], rel=1e-5), name
+    assert [row["train/loss"] for row in found["resumed"]] == [row["train/loss"] for row in found["whole"][1:]]
+    students = [tmp_path / "student", sharded / case / "student", sharded / f"{case} again" / "student"]
+    own, whole, resumed = (toy_runs.weights(Qwen2ForCausalLM.from_pretrained(path)) for path in students)
+    assert toy_runs.distance(whole, own) < 1e-5 and torch.equal(whole, resumed)
 
 
 def test_accelerate_starts_one_process_where_two_were_asked_for(tmp_path):

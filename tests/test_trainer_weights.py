@@ -193,6 +193,12 @@ def test_lora_trains_the_adapter_alone_and_saves_it_merged(tmp_path):
         torch.testing.assert_close(loaded(ids_BT).logits, student.logits(student.hidden(ids_BT)), atol=1e-4, rtol=1e-4)
 
 
+def test_muon_trains_an_adapter_that_has_matrices_alone(tmp_path):
+    trained = train(tmp_path, peft_config=lora(), muon_learning_rate=0.01, training={"max_steps": 3})
+    named = dict(trained.model.named_parameters())
+    assert any(p.abs().sum() > 0 for name, p in named.items() if "lora_B" in name), "the adapter did not move"
+
+
 def test_lora_dropout_is_applied_and_belongs_to_the_seed(tmp_path):
     """The parent trainer switches every dropout off; an adapter's own is what the user asked for."""
     plain = train_lora(tmp_path / "a")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from gold_style.distil.backbone import Backbone
 from gold_style.distil.prefix_cache import RoomyLayer, only_full_attention
@@ -105,8 +106,8 @@ class LeanDecoder:
 
 
 def is_lean(backbone: Backbone) -> bool:
-    """Whether the model's layers are those of FAMILIES, with plain weights, without windows of attention, and with positions that do
-    not depend on the length."""
+    """Whether the model's layers are those of FAMILIES, with plain weights that lie here whole, without windows of attention, and with
+    positions that do not depend on the length."""
     config = backbone.decoder.config
     if config.model_type not in FAMILIES or getattr(config, "hidden_act", None) != "silu" or not only_full_attention(backbone):
         return False
@@ -115,6 +116,8 @@ def is_lean(backbone: Backbone) -> bool:
     projections = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
     if any(type(module) is not nn.Linear for module in projections) or mlp.down_proj.bias is not None:
         return False  # adapters, quantised weights
+    if isinstance(backbone.decoder.embed_tokens.weight, DTensor):
+        return False  # sharded: modules gather their weights as they run
     return (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default") in ("default", "linear", "llama3", "yarn")
 
 

@@ -31,33 +31,34 @@ class MuonWithAdamW(torch.optim.Optimizer):
         matrices, rest = split_parameters(model)
         if not matrices:
             raise ValueError("train.optim=muon: the student has no trained 2-D layer matrices; use train.optim=adamw_torch")
-        self.muon = Muon(matrices, lr=muon_learning_rate, weight_decay=weight_decay)
-        self.adamw = torch.optim.AdamW(rest, lr=learning_rate, betas=betas, eps=eps, weight_decay=weight_decay)
+        self.parts: dict[str, torch.optim.Optimizer] = {"muon": Muon(matrices, lr=muon_learning_rate, weight_decay=weight_decay)}
+        if rest:  # an adapter may have matrices alone
+            self.parts["adamw"] = torch.optim.AdamW(rest, lr=learning_rate, betas=betas, eps=eps, weight_decay=weight_decay)
         # not calling super().__init__: it would copy the groups, and the schedule must reach the originals
         self.defaults: dict[str, object] = {}
         self._hook_for_profile = lambda: None
         self._share_groups()
 
     def _share_groups(self) -> None:
-        self.param_groups = [*self.muon.param_groups, *self.adamw.param_groups]
+        self.param_groups = [group for part in self.parts.values() for group in part.param_groups]
 
     @property
     def state(self):
-        return {**self.muon.state, **self.adamw.state}
+        return {parameter: state for part in self.parts.values() for parameter, state in part.state.items()}
 
     def step(self, closure: Callable[[], float] | None = None) -> None:
         assert closure is None
-        self.muon.step()
-        self.adamw.step()
+        for part in self.parts.values():
+            part.step()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        self.muon.zero_grad(set_to_none)
-        self.adamw.zero_grad(set_to_none)
+        for part in self.parts.values():
+            part.zero_grad(set_to_none)
 
     def state_dict(self) -> dict:
-        return {"muon": self.muon.state_dict(), "adamw": self.adamw.state_dict()}
+        return {name: part.state_dict() for name, part in self.parts.items()}
 
     def load_state_dict(self, state_dict: dict) -> None:
-        self.muon.load_state_dict(state_dict["muon"])
-        self.adamw.load_state_dict(state_dict["adamw"])
+        for name, part in self.parts.items():
+            part.load_state_dict(state_dict[name])
         self._share_groups()

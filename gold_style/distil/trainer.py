@@ -29,8 +29,9 @@ from pathlib import Path
 import torch
 from accelerate.utils import DistributedType, gather_object
 from datasets import Dataset
+from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback
+from transformers import PreTrainedModel, PrinterCallback
 from trl.experimental.gold import GOLDConfig, GOLDTrainer
 from trl.models import unwrap_model_for_generation
 from trl.trainer.utils import disable_dropout_in_model
@@ -110,7 +111,8 @@ class StyleGOLDTrainer(GOLDTrainer):
         self.is_over = False  # a resumed run that had been stopped early has no step left
         self.window: list[Row] = []  # the rows of the latest step, for messages
         self.pending_numbers: dict[str, float | None] = {}  # joins the next logged row
-        self._rollout_copy = None
+        # Made before the weights are sharded; 2 bytes a parameter on every GPU, against a gathering of all layers for every new token.
+        self._rollout_copy = self._copy(self.model) if self._is_sharded else None
         self.remove_callback(PrinterCallback)
         Path(args.output_dir).mkdir(parents=True, exist_ok=True)
 
@@ -147,6 +149,8 @@ class StyleGOLDTrainer(GOLDTrainer):
         """
         lower = "train.per_device_train_batch_size, train.gradient_accumulation_steps or train.max_completion_length"
         with self._timed("rollout"), out_of_memory_in_words("while the window's completions were written", lower):
+            if self.distillation.vllm and self.distillation.may_be_on_policy(self.state.global_step):
+                self.distillation.vllm.take(self)
             rows = self.distillation.rows(self.state.global_step, self.accelerator, self.rollout_model)
             self.distillation.objective.prepare(rows)
             self._count(rows)
@@ -256,28 +260,43 @@ class StyleGOLDTrainer(GOLDTrainer):
     @contextlib.contextmanager
     def rollout_model(self):
         """The student as the decode loop should see it: unwrapped, in the compute dtype, in eval mode."""
-        if self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        if self.accelerator.distributed_type == DistributedType.DEEPSPEED:
             with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as unwrapped:
                 yield Backbone(unwrapped)
             return
         student = self.accelerator.unwrap_model(self.model)
         dtype = self.distillation.compute_dtype
-        if next(student.parameters()).dtype != dtype:
-            student = self._synced_copy(student, dtype)
+        if self._is_sharded or next(student.parameters()).dtype != dtype:
+            student = self._synced_copy(student)
         was_training = student.training
         student.eval()
         yield Backbone(student)
         student.train(was_training)
 
-    def _synced_copy(self, student, dtype: torch.dtype):
-        """A copy in the compute dtype with today's weights: autocast would cast every weight again for every new token."""
+    @property
+    def _is_sharded(self) -> bool:
+        return self.accelerator.distributed_type == DistributedType.FSDP
+
+    def _synced_copy(self, student: PreTrainedModel) -> PreTrainedModel:
+        """A copy in the compute dtype with today's weights: autocast would cast every weight again for every new token, and sharded
+        ones would be gathered for it. Collective where they are sharded."""
         if self._rollout_copy is None:
-            self._rollout_copy = copy.deepcopy(student).requires_grad_(False)
-            for parameter in self._rollout_copy.parameters():  # not buffers: rounded rotary frequencies move far positions
-                parameter.data = parameter.data.to(dtype)
-        with torch.no_grad():
-            torch._foreach_copy_(list(self._rollout_copy.parameters()), [p.detach() for p in student.parameters()])
+            self._rollout_copy = self._copy(student)
+        if not self._is_sharded:
+            with torch.no_grad():
+                torch._foreach_copy_(list(self._rollout_copy.parameters()), [p.detach() for p in student.parameters()])
+            return self._rollout_copy
+        for own, parameter in zip(self._rollout_copy.parameters(), student.parameters(), strict=True):
+            whole = parameter.detach()
+            own.data.copy_(whole.full_tensor() if isinstance(whole, DTensor) else whole)
         return self._rollout_copy
+
+    def _copy(self, student: PreTrainedModel) -> PreTrainedModel:
+        """The student once more, frozen, in the compute dtype, on this process's device."""
+        twin = copy.deepcopy(student).requires_grad_(False)
+        for parameter in twin.parameters():  # not buffers: rounded rotary frequencies move far positions
+            parameter.data = parameter.data.to(self.distillation.compute_dtype)
+        return twin.to(self.args.device)
 
     # ---- numbers -----------------------------------------------------------------------------------------------------
 
@@ -370,22 +389,31 @@ class StyleGOLDTrainer(GOLDTrainer):
             return size_bytes(previous[-1])
         return 3 * sum(p.numel() * p.element_size() for p in self.model.parameters() if p.requires_grad)
 
-    def save_student(self, directory: Path) -> None:
-        """The student for plain `from_pretrained`, in the compute dtype, LoRA merged, with tokenizer and chat template."""
+    def student_state(self) -> tuple[PreTrainedModel, dict[str, torch.Tensor]]:
+        """The student, LoRA merged, and its weights of now in the compute dtype, under the names of `from_pretrained`.
+
+        Collective: every process has to call it; under ZeRO 3 only the main one gets the weights.
+        """
         student = self.accelerator.unwrap_model(self.model)
-        state = self.accelerator.get_state_dict(self.model_wrapped)
-        if not self.is_world_process_zero():
-            return
-        dtype = self.distillation.compute_dtype
-        if hasattr(student, "merge_and_unload"):
+        if self._is_sharded:
+            student = self._synced_copy(student)
+        state = student.state_dict() if self._is_sharded else self.accelerator.get_state_dict(self.model_wrapped)
+        if hasattr(student, "merge_and_unload") and self.is_world_process_zero():
             student = copy.deepcopy(student).merge_and_unload()
             state = student.state_dict()
+        dtype = self.distillation.compute_dtype
         cast: dict[int, torch.Tensor] = {}  # tied tensors stay one tensor, which is then stored once
-        state = {name: cast.setdefault(tensor.data_ptr(), tensor.to(dtype)) for name, tensor in state.items()}
+        return student, {name: cast.setdefault(tensor.data_ptr(), tensor.to(dtype)) for name, tensor in (state or {}).items()}
+
+    def save_student(self, directory: Path) -> None:
+        """The student for plain `from_pretrained`, in the compute dtype, LoRA merged, with tokenizer and chat template."""
+        student, state = self.student_state()
+        if not self.is_world_process_zero():
+            return
         with full_disk_in_words(directory.parent, "the student"):
             student.save_pretrained(directory, state_dict=state)
         config = copy.deepcopy(student.config)  # it names the dtype of the live weights: say that of the files
-        config.dtype = dtype
+        config.dtype = self.distillation.compute_dtype
         config.save_pretrained(directory)
         self.processing_class.save_pretrained(directory)
 
