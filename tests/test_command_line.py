@@ -117,7 +117,7 @@ def test_everything_wrong_is_reported_at_once(tmp_path):
         ("train.output_dir=x", "output_dir"),
         ("train.report_to=wandb", "tracker"),
         ("train.eval_steps=5", "evaluation.every_steps"),
-        ("train.vllm_server_port=1", "not supported yet"),
+        ("train.vllm_server_port=1", "hardware.vllm_server"),
         ("hydra.run.dir=x", "output_dir"),
         ("loss.beta=0,1", "add -m"),
         ("train.num_generation=2", "train.num_generations"),

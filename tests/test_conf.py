@@ -38,7 +38,7 @@ def test_the_promised_options_are_there():
         "prompts": "dynamic jsonl hf",
         "styles": "joseon village",
         "loss": "uld_hybrid uld jsd seq_kd tree",
-        "hardware": "auto cpu single_gpu multi_gpu fsdp deepspeed_zero3",
+        "hardware": "auto cpu single_gpu multi_gpu fsdp deepspeed_zero3 vllm_colocate vllm_server",
         "tracker": "wandb tensorboard none",
         "experiment": "origin smoke",
     }

@@ -8,6 +8,7 @@ rule is left out where one of its values is wrong by itself, so that one mistake
 
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import urlsplit
 
 from gold_style.config.mirror import Mistake, did_you_mean, written
 from gold_style.styles import StylePack
@@ -150,6 +151,19 @@ def _source(source: str | None) -> str:
     return "the run's own prompts" if source is None else f"prompts={source}"
 
 
+@rule("hardware.vllm_server", "hardware.rollouts")
+def a_server_has_an_address(address, rollouts):
+    parts = urlsplit(address)
+    if rollouts == "vllm_server" and not (parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc):
+        return "must be an address such as http://127.0.0.1:8000, without a password"
+
+
+@rule("hardware.rollouts", "hardware.num_processes")
+def a_colocated_engine_belongs_to_one_process(rollouts, num_processes):
+    if rollouts == "vllm_colocate" and num_processes != 1:
+        return "runs in one process; add hardware.num_processes=1, or use hardware=vllm_server"
+
+
 @rule("tracker.log_model", "tracker.name")
 def artifacts_need_wandb(log_model, name):
     if log_model and name != "wandb":
@@ -207,6 +221,9 @@ def _idle(settings: Any, key: str) -> str | None:
         ("prompts.chosun_probability", "prompts.source", lambda source: source != "dynamic"),
         ("prompts.pairing", "prompts.source", lambda source: source != "dynamic"),
         ("prompts.random_topics", "prompts.source", lambda source: source != "dynamic"),
+        ("hardware.vllm_gpu_memory", "hardware.rollouts", lambda rollouts: rollouts != "vllm_colocate"),
+        ("hardware.vllm_server", "hardware.rollouts", lambda rollouts: rollouts != "vllm_server"),
+        ("hardware.vllm_handover", "hardware.rollouts", lambda rollouts: rollouts != "vllm_server"),
         ("tracker.entity", "tracker.name", lambda name: name != "wandb"),
         ("tracker.mode", "tracker.name", lambda name: name != "wandb"),
         ("model.lora.", "model.lora.enabled", lambda enabled: not enabled),

@@ -138,6 +138,10 @@ class Hardware:
     auto_microbatch: bool
     prefix_cache_bytes: CountOrZero
     accelerate_config: str | None
+    rollouts: Literal["own", "vllm_colocate", "vllm_server"]
+    vllm_gpu_memory: Nucleus
+    vllm_server: str
+    vllm_handover: str | None
 
 
 @dataclass(kw_only=True)

@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 
 from gold_style.chat import Chat
-from gold_style.distil.draws import uniform, uniforms
+from gold_style.distil.draws import key64, uniform, uniforms
 from gold_style.distil.objective import Objective
 from gold_style.distil.rollout import Completion, Sampling, generate
 from gold_style.distil.teacher import Teacher
+from gold_style.distil.vllm_rollout import Ask, Colocated, Served
 from gold_style.distil.window import Row, window_numbers
 from gold_style.prompts import Prompt, PromptSource
 
@@ -37,6 +38,7 @@ class Distillation:
     student_stop_id: int
     student_vocab_size: int
     to_student_ids: Callable[[Completion], Completion]  # a teacher's completion in the student's token ids
+    vllm: Colocated | Served | None = None  # writes the student's completions; None: our own loop does
     row_mistakes: Callable[[Prompt], list[str]] = lambda prompt: []  # what of a row does not fit
     num_generations: int = 1
     warm_start_steps: int = 0
@@ -61,26 +63,40 @@ class Distillation:
             return step < self.warm_start_end
         return step < self.warm_start_steps or self.warm_start_until is not None
 
+    def may_be_on_policy(self, step: int) -> bool:
+        """Whether the student may have to write a row of this window, on whatever process."""
+        return self.lmbda > 0 and not self.is_warm_start(step)
+
     def rows(self, step: int, accelerator, rollout_model: Callable[[], AbstractContextManager]) -> list[Row]:
         """This process's rows of one window, completions written."""
         numbers = window_numbers(step, self.rows_per_window, accelerator.process_index, accelerator.num_processes)
         rows = [self._row(step, number) for number in numbers]
         on_policy = [row for row in rows if row.on_policy]
         off_policy = [row for row in rows if not row.on_policy]
-        if on_policy:
-            with rollout_model() as student:
-                self._fill(on_policy, generate(
-                    student,
-                    [row.student_prompt for row in on_policy],
-                    max_new_tokens=self.max_completion_length,
-                    stop_ids=self.student_stop_ids,
-                    vocab_size=self.student_vocab_size,
-                    sampling=self.sampling,
-                    uniforms_BG=self._uniforms(step, on_policy),
-                ))  # fmt: skip
+        if on_policy or (accelerator.num_processes > 1 and self.may_be_on_policy(step)):
+            self._fill(on_policy, self._student_writes(step, on_policy, rollout_model))
         if off_policy:
             self._fill(off_policy, self._off_policy(step, off_policy))
         return rows
+
+    def _student_writes(self, step: int, rows: list[Row], rollout_model: Callable[[], AbstractContextManager]) -> list[Completion]:
+        prompts = [row.student_prompt for row in rows]
+        if self.vllm:
+            ask = Ask(
+                sampling=self.sampling, max_new_tokens=self.max_completion_length, stop_ids=self.student_stop_ids,
+                vocab_size=self.student_vocab_size,
+            )  # fmt: skip
+            return self.vllm.write(prompts, [key64(self.seed, "completion", step, row.number) for row in rows], ask)
+        with rollout_model() as student:  # sharded weights are gathered here, which takes every process, one without a row, too
+            return generate(
+                student,
+                prompts,
+                max_new_tokens=self.max_completion_length,
+                stop_ids=self.student_stop_ids,
+                vocab_size=self.student_vocab_size,
+                sampling=self.sampling,
+                uniforms_BG=self._uniforms(step, rows),
+            )
 
     def _row(self, step: int, number: int) -> Row:
         """Raises ValueError for a row that does not fit: not every row of a stream or of a large data set was seen before training."""

@@ -28,6 +28,7 @@ FREE_ON_RESUME = (
     "evaluation.batch_size", "evaluation.bootstrap_samples", "evaluation.confidence",
     "evaluation.require_teacher_margin", "hardware.name", "hardware.num_processes", "hardware.device",
     "hardware.threads", "hardware.prefix_cache_bytes", "hardware.auto_microbatch", "hardware.tokens_per_microbatch",
+    "hardware.vllm_gpu_memory", "hardware.vllm_server", "hardware.vllm_handover",
 )  # fmt: skip
 
 
