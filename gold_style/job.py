@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from signal import SIGTERM
 
+import torch
+
 from gold_style.build import build_trainer
 from gold_style.config.launch import is_main_process
 from gold_style.config.settings import Settings
@@ -33,6 +35,7 @@ from gold_style.parts import Parts, check_device
 from gold_style.runs.provenance import device_name
 from gold_style.runs.redact import say
 from gold_style.runs.repeat import repetition
+from gold_style.runs.resume import checkpoint_fault
 from gold_style.runs.run import Run, open_run
 from gold_style.runs.signals import Interrupted, StopRequest, listen
 from gold_style.show.card import write_card
@@ -96,7 +99,7 @@ def distil(settings: Settings, parts: Parts, run: Run, progress: Progress, stop:
         stop_patience=evaluation.early_stop_patience,
     )
     warm_start = WarmStart(
-        measure=lambda trainer: min(opening.student for opening in openings_of(parts, trainer)), until=settings.loss.warm_start_until
+        measure=lambda trainer: least_opening(openings_of(parts, trainer), trainer.accelerator), until=settings.loss.warm_start_until
     )
     run.update(device=device_name(settings.hardware.device))
     stopper = StopOnSignal(lambda: stop.requested is not None)
@@ -227,6 +230,12 @@ def live_numbers(settings: Settings, parts: Parts, trainer: StyleGOLDTrainer) ->
     return numbers
 
 
+def least_opening(found: list[Opening], accelerator) -> float:
+    """The smallest P(style opening) of any style on any process, so that all of them end the warm start together; NaN where one is."""
+    own = torch.tensor([opening.student for opening in found], device=accelerator.device)
+    return float(accelerator.gather(own).min())
+
+
 def openings_of(parts: Parts, trainer: StyleGOLDTrainer) -> list[Opening]:
     """P(style opening) of the student as it is now and of the teacher."""
     with trainer.rollout_model() as student:
@@ -234,11 +243,17 @@ def openings_of(parts: Parts, trainer: StyleGOLDTrainer) -> list[Opening]:
 
 
 def keep(settings: Settings, trainer: StyleGOLDTrainer, live: LiveEvaluation) -> dict:
-    """Which weights become student/: the last step's, or the best checkpoint's, which is loaded."""
+    """Which weights become student/: the last step's, or the best checkpoint's, which is loaded.
+
+    Raises ValueError where that checkpoint is no longer what was written.
+    """
     last = trainer.state.global_step
     if settings.evaluation.keep == "last" or live.best_step in (None, last):
         return {"keep": settings.evaluation.keep, "step": last}
-    trainer.load_weights(live.best_checkpoint(trainer.args))
+    best = live.best_checkpoint(trainer.args)
+    if fault := checkpoint_fault(best):
+        raise ValueError(f"evaluation.keep=best: {best} cannot be taken: {fault}; evaluation.keep=last takes the last step's weights")
+    trainer.load_weights(best)
     return {"keep": "best", "step": live.best_step, "selection_margin": live.best_margin}
 
 

@@ -1,13 +1,18 @@
 """Between steps: live evaluation, best checkpoint, early stop, the end of a warm start, a stop; and a resume."""
 
+import math
 from functools import cache
 
 import pytest
+import run_settings
 import toy_runs
 import toys
+from accelerate import Accelerator
 
 from gold_style.distil.callbacks import LiveEvaluation, StopOnSignal, WarmStart
+from gold_style.distil.openings import Opening
 from gold_style.distil.teacher import Teacher
+from gold_style.job import keep, least_opening
 
 TOKENIZER = toys.byte_tokenizer()
 VOCAB = len(TOKENIZER)
@@ -124,3 +129,24 @@ def test_a_row_that_spans_a_checkpoint_is_whole(tmp_path):
     rows = [{key: value for key, value in row.items() if not key.endswith("_s")} for row in (whole.run.rows[-1], resumed.run.rows[-1])]
     assert rows[0] == rows[1] and [row["step"] for row in resumed.run.rows] == [6]
     assert resumed.run.rows[-1]["perf/rollout_s"] > 0 and resumed.totals.train_seconds > whole.totals.train_seconds / 2
+
+
+def test_a_best_checkpoint_that_was_damaged_is_not_taken(tmp_path):
+    tokenizer = toys.byte_tokenizer()
+    teacher = Teacher(toys.model(len(tokenizer), seed=1), tokenizer)
+    trained = toy_runs.train(tokenizer, teacher, tmp_path / "checkpoints", training={"save_strategy": "steps", "save_steps": 1})
+    live = LiveEvaluation(measure=None, every_steps=1, keep_best=True, stop_margin=None, stop_patience=1)
+    live.best_step, live.best_margin = 2, 0.5
+    settings = run_settings.compose(tmp_path / "run", "evaluation.keep=best")
+    assert keep(settings, trained, live)["step"] == 2
+    weights = tmp_path / "checkpoints/checkpoint-2/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="evaluation.keep=best: .*checkpoint-2 cannot be taken"):
+        keep(settings, trained, live)
+
+
+def test_all_processes_end_the_warm_start_by_the_least_opening():
+    accelerator = Accelerator(cpu=True)
+    found = [Opening("chosun", 0.25, 0.5, 1.0), Opening("none", 0.5, 0.5, 1.0)]
+    assert least_opening(found, accelerator) == 0.25
+    assert math.isnan(least_opening([*found, Opening("third", math.nan, 0.5, 1.0)], accelerator))
