@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gold_style.measure.endpoint import KEYS, Endpoint, Refused, Unanswered, api_key, is_loopback
+from gold_style.measure.endpoint import KEYS, Endpoint, Refused, Unanswered, api_key
 from gold_style.measure.judge import ASKED, ask_all, open_questions, plan, read_labels
 from gold_style.measure.judge_summary import judge_summary
 from gold_style.measure.questions import run_config, run_pack
@@ -22,6 +22,7 @@ from gold_style.measure.samples import read_samples
 from gold_style.runs.files import FileLock, write_json
 from gold_style.runs.redact import redact, say
 from gold_style.runs.terminal import exit_code
+from gold_style.runs.web import is_loopback
 
 
 def main(arguments: list[str] | None = None) -> int:

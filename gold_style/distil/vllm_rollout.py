@@ -27,8 +27,8 @@ import torch
 from safetensors.torch import save_file
 
 from gold_style.distil.rollout import Completion, Sampling
-from gold_style.measure.endpoint import NoRedirect, error_message, is_loopback
 from gold_style.runs.files import full_disk_in_words
+from gold_style.runs.web import error_message, opener_for
 
 NEVER = -100.0  # added to the logit of an id that must not be drawn: as low as the server's interface goes
 CONNECTIONS = 64  # requests under way at a time; the server batches them
@@ -126,10 +126,7 @@ class Served:
     def __init__(self, url: str, handover: Path, *, student: str):
         self.url, self.handover, self.num_logits = url.rstrip("/"), handover, 0
         self.start = f"start one with: VLLM_SERVER_DEV_MODE=1 vllm serve {student} --host 127.0.0.1 --port 8000"
-        handlers: list[Any] = [NoRedirect]
-        if is_loopback(self.url):
-            handlers.append(urllib.request.ProxyHandler({}))  # a proxy does not know our loopback
-        self._opener = urllib.request.build_opener(*handlers)
+        self._opener = opener_for(self.url)
         self.model = self._call("/v1/models", tries=1)["data"][0]["id"]
         try:
             self._call("/server_info", tries=1)

@@ -8,7 +8,6 @@ Example: `Endpoint("http://127.0.0.1:8000/v1", "judge").ask([{"role": "user", "c
 """
 
 import http.client
-import ipaddress
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gold_style.runs.redact import REDACTED, redact
+from gold_style.runs.web import error_message, is_loopback, opener_for
 
 KEYS = ("GOLD_STYLE_JUDGE_API_KEY", "OPENAI_API_KEY")  # the first that is set
 THIS_ALONE = (400, 413, 422)  # about one request, a text that is too long or filtered, say: another may do
@@ -36,13 +36,6 @@ class Refused(ValueError):
 
 class Unanswered(ValueError):
     """No reply to this request, after every retry that makes sense; the message is one sentence."""
-
-
-class NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Makes a redirect an HTTPError: following it would send the key to another address."""
-
-    def redirect_request(self, *_arguments) -> None:
-        return None
 
 
 class Endpoint:
@@ -61,10 +54,7 @@ class Endpoint:
         fields = {"model": model, "temperature": 0, "max_tokens": max_tokens, **(body or {})}
         self.body = {name: value for name, value in fields.items() if value is not None}
         self.stop = threading.Event()
-        handlers: list[Any] = [NoRedirect]
-        if is_loopback(self.url):
-            handlers.append(urllib.request.ProxyHandler({}))  # a proxy does not know our loopback
-        self._opener = urllib.request.build_opener(*handlers)
+        self._opener = opener_for(self.url)
 
     def ask(self, messages: list[dict[str, str]]) -> str:
         """The text of the model's reply. Raises Refused or Unanswered."""
@@ -148,16 +138,6 @@ def completion_text(data: bytes) -> str:
     return text or ""
 
 
-def error_message(text: str) -> str:
-    """The message in an error's body, as OpenAI and vLLM write it; the body itself where it is something else."""
-    try:
-        found = json.loads(text)
-        found = found.get("error", found)
-        return str(found.get("message") or found.get("detail") or text) if isinstance(found, dict) else str(found)
-    except (ValueError, AttributeError):
-        return text
-
-
 def checked_url(url: str) -> str:
     """`url` without a slash at its end and without /chat/completions. Raises ValueError."""
     parts = urlsplit(url)
@@ -170,15 +150,6 @@ def checked_url(url: str) -> str:
     if not known or parts.query or parts.fragment or not url.isascii() or re.search(r"\s", url):
         raise ValueError(f"--url {redact(url)}: not an address such as http://127.0.0.1:8000/v1")
     return url.rstrip("/").removesuffix("/chat/completions").rstrip("/")
-
-
-def is_loopback(url: str) -> bool:
-    """Whether `url` stays on this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def api_key(url: str) -> tuple[str | None, str | None]:
