@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-browser test-vllm browser torture audit lint pair study bench bench-quick clean
+.PHONY: help setup train test test-browser test-vllm browser torture audit lint pair study bench bench-quick bench-run clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -61,16 +61,18 @@ pair: setup  ## build the embedded pair anew (five minutes on two cores)
 study: setup  ## the study of beta and lmbda: 45 runs, about half an hour on two cores; goes on where it was
 	$(RUN) benchmarks/study.py $(ARGS)
 
-bench: setup  ## a step against stock GOLDTrainer: rows, figure and tables, half an hour (leave the machine alone meanwhile)
+bench: setup  ## a step against stock GOLDTrainer: rows, figure and tables, 40 minutes (leave the machine alone meanwhile)
 	$(RUN) benchmarks/step.py $(ARGS)
 	$(RUN) -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(RUN) benchmarks/stepping/figure.py benchmarks/results/step_cpu.json
 	$(RUN) benchmarks/stepping/tables.py
-	$(RUN) benchmarks/overhead.py
-	$(RUN) benchmarks/metrics_cost.py
 
 bench-quick: setup  ## the first judged row of it, under five minutes
 	$(RUN) benchmarks/step.py --quick $(ARGS)
+
+bench-run: setup  ## what a run costs outside its steps: start-up, the loop, the metrics
+	$(RUN) benchmarks/overhead.py
+	$(RUN) benchmarks/metrics_cost.py
 
 clean:  ## remove the environment and caches; runs stay
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache

@@ -1,6 +1,6 @@
 """Seconds and memory of one training step: ours against stock GOLDTrainer and TRL's stable DistillationTrainer, in turns in one process.
 
-    make bench                                        # the judged rows, then the others: about half an hour on two cores
+    make bench                                        # the judged rows, then the others: about 40 minutes on two cores
     make bench-quick                                  # the first row in one round, into quick_cpu.json: under five minutes
     python benchmarks/step.py --rows 8192/600/8 --rounds 1     # vocabulary / system tokens / window
     python benchmarks/step.py --device cuda           # Qwen2.5 3B and 1.5B in their real shapes, bf16, random weights

@@ -199,7 +199,7 @@ def build_objective(
             distillation_weight=distillation_weight,
             student_temperature=student_temperature,
             teacher_temperature=teacher_temperature,
-            skip_student_eos=skip_stop,
+            unscored_ids=stops if skip_stop else (),
         )
     return CrossTokenizer(
         teacher=teacher,

@@ -164,7 +164,7 @@ def test_the_stop_can_be_left_out(tmp_path):
     given = parts(rows=asked(4), rows_per_window=4)
     _, _, trained = toy_runs.one_step(toys.model(VOCAB), given, tmp_path)
     skipping = parts(rows=asked(4), rows_per_window=4)
-    skipping.objective.span_loss = replace(skipping.objective.span_loss, skip_student_eos=True)
+    skipping.objective.span_loss = replace(skipping.objective.span_loss, unscored_ids=skipping.student_stop_ids)
     rows = skipping.rows(0, trained.accelerator, trained.rollout_model)
     given.objective.prepare(rows)
     with_stop = Counter({row.number: row.num_scored for row in rows})

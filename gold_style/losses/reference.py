@@ -27,7 +27,7 @@ def uld_reference(
     teacher_groups = match.teacher_matched_M.tolist(), match.teacher_unmatched_W.tolist()
     total, num_spans = student_logits_NV.new_zeros(()), 0
     for s0, s1, t0, t1 in spans:
-        if (loss.skip_student_eos or loss.skip_teacher_eos) and student_ids[s0] == match.student_stop_id:
+        if student_ids[s0] in loss.unscored_ids:
             continue
         student, nll = _merged(student_logits_NV[s0:s1] / loss.student_temperature, student_ids[s0:s1], student_groups)
         teacher, _ = _merged(teacher_logits_MV[t0:t1] / loss.teacher_temperature, teacher_ids[t0:t1], teacher_groups)

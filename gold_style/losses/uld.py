@@ -38,7 +38,7 @@ class ULD:
 
     hybrid False: the sorted L1 on the whole vocabulary. Weights of the hybrid are both None (adaptive: the matched
     share of the teacher's usable ids, and the rest) or both numbers. `crossentropy_weight` adds that multiple of the
-    span's -log P(student) in nats. A span of the stop tokens is skipped if either skip flag is set.
+    span's -log P(student) in nats. Spans that begin with one of `unscored_ids`, student ids (stop tokens), are left out.
     Raises ValueError for settings out of range.
     """
 
@@ -51,8 +51,7 @@ class ULD:
     distillation_weight: float = 1.0
     student_temperature: float = 1.0
     teacher_temperature: float = 1.0
-    skip_student_eos: bool = False
-    skip_teacher_eos: bool = False
+    unscored_ids: tuple[int, ...] = ()
     top_k: int = TOP_K
 
     def __post_init__(self) -> None:
@@ -90,8 +89,7 @@ class ULD:
 
     def units(self, span: Span, student_ids: Sequence[int]) -> int:
         """Scored units of a span: 1, or 0 for a stop that is skipped."""
-        skips = self.skip_student_eos or self.skip_teacher_eos
-        return 0 if skips and student_ids[span[0]] == self.match.student_stop_id else 1
+        return 0 if student_ids[span[0]] in self.unscored_ids else 1
 
     def per_unit(
         self,
@@ -108,8 +106,8 @@ class ULD:
         """
         device = student_logits_NV.device
         match, spans_S4 = self.match.to(device), torch.as_tensor(spans_S4, device=device).reshape(-1, 4)
-        if self.skip_student_eos or self.skip_teacher_eos:
-            spans_S4 = spans_S4[student_ids_N[spans_S4[:, 0]] != match.student_stop_id]
+        if self.unscored_ids:
+            spans_S4 = spans_S4[~torch.isin(student_ids_N[spans_S4[:, 0]], student_ids_N.new_tensor(self.unscored_ids))]
         student_ids = match.student_matched_M, match.student_unmatched_U
         teacher_ids = match.teacher_matched_M, match.teacher_unmatched_W
         student_stop, teacher_stop = match.student_stop_id, match.teacher_stop_id
