@@ -27,13 +27,11 @@ from collections import Counter
 from pathlib import Path
 
 import torch
-from accelerate.utils import DistributedType, gather_object
+from accelerate.utils import gather_object
 from datasets import Dataset
-from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, PrinterCallback
+from transformers import PrinterCallback
 from trl.experimental.gold import GOLDConfig, GOLDTrainer
-from trl.models import unwrap_model_for_generation
 from trl.trainer.utils import disable_dropout_in_model
 
 from gold_style.distil.backbone import Backbone
@@ -43,8 +41,10 @@ from gold_style.distil.guard import FiniteWeights, NonFinite
 from gold_style.distil.meters import Meters
 from gold_style.distil.objective import install_scoring
 from gold_style.distil.optimizer import MuonWithAdamW
+from gold_style.distil.out_of_memory import is_out_of_memory, out_of_memory_in_words
 from gold_style.distil.setup import Distillation
 from gold_style.distil.teacher import Scored
+from gold_style.distil.whole import WholeStudent
 from gold_style.distil.window import MicroBatch, Row, collate, cut
 from gold_style.runs.files import full_disk_in_words, require_free_space
 from gold_style.runs.redact import say
@@ -111,8 +111,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         self.is_over = False  # a resumed run that had been stopped early has no step left
         self.window: list[Row] = []  # the rows of the latest step, for messages
         self.pending_numbers: dict[str, float | None] = {}  # joins the next logged row
-        # Made before the weights are sharded; 2 bytes a parameter on every GPU, against a gathering of all layers for every new token.
-        self._rollout_copy = self._copy(self.model) if self._is_sharded else None
+        self.whole = WholeStudent(self, distillation.compute_dtype)
         self.remove_callback(PrinterCallback)
         Path(args.output_dir).mkdir(parents=True, exist_ok=True)
 
@@ -257,46 +256,9 @@ class StyleGOLDTrainer(GOLDTrainer):
         """`inputs.weight` x the sum of the micro-batch's per-token losses, computed inside the wrapped forward."""
         return model(scoring=inputs)
 
-    @contextlib.contextmanager
-    def rollout_model(self):
-        """The student as the decode loop should see it: unwrapped, in the compute dtype, in eval mode."""
-        if self.accelerator.distributed_type == DistributedType.DEEPSPEED:
-            with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as unwrapped:
-                yield Backbone(unwrapped)
-            return
-        student = self.accelerator.unwrap_model(self.model)
-        dtype = self.distillation.compute_dtype
-        if self._is_sharded or next(student.parameters()).dtype != dtype:
-            student = self._synced_copy(student)
-        was_training = student.training
-        student.eval()
-        yield Backbone(student)
-        student.train(was_training)
-
-    @property
-    def _is_sharded(self) -> bool:
-        return self.accelerator.distributed_type == DistributedType.FSDP
-
-    def _synced_copy(self, student: PreTrainedModel) -> PreTrainedModel:
-        """A copy in the compute dtype with today's weights: autocast would cast every weight again for every new token, and sharded
-        ones would be gathered for it. Collective where they are sharded."""
-        if self._rollout_copy is None:
-            self._rollout_copy = self._copy(student)
-        if not self._is_sharded:
-            with torch.no_grad():
-                torch._foreach_copy_(list(self._rollout_copy.parameters()), [p.detach() for p in student.parameters()])
-            return self._rollout_copy
-        for own, parameter in zip(self._rollout_copy.parameters(), student.parameters(), strict=True):
-            whole = parameter.detach()
-            own.data.copy_(whole.full_tensor() if isinstance(whole, DTensor) else whole)
-        return self._rollout_copy
-
-    def _copy(self, student: PreTrainedModel) -> PreTrainedModel:
-        """The student once more, frozen, in the compute dtype, on this process's device."""
-        twin = copy.deepcopy(student).requires_grad_(False)
-        for parameter in twin.parameters():  # not buffers: rounded rotary frequencies move far positions
-            parameter.data = parameter.data.to(self.distillation.compute_dtype)
-        return twin.to(self.args.device)
+    def rollout_model(self) -> contextlib.AbstractContextManager[Backbone]:
+        """The student as the decode loop should see it: whole, unwrapped, in the compute dtype, in eval mode."""
+        return self.whole.for_rollouts()
 
     # ---- numbers -----------------------------------------------------------------------------------------------------
 
@@ -389,25 +351,9 @@ class StyleGOLDTrainer(GOLDTrainer):
             return size_bytes(previous[-1])
         return 3 * sum(p.numel() * p.element_size() for p in self.model.parameters() if p.requires_grad)
 
-    def student_state(self) -> tuple[PreTrainedModel, dict[str, torch.Tensor]]:
-        """The student, LoRA merged, and its weights of now in the compute dtype, under the names of `from_pretrained`.
-
-        Collective: every process has to call it; under ZeRO 3 only the main one gets the weights.
-        """
-        student = self.accelerator.unwrap_model(self.model)
-        if self._is_sharded:
-            student = self._synced_copy(student)
-        state = student.state_dict() if self._is_sharded else self.accelerator.get_state_dict(self.model_wrapped)
-        if hasattr(student, "merge_and_unload") and self.is_world_process_zero():
-            student = copy.deepcopy(student).merge_and_unload()
-            state = student.state_dict()
-        dtype = self.distillation.compute_dtype
-        cast: dict[int, torch.Tensor] = {}  # tied tensors stay one tensor, which is then stored once
-        return student, {name: cast.setdefault(tensor.data_ptr(), tensor.to(dtype)) for name, tensor in (state or {}).items()}
-
     def save_student(self, directory: Path) -> None:
         """The student for plain `from_pretrained`, in the compute dtype, LoRA merged, with tokenizer and chat template."""
-        student, state = self.student_state()
+        student, state = self.whole.for_files()
         if not self.is_world_process_zero():
             return
         with full_disk_in_words(directory.parent, "the student"):
@@ -423,22 +369,6 @@ class StyleGOLDTrainer(GOLDTrainer):
 
     def create_model_card(self, *args, **kwargs) -> None:
         """The run writes its own card into student/; the parent's would name hub defaults."""
-
-
-@contextlib.contextmanager
-def out_of_memory_in_words(when: str, lower: str):
-    """Turns torch's error into a ValueError that names the settings to lower."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        raise ValueError(f"out of memory {when}: lower {lower}") from error
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch says that memory ran out, on whatever device."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error)
 
 
 def _places(rows: list[Row]) -> str:

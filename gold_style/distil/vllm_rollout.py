@@ -70,7 +70,7 @@ def whole_state(trainer) -> dict[str, torch.Tensor]:
 
     vLLM 0.32 keeps the head of before when a reload leaves a tied one out, and says nothing.
     """
-    student, state = trainer.student_state()
+    student, state = trainer.whole.for_files()
     names = {module: name for name, module in student.named_modules()}
     head, embedding = (f"{names[module]}.weight" for module in (student.get_output_embeddings(), student.get_input_embeddings()))
     return {head: state[embedding], **state} if embedding in state else state
