@@ -2,10 +2,12 @@
 
 import multiprocessing
 import os
+import subprocess
+import sys
 
 import pytest
 
-from gold_style.config.settings import Settings
+from gold_style.config.settings import PROJECT, Settings
 from gold_style.runs.redact import REDACTED, redact
 from gold_style.sweep import isolation
 
@@ -68,3 +70,10 @@ def test_a_failed_job_of_a_sweep_leaves_no_secret_in_its_console(tmp_path):
     console = (tmp_path / "console.txt").read_text()
     assert kind == "error" and f"/nowhere/{REDACTED}" in reason and f"/nowhere/{REDACTED}" in console and "Traceback" in console
     assert "s3cr3t" not in reason + console
+
+
+def test_what_is_printed_holds_no_secret_whoever_prints_it():
+    code = f"from gold_style.runs.terminal import keep_printing\nkeep_printing()\nprint('봄', '{KEY}')\nraise OSError('s3cr3t-value')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT)
+    assert done.stdout == f"봄 {REDACTED}\n"
+    assert done.stderr.endswith(f"OSError: {REDACTED}\n")

@@ -1,4 +1,4 @@
-"""What is printed never costs what was computed: a terminal without Korean, a reader that has gone, a full disk.
+"""What is printed never costs what was computed (a terminal without Korean, a reader that has gone, a full disk) and tells no secret.
 
     keep_printing()                # train.py, evaluate.py: their results are files, so a lost line ends nothing
     sys.exit(exit_code(main))      # python -m gold_style.<name>: what they print is the result, so a lost line is an error
@@ -10,26 +10,28 @@ import os
 import sys
 from collections.abc import Callable
 
-from gold_style.runs.redact import say
+from gold_style.runs.redact import redact, say
 
 
-class _Unfailing(io.FileIO):
-    """A file whose writes are dropped where they cannot be made: EPIPE after `| head`, ENOSPC, a terminal that was closed."""
+class _Discreet(io.FileIO):
+    """A file that takes secrets out of what is written, tracebacks of libraries included, and drops writes that cannot be made: EPIPE
+    after `| head`, ENOSPC, a terminal that was closed."""
 
     def write(self, data) -> int:
-        try:
-            return super().write(data)
-        except OSError:
-            return len(data)
+        rest = memoryview(redact(bytes(data).decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape"))
+        with contextlib.suppress(OSError):
+            while rest and (written := super().write(rest)):
+                rest = rest[written:]
+        return len(data)
 
 
 def keep_printing() -> None:
-    """From now on stdout and stderr escape what their encoding lacks, and drop what cannot be written."""
+    """From now on stdout and stderr escape what their encoding lacks, drop what cannot be written, and redact secrets."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None or stream is not getattr(sys, f"__{name}__"):  # closed, or somebody captures it
             continue
-        file = io.BufferedWriter(_Unfailing(stream.fileno(), "w", closefd=False))
+        file = io.BufferedWriter(_Discreet(stream.fileno(), "w", closefd=False))
         options = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
         setattr(sys, name, io.TextIOWrapper(file, encoding=stream.encoding, errors="backslashreplace", **options))
 
