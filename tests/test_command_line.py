@@ -487,3 +487,9 @@ def test_a_config_file_that_cannot_be_read_is_named(tmp_path):
     assert "broken.yaml" in faults("--config-dir", str(tmp_path), "styles=broken")["conf"]
     (tmp_path / "styles" / "bytes.yaml").write_bytes(b"\xff\xfe")
     assert faults("--config-dir", str(tmp_path), "styles=bytes")["conf"] == f"{tmp_path / 'styles' / 'bytes.yaml'} is not UTF-8"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:8000", "http://[::1", "http://h:99999", "http://h:x", "http://", "http://u:p@h:1"])
+def test_a_server_that_has_no_address_is_refused(address):
+    found = faults("hardware=vllm_server", f"hardware.vllm_server='{address}'")
+    assert "must be an address such as http://127.0.0.1:8000" in found[f"hardware.vllm_server={address}"]

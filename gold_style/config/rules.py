@@ -153,8 +153,12 @@ def _source(source: str | None) -> str:
 
 @rule("hardware.vllm_server", "hardware.rollouts")
 def a_server_has_an_address(address, rollouts):
-    parts = urlsplit(address)
-    if rollouts == "vllm_server" and not (parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc):
+    try:
+        parts = urlsplit(address)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and "@" not in parts.netloc
+    except ValueError:  # a bracket or a port that is none
+        known = False
+    if rollouts == "vllm_server" and not known:
         return "must be an address such as http://127.0.0.1:8000, without a password"
 
 
