@@ -1,8 +1,8 @@
 """Score a student, or answer one request with it.
 
-    python evaluate.py target=multirun/2026-11-22/15-04-05-123456/0                     a run directory (or a checkpoint in one)
-    python evaluate.py target=Qwen/Qwen2.5-1.5B-Instruct                                 a bare model, on data/'s requests
-    python evaluate.py target=RUN request="봄 축제를 알려 줘."                             one request of your own, under every tag
+python evaluate.py target=multirun/2026-11-22/15-04-05-123456/0                     a run directory (or a checkpoint in one)
+python evaluate.py target=Qwen/Qwen2.5-1.5B-Instruct                                 a bare model, on data/'s requests
+python evaluate.py target=RUN request="봄 축제를 알려 줘."                             one request of your own, under every tag
 """
 
 import sys

@@ -114,10 +114,7 @@ def report(rows: Sequence[Row], backends: Sequence[str]) -> str:
         "*decided*: share of the Joseon and modern texts that get one of the two verdicts; *accuracy*: among those. "
         f"Word lists: {' '.join(OLD_WORDS)} (Joseon), {' '.join(NEW_WORDS)} (modern).",
     ]
-    for split, title in (
-        ("held_out", "Held out (never tuned on)"),
-        ("development", "Development (tuned on: no estimate)"),
-    ):
+    for split, title in (("held_out", "Held out (never tuned on)"), ("development", "Development (tuned on: no estimate)")):
         chosen = [index for index, row in enumerate(rows) if row["split"] == split]
         subset = [rows[index] for index in chosen]
         picked = {name: [verdicts[index] for index in chosen] for name, verdicts in columns.items()}
@@ -125,15 +122,9 @@ def report(rows: Sequence[Row], backends: Sequence[str]) -> str:
         head = "classifier | texts | decided | accuracy | modern called Joseon | garbage called Joseon"
         parts += [f"## {title}", table(head, lines)]
         for name, verdicts in picked.items():
-            parts += [
-                f"### {name}, per verdict",
-                table("verdict | precision | recall | texts", per_class(subset, verdicts)),
-            ]
+            parts += [f"### {name}, per verdict", table("verdict | precision | recall | texts", per_class(subset, verdicts))]
     for backend in backends:
-        parts += [
-            f"## Recall per speech level, all texts, {backend}",
-            table("level | recall | texts", per_level(rows, columns[backend])),
-        ]
+        parts += [f"## Recall per speech level, all texts, {backend}", table("level | recall | texts", per_level(rows, columns[backend]))]
     parts += [
         "## Errors per trap, all texts",
         table("trap | texts | " + " | ".join(columns), per_trap(rows, columns)),

@@ -21,9 +21,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 SHORT = (  # shorter than the default run: at its 160 steps nearly every setting ends at the ceiling, and nothing can be told apart
-    "train.max_steps=80", "prompts.eval_samples=64", "evaluation.every_steps=10", "evaluation.live_samples=24",
-    "tracker=none", "hardware=cpu", "hardware.threads=1",
-)  # fmt: skip
+    "train.max_steps=80",
+    "prompts.eval_samples=64",
+    "evaluation.every_steps=10",
+    "evaluation.live_samples=24",
+    "tracker=none",
+    "hardware=cpu",
+    "hardware.threads=1",
+)
 PARTS = {  # name -> what it varies; the first three are one grid
     **{f"grid-{seed}": ("sweep=beta_lmbda", f"seed={seed}") for seed in (0, 1, 2)},
     "warm_start": ("seed=0,1,2", "loss.warm_start_steps=20"),

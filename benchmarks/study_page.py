@@ -35,13 +35,19 @@ def write_page(root: Path, page: Path, parts: Sequence[str], shared: Sequence[st
     write_text(figures / "heatmap.svg", grid_heatmap(grid))
     for name, title, unit in (("style/margin", "Margin", "share"), ("style/leakage", "Leakage", "share"), ("train/loss", "Loss", "nats")):
         write_text(figures / f"{name.split('/')[1]}.svg", standalone(chart(grid, name, title, unit)))
-    text = "\n".join([
-        facts(grid, others, shared), "### The grid\n", "![Heatmap](study/heatmap.svg)\n", grid_table(grid),
-        "### Curves\n",
-        "The default and the corners of the grid in colour, the others in grey; mean over seeds, band from lowest to highest seed.\n",
-        "![Margin](study/margin.svg)\n![Leakage](study/leakage.svg)\n![Loss](study/loss.svg)\n",
-        "### One at a time, at beta 0.3 and lmbda 1\n", variation_table(grid, others),
-    ])  # fmt: skip
+    text = "\n".join(
+        [
+            facts(grid, others, shared),
+            "### The grid\n",
+            "![Heatmap](study/heatmap.svg)\n",
+            grid_table(grid),
+            "### Curves\n",
+            "The default and the corners of the grid in colour, the others in grey; mean over seeds, band from lowest to highest seed.\n",
+            "![Margin](study/margin.svg)\n![Leakage](study/leakage.svg)\n![Loss](study/loss.svg)\n",
+            "### One at a time, at beta 0.3 and lmbda 1\n",
+            variation_table(grid, others),
+        ]
+    )
     old = page.read_text(encoding="utf-8") if page.is_file() else EMPTY_PAGE
     write_text(page, MARKERS.sub(lambda found: f"{found[1]}{text}\n{found[2]}", old))
 
@@ -95,9 +101,7 @@ def grid_table(board: Leaderboard) -> str:
 
 
 def grid_heatmap(board: Leaderboard) -> str:
-    cells = {
-        tuple(value_text(entry.settings[key]) for key in KEYS): (entry.margin, seeds_text(entry.scored)) for entry in board.entries
-    }
+    cells = {tuple(value_text(entry.settings[key]) for key in KEYS): (entry.margin, seeds_text(entry.scored)) for entry in board.entries}
     down, across = (sorted({cell[axis] for cell in cells}, key=float) for axis in (0, 1))
     return heatmap_svg(cells, down=down, across=across, names=("beta", "lmbda"), title="Margin: mean of the seeds, and each seed")
 

@@ -17,9 +17,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PR_SET_CHILD_SUBREAPER = 36
 SETTINGS = (
-    "tracker=none", "hardware=cpu", "hardware.threads=1", "train.max_steps=10", "evaluation.every_steps=10",
-    "evaluation.live_samples=4", "loss.seq_kd=true", "loss.lmbda=0.5",
-)  # fmt: skip
+    "tracker=none",
+    "hardware=cpu",
+    "hardware.threads=1",
+    "train.max_steps=10",
+    "evaluation.every_steps=10",
+    "evaluation.live_samples=4",
+    "loss.seq_kd=true",
+    "loss.lmbda=0.5",
+)
 
 
 def cpu_seconds(*commands: list[str], cwd: str) -> float:

@@ -1,6 +1,6 @@
 """settings and parts -> teacher, objective, trainer.
 
-    trainer = build_trainer(settings, Parts.load(settings), run)
+trainer = build_trainer(settings, Parts.load(settings), run)
 """
 
 import warnings
@@ -76,9 +76,12 @@ def gold_config(settings: Settings, run) -> GOLDConfig:
 def build_teacher(settings: Settings, parts: Parts) -> Teacher:
     model, hardware = settings.model, settings.hardware
     weights = load_model(
-        model.teacher, DTYPES[model.teacher_dtype or model.dtype], revision=model.teacher_revision,
-        trust_remote_code=model.trust_remote_code, attn_implementation=model.attn_implementation,
-    )  # fmt: skip
+        model.teacher,
+        DTYPES[model.teacher_dtype or model.dtype],
+        revision=model.teacher_revision,
+        trust_remote_code=model.trust_remote_code,
+        attn_implementation=model.attn_implementation,
+    )
     options = {"prefix_cache_bytes": hardware.prefix_cache_bytes}
     if settings.cache.dir in (None, "auto"):
         return Teacher(weights, parts.chat.teacher_tokenizer, **options)
@@ -90,9 +93,12 @@ def load_student(settings: Settings) -> PreTrainedModel:
     """The student with float32 weights, whatever the compute dtype."""
     model = settings.model
     return load_model(
-        model.student, torch.float32, revision=model.student_revision, trust_remote_code=model.trust_remote_code,
+        model.student,
+        torch.float32,
+        revision=model.student_revision,
+        trust_remote_code=model.trust_remote_code,
         attn_implementation=model.attn_implementation,
-    )  # fmt: skip
+    )
 
 
 def build_vllm(settings: Settings, run_directory: Path) -> Colocated | Served | None:
@@ -103,9 +109,12 @@ def build_vllm(settings: Settings, run_directory: Path) -> Colocated | Served | 
         return Served(hardware.vllm_server, handover, student=local_model(model.student))
     if hardware.rollouts == "vllm_colocate":
         return Colocated(
-            local_model(model.student), dtype=DTYPES[model.dtype],
-            gpu_memory=hardware.vllm_gpu_memory, revision=model.student_revision, trust_remote_code=model.trust_remote_code,
-        )  # fmt: skip
+            local_model(model.student),
+            dtype=DTYPES[model.dtype],
+            gpu_memory=hardware.vllm_gpu_memory,
+            revision=model.student_revision,
+            trust_remote_code=model.trust_remote_code,
+        )
     return None
 
 
@@ -162,9 +171,7 @@ def build_distillation(settings: Settings, parts: Parts, student: PreTrainedMode
     )
 
 
-def build_objective(
-    settings: Settings, parts: Parts, teacher: Teacher, stops: tuple[int, ...], stop_id: int, vocab_size: int
-) -> Objective:
+def build_objective(settings: Settings, parts: Parts, teacher: Teacher, stops: tuple[int, ...], stop_id: int, vocab_size: int) -> Objective:
     """Token by token where the tokenizers are one, over spans of common bytes where they are two."""
     loss = settings.loss
     is_jsd = loss.kind == "jsd"
@@ -229,6 +236,4 @@ def lora_config(settings: Settings):
         from peft import LoraConfig
     except ImportError as error:
         raise ValueError("model.lora.enabled=true needs PEFT: pip install 'gold-style[lora]'") from error
-    return LoraConfig(
-        task_type="CAUSAL_LM", r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.target_modules
-    )
+    return LoraConfig(task_type="CAUSAL_LM", r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.target_modules)

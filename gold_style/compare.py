@@ -39,12 +39,8 @@ def compare(directories: list[Path], output: Path) -> Leaderboard:
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0, or 2 where there is nothing to compare."""
     parser = argparse.ArgumentParser(prog="python -m gold_style.compare", description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "directories", nargs="+", type=Path, metavar="DIR", help="a run, a sweep, or anything above them"
-    )
-    parser.add_argument(
-        "--output", type=Path, help="where leaderboard.csv and compare.html go (default: the first DIR)"
-    )
+    parser.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="a run, a sweep, or anything above them")
+    parser.add_argument("--output", type=Path, help="where leaderboard.csv and compare.html go (default: the first DIR)")
     parser.add_argument("--wandb", action="store_true", help="publish table, heatmap and page to W&B (offline without a key)")
     given = parser.parse_args(arguments)
     output = given.output or given.directories[0]

@@ -56,9 +56,14 @@ class Exam:
         def write(prompts: list[Prompt], numbers: torch.Tensor | None) -> list[Completion]:
             ids = [self.chat.student_ids(prompt) for prompt in prompts]
             return generate(
-                backbone, ids, max_new_tokens=self.max_completion_length, stop_ids=stop_ids, vocab_size=vocab_size,
-                sampling=self.sampling, uniforms_BG=numbers,
-            )  # fmt: skip
+                backbone,
+                ids,
+                max_new_tokens=self.max_completion_length,
+                stop_ids=stop_ids,
+                vocab_size=vocab_size,
+                sampling=self.sampling,
+                uniforms_BG=numbers,
+            )
 
         return self._answers(write, self.chat.student_tokenizer)
 
@@ -67,9 +72,7 @@ class Exam:
 
         def write(prompts: list[Prompt], numbers: torch.Tensor | None) -> list[Completion]:
             ids = [self.chat.teacher_ids(prompt) for prompt in prompts]
-            return teacher.generate(
-                ids, max_new_tokens=self.max_completion_length, sampling=self.sampling, uniforms_BG=numbers
-            )
+            return teacher.generate(ids, max_new_tokens=self.max_completion_length, sampling=self.sampling, uniforms_BG=numbers)
 
         return self._answers(write, teacher.tokenizer)
 

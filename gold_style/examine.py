@@ -135,9 +135,7 @@ def answer_request(request: str, target: Target, settings: Settings, parts: Part
     return sample_rows({"before": None, "after": answers, "teacher": None})
 
 
-def _evaluate(
-    asked: EvaluateSettings, target: Target, settings: Settings, parts: Parts, directory: Path, argv: Sequence[str]
-) -> float:
+def _evaluate(asked: EvaluateSettings, target: Target, settings: Settings, parts: Parts, directory: Path, argv: Sequence[str]) -> float:
     started, clock = now(), time.monotonic()
     requests = requests_of(asked, target, parts)
     toggle = Toggle.from_pack(parts.pack)
@@ -190,10 +188,17 @@ def _evaluate(
 def _load(path: str, settings: Settings) -> PreTrainedModel:
     model = settings.model
     revision = model.student_revision if path == model.student else None
-    return load_model(
-        path, DTYPES[model.dtype], revision=revision, trust_remote_code=model.trust_remote_code,
-        attn_implementation=model.attn_implementation,
-    ).eval().to(_device(settings))  # fmt: skip
+    return (
+        load_model(
+            path,
+            DTYPES[model.dtype],
+            revision=revision,
+            trust_remote_code=model.trust_remote_code,
+            attn_implementation=model.attn_implementation,
+        )
+        .eval()
+        .to(_device(settings))
+    )
 
 
 def _device(settings: Settings) -> torch.device:
@@ -224,9 +229,14 @@ def misspelt(tag: str) -> str:
 
 
 def _student_answers(
-    model: PreTrainedModel, settings: Settings, parts: Parts, requests: list[Prompt], sampling: Sampling,
-    progress: Progress | None, phase: str = "target",
-) -> list[Answer]:  # fmt: skip
+    model: PreTrainedModel,
+    settings: Settings,
+    parts: Parts,
+    requests: list[Prompt],
+    sampling: Sampling,
+    progress: Progress | None,
+    phase: str = "target",
+) -> list[Answer]:
     backbone = Backbone(model)
     vocab_size = min(len(parts.chat.student_tokenizer), backbone.head_weight.shape[0])
     exam = _exam(settings, parts, requests, sampling, progress, phase)
@@ -242,14 +252,9 @@ def _judged(answers: list[Answer], requests: list[Prompt], parts: Parts, teacher
 
 def likelihood_ratios(teacher: Teacher, parts: Parts, requests: list[Prompt], answers: list[Answer]) -> list[float | None]:
     """For each answer log p_T(answer | first tag) - log p_T(answer | neutral tag), nats per token, teacher's system prompt in view."""
-    contexts = [
-        [parts.chat.teacher_ids(prompt.under(tag, tag)) for prompt in requests] for tag in (parts.pack.tags[0], parts.pack.neutral)
-    ]
-    ids = [
-        tuple(teacher.tokenizer(answer.text, add_special_tokens=False)["input_ids"]) if answer.text else () for answer in answers
-    ]
+    contexts = [[parts.chat.teacher_ids(prompt.under(tag, tag)) for prompt in requests] for tag in (parts.pack.tags[0], parts.pack.neutral)]
+    ids = [tuple(teacher.tokenizer(answer.text, add_special_tokens=False)["input_ids"]) if answer.text else () for answer in answers]
     logprobs = [
         teacher.logprobs([Scored(context[answer.id], row) for answer, row in zip(answers, ids, strict=True)]) for context in contexts
     ]
     return [likelihood_ratio(first, neutral) for first, neutral in zip(*logprobs, strict=True)]
-

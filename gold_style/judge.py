@@ -101,9 +101,8 @@ def judge_run(asked: argparse.Namespace) -> int:
     pack, samples = run_pack(config), read_samples(run / "samples.jsonl")
     toggle = Toggle.from_pack(pack)
     endpoint = Endpoint(
-        asked.url, asked.model, timeout_s=asked.timeout, retries=asked.retries, max_tokens=asked.max_tokens,
-        body=asked.body,
-    )  # fmt: skip
+        asked.url, asked.model, timeout_s=asked.timeout, retries=asked.retries, max_tokens=asked.max_tokens, body=asked.body
+    )
     warn_of_clear_text(endpoint.url)
     wanted = plan(samples, pack, asked.questions, asked.number, asked.seed)
     if not wanted.questions:
@@ -132,9 +131,8 @@ def written(run: Path, wanted, toggle: Toggle, asked: argparse.Namespace, endpoi
     """judge.json of what judge.jsonl holds so far, also after an error."""
     model = config.get("model") if isinstance(config.get("model"), dict) else {}
     summary = judge_summary(
-        wanted, read_labels(run / "judge.jsonl"), toggle, judge=asked.model,
-        teacher=model.get("teacher"), student=model.get("student"),
-    )  # fmt: skip
+        wanted, read_labels(run / "judge.jsonl"), toggle, judge=asked.model, teacher=model.get("teacher"), student=model.get("student")
+    )
     made = {"url": endpoint.url, "seed": asked.seed, "number": asked.number, "body": endpoint.body}
     write_json(run / "judge.json", summary | {"made": redact(made)})
     return summary

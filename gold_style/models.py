@@ -1,6 +1,6 @@
 """Hub names and local directories -> tokenizers and models; what cannot be had is said in one sentence.
 
-    tokenizer = load_tokenizer("Qwen/Qwen2.5-1.5B-Instruct", None, False)
+tokenizer = load_tokenizer("Qwen/Qwen2.5-1.5B-Instruct", None, False)
 """
 
 import os
@@ -21,9 +21,7 @@ logging.set_verbosity_error()
 def load_tokenizer(name: str, revision: str | None, trust_remote_code: bool) -> PreTrainedTokenizerBase:
     """Raises ValueError, in one sentence with the local alternative, when the tokenizer cannot be had."""
     with _hub_errors(name):
-        tokenizer = AutoTokenizer.from_pretrained(
-            local_model(name), revision=revision, trust_remote_code=trust_remote_code
-        )
+        tokenizer = AutoTokenizer.from_pretrained(local_model(name), revision=revision, trust_remote_code=trust_remote_code)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

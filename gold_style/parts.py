@@ -1,6 +1,6 @@
 """settings -> everything that is read before any weights: style pack, tokenizers, prompts, and whether they fit together.
 
-    parts = Parts.load(settings)         # raises ValueError for whatever can be refused without a model
+parts = Parts.load(settings)         # raises ValueError for whatever can be refused without a model
 """
 
 import inspect
@@ -44,9 +44,7 @@ class Parts:
         pack = StylePack.from_settings(settings.styles)
         student = load_tokenizer(model.student, model.student_revision, model.trust_remote_code)
         teacher = load_tokenizer(model.teacher, model.teacher_revision, model.trust_remote_code)
-        chat = Chat(
-            student, teacher, pack, settings.prompts.student_system_prompt, settings.prompts.teacher_system_prompt
-        )
+        chat = Chat(student, teacher, pack, settings.prompts.student_system_prompt, settings.prompts.teacher_system_prompt)
         parts = cls(
             settings=settings,
             pack=pack,

@@ -17,9 +17,7 @@ from gold_style.show.tables import samples_markdown, summary_markdown
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0, or 2 for a directory that holds no run."""
     parser = argparse.ArgumentParser(prog="python -m gold_style.report", description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="a run directory (with run.json or summary.json)"
-    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run directory (with run.json or summary.json)")
     parser.add_argument("--markdown", action="store_true", help="print the summary and some answers as Markdown, write nothing")
     asked = parser.parse_args(arguments)
     runs = asked.runs

@@ -70,18 +70,14 @@ class StylePack:
             mistakes += one_of(f"styles.{key}", source.get(key), [style.tag for style in parsed])
         mistakes += one_of("styles.teacher_prompt", source.get("teacher_prompt", "combined"), TEACHER_PROMPTS)
         if source.get("neutral") == parsed[0].tag:
-            mistakes.append(
-                f"styles.neutral: {parsed[0].tag!r} is the pack's first tag, the style of interest; name another tag"
-            )
+            mistakes.append(f"styles.neutral: {parsed[0].tag!r} is the pack's first tag, the style of interest; name another tag")
         few_shots = source.get("few_shots", 0)
         fewest = min(parsed, key=lambda style: len(style.few_shots))
         if isinstance(few_shots, bool) or not isinstance(few_shots, int) or few_shots < 0:
             mistakes.append(f"styles.few_shots: {few_shots!r} is not a whole number >= 0")
         elif few_shots > len(fewest.few_shots):
             number = len(fewest.few_shots)
-            mistakes.append(
-                f"styles.few_shots: {few_shots} asked for, but styles.styles.{fewest.tag}.few_shots has {number}"
-            )
+            mistakes.append(f"styles.few_shots: {few_shots} asked for, but styles.styles.{fewest.tag}.few_shots has {number}")
         if mistakes:
             raise ValueError("\n".join(mistakes))
         return cls(
@@ -131,11 +127,7 @@ class StylePack:
             rules, shown = [own.rule], (own,)
         else:
             rules, shown = [f"<style:{entry.tag}>: {entry.rule}" for entry in self.styles], self.styles
-        examples = [
-            f"<style:{entry.tag}> {shot.request}\n→ {shot.answer}"
-            for entry in shown
-            for shot in entry.few_shots[: self.few_shots]
-        ]
+        examples = [f"<style:{entry.tag}> {shot.request}\n→ {shot.answer}" for entry in shown for shot in entry.few_shots[: self.few_shots]]
         return "\n".join(part for part in (self.intro, *rules, *examples) if part)
 
 

@@ -134,21 +134,15 @@ def _speech_level(spec: Mapping[str, object]) -> Classifier:
 def _markers(spec: Mapping[str, object]) -> Classifier:
     markers, otherwise = spec.get("markers"), spec.get("otherwise", "modern")
     if not isinstance(markers, Mapping) or not markers:
-        raise ValueError(
-            f"classifier.markers: {markers!r} is empty; give verdict -> strings that end a sentence, "
-            "e.g. {village: [도토]}"
-        )
+        raise ValueError(f"classifier.markers: {markers!r} is empty; give verdict -> strings that end a sentence, e.g. {{village: [도토]}}")
     if not isinstance(otherwise, str) or not otherwise or otherwise in (*RESERVED, *markers):
         raise ValueError(
-            f"classifier.otherwise: {otherwise!r} must be a verdict of its own, other than "
-            + ", ".join(map(str, (*RESERVED, *markers)))
+            f"classifier.otherwise: {otherwise!r} must be a verdict of its own, other than " + ", ".join(map(str, (*RESERVED, *markers)))
         )
     known: dict[str, str] = {}
     for verdict, words in markers.items():
         if not isinstance(verdict, str) or verdict in RESERVED:
-            raise ValueError(
-                f"classifier.markers: verdict {verdict!r} is reserved or no string; reserved: {', '.join(RESERVED)}"
-            )
+            raise ValueError(f"classifier.markers: verdict {verdict!r} is reserved or no string; reserved: {', '.join(RESERVED)}")
         if isinstance(words, str) or not isinstance(words, Sequence) or not words:
             raise ValueError(f"classifier.markers.{verdict}: {words!r} is not a list of strings")
         for word in words:

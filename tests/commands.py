@@ -35,9 +35,8 @@ def start(script: str, *arguments: str, cwd: Path, **extra: str) -> subprocess.P
     """`python <script> <arguments>`, not waited for."""
     command = [sys.executable, str(PROJECT / script), *arguments]
     return subprocess.Popen(
-        command, cwd=cwd, env=environment(**extra), text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        command, cwd=cwd, env=environment(**extra), text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def finish(process: subprocess.Popen, timeout_s: float = 600) -> Done:
@@ -52,9 +51,15 @@ def python(script: str, *arguments: str, cwd: Path, **extra: str) -> Done:
 def torchrun(num_processes: int, *arguments: str, cwd: Path) -> Done:
     """`torchrun --nproc_per_node <n> train.py <arguments>`."""
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(num_processes),
-        str(PROJECT / "train.py"), *arguments,
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        str(num_processes),
+        str(PROJECT / "train.py"),
+        *arguments,
+    ]
     return finish(
         subprocess.Popen(
             command, cwd=cwd, env=environment(), text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -44,13 +44,7 @@ class HubServer:
         """(status, body, headers) for one request."""
         entry = {"type": "file", "path": FILE, "size": len(self.content), "oid": "b" * 40}
         if path in ("/api/datasets/me/rows", *(f"/api/datasets/me/rows/revision/{name}" for name in ("main", COMMIT))):
-            found: Any = {
-                "id": "me/rows",
-                "_id": "1",
-                "sha": COMMIT,
-                "private": False,
-                "siblings": [{"rfilename": FILE}],
-            }
+            found: Any = {"id": "me/rows", "_id": "1", "sha": COMMIT, "private": False, "siblings": [{"rfilename": FILE}]}
         elif path.startswith("/api/datasets/me/rows/tree/"):
             found = [entry]
         elif path.startswith("/api/datasets/me/rows/paths-info/"):

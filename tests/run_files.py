@@ -43,30 +43,16 @@ def answers(chosun_rate: float, leakage: float, requests: int = 64, seed: int = 
     """Answers under both tags whose rates are close to those asked for."""
     rng = Random(f"{chosun_rate} {leakage} {seed}")
     rates = {"chosun": chosun_rate, "none": leakage}
-    return [
-        answer(number, tag, "joseon" if rng.random() < rate else "modern")
-        for number in range(requests)
-        for tag, rate in rates.items()
-    ]
+    return [answer(number, tag, "joseon" if rng.random() < rate else "modern") for number in range(requests) for tag, rate in rates.items()]
 
 
 def metrics(margin: float, steps: int, every: int = 10) -> list[dict]:
     """Rows in which the margin rises to `margin` over `steps`."""
     rows = []
     for step in range(1, steps + 1):
-        row = {
-            "step": step,
-            "train/loss": 2.0 / step,
-            "train/grad_norm": 1.0,
-            "perf/tokens": 500 * step,
-            "perf/seconds": 0.4 * step,
-        }
+        row = {"step": step, "train/loss": 2.0 / step, "train/grad_norm": 1.0, "perf/tokens": 500 * step, "perf/seconds": 0.4 * step}
         if step % every == 0:
-            row |= {
-                "style/chosun_rate": margin * step / steps,
-                "style/leakage": 0.0,
-                "style/margin": margin * step / steps,
-            }
+            row |= {"style/chosun_rate": margin * step / steps, "style/leakage": 0.0, "style/margin": margin * step / steps}
         rows.append(row)
     return rows
 
@@ -88,8 +74,7 @@ def write_run(
     config = {"seed": seed, "output_dir": str(directory), "loss": {"beta": 0.3, "lmbda": 1.0}, **(config or {})}
     (directory / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
     write_json(
-        directory / "run.json",
-        {"status": status, "seed": seed, "command": "train.py", "started": "2026-11-22T10:00:00+00:00", **run},
+        directory / "run.json", {"status": status, "seed": seed, "command": "train.py", "started": "2026-11-22T10:00:00+00:00", **run}
     )
     write_json_lines(directory / "metrics.jsonl", metrics(after[0] - after[1], steps))
     if status == "completed":
@@ -99,8 +84,6 @@ def write_run(
             "teacher": answers(0.98, 0.01, requests),
         }
         write_json_lines(directory / "samples.jsonl", sample_rows(samples))
-        summary = run_summary(
-            samples, TOGGLE, steps=steps, train_seconds=0.4 * steps, status=status, bootstrap_samples=bootstrap_samples
-        )
+        summary = run_summary(samples, TOGGLE, steps=steps, train_seconds=0.4 * steps, status=status, bootstrap_samples=bootstrap_samples)
         write_json(directory / "summary.json", summary)
     return directory

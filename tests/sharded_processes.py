@@ -1,6 +1,6 @@
 """What tests/test_processes.py starts with torchrun: three steps of a student whose weights are sharded (FSDP2), rows and student in files.
 
-    torchrun --standalone --nproc_per_node 2 tests/sharded_processes.py DIRECTORY
+torchrun --standalone --nproc_per_node 2 tests/sharded_processes.py DIRECTORY
 """
 
 import os
@@ -19,10 +19,15 @@ from gold_style.distil.teacher import Teacher
 
 WINDOW = 8
 FSDP = {  # what accelerate_configs/fsdp.yaml sets
-    "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
-    "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT", "FSDP_RESHARD_AFTER_FORWARD": "true", "FSDP_CPU_RAM_EFFICIENT_LOADING": "false",
-    "FSDP_OFFLOAD_PARAMS": "false", "FSDP_ACTIVATION_CHECKPOINTING": "false",
-}  # fmt: skip
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+    "FSDP_CPU_RAM_EFFICIENT_LOADING": "false",
+    "FSDP_OFFLOAD_PARAMS": "false",
+    "FSDP_ACTIVATION_CHECKPOINTING": "false",
+}
 CASES = {"all weights": None, "LoRA": LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear", init_lora_weights=False)}
 
 

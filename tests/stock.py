@@ -28,8 +28,7 @@ def conversations(asked: list[Prompt], answers: list[str] | None = None) -> list
     """Rows in the format that the stock trainer reads: every turn, the answer last."""
     answers = answers or [prompt.reference or "" for prompt in asked]
     return [
-        {"messages": [*prompt.messages(), {"role": "assistant", "content": answer}]}
-        for prompt, answer in zip(asked, answers, strict=True)
+        {"messages": [*prompt.messages(), {"role": "assistant", "content": answer}]} for prompt, answer in zip(asked, answers, strict=True)
     ]
 
 

@@ -84,9 +84,7 @@ def test_a_tokenizer_whose_bytes_are_unknown_is_refused():
 
 
 @pytest.mark.parametrize("name", TEACHERS)
-@pytest.mark.parametrize(
-    "text", ["감사합니다.", " 안녕하세요, 반갑습니다!", "hello world", "😀 이모지 👩‍👩‍👧", "\n\n줄\t바꿈", "  두 칸"]
-)
+@pytest.mark.parametrize("text", ["감사합니다.", " 안녕하세요, 반갑습니다!", "hello world", "😀 이모지 👩‍👩‍👧", "\n\n줄\t바꿈", "  두 칸"])
 def test_ordinary_text_is_covered_to_the_last_token(name, text):
     ids = QWEN.encode(text) + [stop_of(QWEN)]
     teacher_ids, reason, spans = passed_on(ids, TEACHERS[name], finished=True)
@@ -241,9 +239,9 @@ def test_another_normaliser_merge_order_or_pre_tokeniser_is_another_tokenizer():
     assert not identical_tokenizers(QWEN, byte_level(merges=120, words=r"\p{L}+|[^\p{L}]"))
     described = QWEN.backend_tokenizer.to_str()
 
-
     backend = json.loads(described)
     backend["model"]["merges"][:2] = backend["model"]["merges"][1::-1]
-    swapped = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(backend)), eos_token="<|im_end|>",
-                                      pad_token="<|endoftext|>")  # fmt: skip
+    swapped = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(backend)), eos_token="<|im_end|>", pad_token="<|endoftext|>"
+    )
     assert not identical_tokenizers(QWEN, swapped)

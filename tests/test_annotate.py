@@ -41,9 +41,7 @@ def own_verdict(run: Path, entry: dict) -> str:
 def saved(path: Path, sheet: str, ratings: list[dict], rater: str = "") -> Path:
     """A file as the page saves it: one rating a line."""
     lines = ",\n".join(f"    {json.dumps(rating, ensure_ascii=False)}" for rating in ratings)
-    path.write_text(
-        f'{{\n  "sheet": "{sheet}",\n  "rater": "{rater}",\n  "ratings": [\n{lines}\n  ]\n}}\n', encoding="utf-8"
-    )
+    path.write_text(f'{{\n  "sheet": "{sheet}",\n  "rater": "{rater}",\n  "ratings": [\n{lines}\n  ]\n}}\n', encoding="utf-8")
     return path
 
 
@@ -77,11 +75,7 @@ def test_a_sheet_is_blind_whole_and_asks_nothing_of_the_network(run, capsys):
     name, items = key_of(run)
     assert len(items) == 30 and re.findall(r'data-item="(\d+)"', html) == [str(number) for number in range(1, 31)]
     for secret in ("chosun", "before", "after", "teacher", "student", "Qwen", str(run), run.name + "/"):
-        assert (
-            secret not in table
-            and secret not in text
-            and secret not in re.sub(r"(?s)<(style|script)>.*?</\1>", "", html)
-        )
+        assert secret not in table and secret not in text and secret not in re.sub(r"(?s)<(style|script)>.*?</\1>", "", html)
     assert len({(entry["style"], model) for entry in items for model in entry["models"]}) == 6
     assert [row[0] for row in csv_rows(run / "annotation.csv")[1:]] == [f"{name}-{number}" for number in range(1, 31)]
 
@@ -112,20 +106,22 @@ def test_the_seed_draws_the_sheet(run):
 
 
 def test_answers_cannot_break_out_of_the_page_or_compute_in_a_spreadsheet(run):
-    nasty = ['</p></main><script>alert(1)</script><img src=x onerror="x">', '=HYPERLINK("x","y")', " \t@SUM(1)",
-             "<style:chosun> 나비 일을 아뢰옵니다.", 'a"b,c\nd', "", "\ud800", "</textarea>'\"&"]  # fmt: skip
-    samples = {
-        "before": None,
-        "after": [answer(n, "chosun", "joseon", text=t) for n, t in enumerate(nasty)],
-        "teacher": None,
-    }
+    nasty = [
+        '</p></main><script>alert(1)</script><img src=x onerror="x">',
+        '=HYPERLINK("x","y")',
+        " \t@SUM(1)",
+        "<style:chosun> 나비 일을 아뢰옵니다.",
+        'a"b,c\nd',
+        "",
+        "\ud800",
+        "</textarea>'\"&",
+    ]
+    samples = {"before": None, "after": [answer(n, "chosun", "joseon", text=t) for n, t in enumerate(nasty)], "teacher": None}
     write_json_lines(run / "samples.jsonl", sample_rows(samples))
     assert main([str(run)]) == 0
     html = (run / "annotation.html").read_text(encoding="utf-8")
     checked(html)
-    assert (
-        "<script>alert" not in html and "&lt;script&gt;alert(1)" in html and "<img" not in html and "chosun" not in html
-    )
+    assert "<script>alert" not in html and "&lt;script&gt;alert(1)" in html and "<img" not in html and "chosun" not in html
     rows = csv_rows(run / "annotation.csv")
     assert len(rows) == len(nasty) + 1 and all(len(row) == 6 for row in rows)
     assert not any(cell.lstrip()[:1] in ("=", "@", "+", "-") for row in rows for cell in row)
@@ -190,8 +186,11 @@ def test_sheets_of_one_run_can_be_read_together(run, tmp_path):
 @pytest.mark.parametrize(
     ("ratings", "line", "reason"),
     [
-        ([{"item": 1, "style": "joseon"}, {"item": 2, "style": "jeoson"}], 6, "style 'jeoson' is not one of joseon, "
-         "modern, unclear, not_korean; did you mean 'joseon'?"),
+        (
+            [{"item": 1, "style": "joseon"}, {"item": 2, "style": "jeoson"}],
+            6,
+            "style 'jeoson' is not one of joseon, modern, unclear, not_korean; did you mean 'joseon'?",
+        ),
         ([{"item": 1, "fluency": 6}], 5, "fluency 6 is not one of 1, 2, 3, 4, 5"),
         ([{"item": 1, "content": True}], 5, "content True is not one of yes, no"),
         ([{"item": 99, "style": "joseon"}], 5, "item 99 is not on the sheet (1 to 12)"),
@@ -199,7 +198,7 @@ def test_sheets_of_one_run_can_be_read_together(run, tmp_path):
         ([{"style": "joseon"}], 1, "item None is not on the sheet"),
         ([], 1, "holds no rating"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_rating_is_named_with_its_line(run, tmp_path, capsys, ratings, line, reason):
     assert main([str(run), "--number", "12"]) == 0
     path = saved(tmp_path / "kim.json", key_of(run)[0], ratings)
@@ -220,7 +219,7 @@ def test_a_bad_rating_is_named_with_its_line(run, tmp_path, capsys, ratings, lin
         ("a.csv", b"item\n\xff\xff\xff", ":2: is neither UTF-8 nor CP949"),
         ("gone.csv", None, ":1: cannot be read"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_file_is_named(run, tmp_path, capsys, name, data, reason):
     assert main([str(run), "--number", "12"]) == 0
     path = tmp_path / name

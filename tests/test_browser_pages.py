@@ -40,12 +40,7 @@ def pages(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("pages")
     for number in range(12):
         config = {"loss": {"beta": number % 4 / 4, "lmbda": number // 4 / 2}}
-        write_run(
-            root / str(number),
-            config=config,
-            after=(0.99 - 0.05 * number, 0.02),
-            status="failed" if number == 5 else "completed",
-        )
+        write_run(root / str(number), config=config, after=(0.99 - 0.05 * number, 0.02), status="failed" if number == 5 else "completed")
     write_report(root / "0")
     compare([root], root)
     return root
@@ -122,16 +117,27 @@ def test_pages_fit_a_telephone(browser, pages):
 HOSTILE = (
     "</script><script>owned = 1</script>",
     '<img src="http://example.com/x.png" onerror="owned = 1">',
-    "<svg/onload=owned=1>", "<svg><script>owned=1</script></svg>", "<iframe srcdoc='<script>parent.owned=1</script>'></iframe>",
+    "<svg/onload=owned=1>",
+    "<svg><script>owned=1</script></svg>",
+    "<iframe srcdoc='<script>parent.owned=1</script>'></iframe>",
     "</style><style>@import url(http://example.com/x.css); body { display: none }</style>",
-    "</title></textarea></template><script>owned = 1</script>", "<!-- <script>owned = 1</script>", "]]><script>owned = 1</script>",
-    '" onmouseover="owned = 1" autofocus onfocus="owned = 1" x="', "' onclick='owned = 1' '", "javascript:owned=1",
-    '<base href="http://example.com/"><a href="javascript:owned=1">여기</a>', '<meta http-equiv="refresh" content="0;url=http://example.com/">',
-    "<math><mtext><style><img src=x onerror=owned=1></style></mtext></math>", "{{constructor.constructor(1)()}}", "${owned = 1}",
-    "\\u003cscript\\u003eowned = 1\\u003c/script\\u003e", "line\u2028separator\u2029`${owned = 1}`",
+    "</title></textarea></template><script>owned = 1</script>",
+    "<!-- <script>owned = 1</script>",
+    "]]><script>owned = 1</script>",
+    '" onmouseover="owned = 1" autofocus onfocus="owned = 1" x="',
+    "' onclick='owned = 1' '",
+    "javascript:owned=1",
+    '<base href="http://example.com/"><a href="javascript:owned=1">여기</a>',
+    '<meta http-equiv="refresh" content="0;url=http://example.com/">',
+    "<math><mtext><style><img src=x onerror=owned=1></style></mtext></math>",
+    "{{constructor.constructor(1)()}}",
+    "${owned = 1}",
+    "\\u003cscript\\u003eowned = 1\\u003c/script\\u003e",
+    "line\u2028separator\u2029`${owned = 1}`",
     "<link rel=stylesheet href=//example.com/x>",
-    "<form action=http://example.com><input name=x autofocus onfocus=owned=1></form>", "<object data=data:text/html,x></object>",
-)  # fmt: skip
+    "<form action=http://example.com><input name=x autofocus onfocus=owned=1></form>",
+    "<object data=data:text/html,x></object>",
+)
 
 
 def hostile_run(directory: Path, text: str, other: str) -> None:
@@ -186,9 +192,13 @@ def test_what_a_model_says_stays_text(browser, hostile_pages, number):
 
 def test_what_a_model_says_stays_text_on_an_annotation_sheet(browser, tmp_path):
     hostile_run(tmp_path / "run", HOSTILE[0], HOSTILE[1])
-    rows = [row for number, text in enumerate(HOSTILE) for row in sample_rows(
-        {"after": [answer(number, tag, "joseon", text=text, request=HOSTILE[-number]) for tag in ("chosun", "none")]}
-    )]  # fmt: skip
+    rows = [
+        row
+        for number, text in enumerate(HOSTILE)
+        for row in sample_rows(
+            {"after": [answer(number, tag, "joseon", text=text, request=HOSTILE[-number]) for tag in ("chosun", "none")]}
+        )
+    ]
     write_json_lines(tmp_path / "run" / "samples.jsonl", rows)
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text(encoding="utf-8"))
     pack = yaml.safe_load((Path(__file__).parents[1] / "conf/styles/joseon.yaml").read_text(encoding="utf-8"))

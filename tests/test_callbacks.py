@@ -77,15 +77,14 @@ def test_evaluation_can_be_off(tmp_path):
     assert callback.best_step is None and not any("style/margin" in row for row in trained.run.rows)
 
 
-@pytest.mark.parametrize(
-    ("probabilities", "least", "end"), [([0.2, 0.6], 0, 10), ([0.6], 0, 5), ([0.6], 7, 10), ([0.1, 0.1], 0, None)]
-)
+@pytest.mark.parametrize(("probabilities", "least", "end"), [([0.2, 0.6], 0, 10), ([0.6], 0, 5), ([0.6], 7, 10), ([0.1, 0.1], 0, None)])
 def test_a_warm_start_ends_where_the_student_knows_the_opening(probabilities, least, end, tmp_path):
     """Looked at every five steps, not before `warm_start_steps`; on-policy rows from the next step on."""
     measured = iter(probabilities)
     callback = WarmStart(measure=lambda trainer: next(measured), until=0.5)
-    trained = run(tmp_path, callback, lmbda=1.0, warm_start_until=0.5, warm_start_steps=least,
-                  training={"max_steps": 12, "save_strategy": "no"})  # fmt: skip
+    trained = run(
+        tmp_path, callback, lmbda=1.0, warm_start_until=0.5, warm_start_steps=least, training={"max_steps": 12, "save_strategy": "no"}
+    )
     on_policy = [row["train/on_policy"] for row in trained.run.rows]
     assert callback.end == end
     assert on_policy == [0.0] * (end or 12) + [1.0] * (12 - (end or 12))

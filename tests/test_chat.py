@@ -55,9 +55,7 @@ def test_student_reads_no_system_turn(name):
     text = chat.student_text(PROMPT)
     assert RULES not in text and toys.PACK.intro not in text
     assert text.count("<style:chosun> 봄 축제를 알려 줘.") == 1
-    assert ("You are Qwen" in text) == (name == "Qwen2.5"), (
-        "the template's own default is the student's at inference too"
-    )
+    assert ("You are Qwen" in text) == (name == "Qwen2.5"), "the template's own default is the student's at inference too"
     assert chat.student_ids(PROMPT) == tuple(encode(TOKENIZERS[name], text))
 
 
@@ -71,9 +69,7 @@ def test_tags_are_plain_text():
 
 
 def test_system_prompts_of_both_sides():
-    chat = Chat(
-        CHATML, CHATML, toys.PACK, student_system_prompt="간단히 답하라.", teacher_system_prompt="옛말로 답하라."
-    )
+    chat = Chat(CHATML, CHATML, toys.PACK, student_system_prompt="간단히 답하라.", teacher_system_prompt="옛말로 답하라.")
     assert chat.student_messages(PROMPT)[0] == {"role": "system", "content": "간단히 답하라."}
     assert chat.teacher_messages(PROMPT)[0] == {"role": "system", "content": "옛말로 답하라."}
     assert Chat(CHATML, CHATML, toys.PACK, teacher_system_prompt="").teacher_messages(PROMPT) == PROMPT.messages()
@@ -163,18 +159,14 @@ def test_a_base_model_stops_where_its_template_ends_a_turn():
     assert template_stop_id(base, stop_ids(base, built)) == turn
 
 
-@pytest.mark.parametrize(
-    ("tokenizer", "stop"), [(CHATML, "<|im_end|>"), (QWEN25, "<|im_end|>"), (LLAMA3, "<|eot_id|>")]
-)
+@pytest.mark.parametrize(("tokenizer", "stop"), [(CHATML, "<|im_end|>"), (QWEN25, "<|im_end|>"), (LLAMA3, "<|eot_id|>")])
 def test_the_stop_of_an_answer_is_the_templates(tokenizer, stop):
     everything = tuple(tokenizer.added_tokens_decoder)
     assert template_stop_id(tokenizer, everything) == tokenizer.convert_tokens_to_ids(stop)
 
 
 def test_a_template_without_a_written_stop_falls_back_to_the_tokenizers():
-    bare = toys.byte_tokenizer(
-        template="{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
-    )
+    bare = toys.byte_tokenizer(template="{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}")
     assert template_stop_id(bare, stop_ids(bare)) == bare.eos_token_id
     assert stop_ids(bare) == (bare.eos_token_id,)
 

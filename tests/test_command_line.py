@@ -189,30 +189,14 @@ def test_sweeps_over_nothing_or_too_much_are_refused(argument, hint):
 
 
 KEYS = [*keys_of(Settings), *(f"train.{name}" for name in gold_config_fields()), "hydra.verbose", "a..b", "x@y", ""]
-VALUES = [
-    "1",
-    "-1",
-    "null",
-    "",
-    "조선",
-    "[1,2]",
-    "[",
-    "{a:1}",
-    "a,b",
-    "range(0,9)",
-    "interval(0,2)",
-    "glob(*)",
-    "${loss.beta}",
-]
+VALUES = ["1", "-1", "null", "", "조선", "[1,2]", "[", "{a:1}", "a,b", "range(0,9)", "interval(0,2)", "glob(*)", "${loss.beta}"]
 VALUES += ["${nope}", "${", "1e999", "nan", "'x", "a=b", "???", "jsd", "\\", "choice()", "[[[]]]", "x" * 300]
 
 
 @settings(max_examples=25, deadline=None)
 @given(
     st.lists(
-        st.builds(
-            "{}{}={}".format, st.sampled_from(["", "", "+", "++", "~"]), st.sampled_from(KEYS), st.sampled_from(VALUES)
-        ),
+        st.builds("{}{}={}".format, st.sampled_from(["", "", "+", "++", "~"]), st.sampled_from(KEYS), st.sampled_from(VALUES)),
         min_size=1,
         max_size=3,
     ),
@@ -280,9 +264,7 @@ def test_resume_and_reproduce_have_their_own_places(tmp_path):
     check([PAIR, f"resume={run_directory}", f"output_dir={run_directory}"], "config")
     check([PAIR, "resume=auto", f"output_dir={run_directory}"], "config")
     check([f"reproduce={run_directory}", "dry_run=true"], "config")
-    assert list(faults(f"resume={run_directory}", f"output_dir={run_directory}/new")) == [
-        f"output_dir={run_directory}/new"
-    ]
+    assert list(faults(f"resume={run_directory}", f"output_dir={run_directory}/new")) == [f"output_dir={run_directory}/new"]
     assert "resume=auto" in faults("-m", "seed=0,1", f"resume={run_directory}")[f"resume={run_directory}"]
     found = faults(f"reproduce={run_directory}", "loss.beta=0.5", f"output_dir={run_directory}/new")
     assert set(found) == {PAIR, "loss.beta=0.5"}
@@ -298,9 +280,7 @@ def test_further_config_directories_are_looked_through(tmp_path):
 
 def test_misspelt_keys_in_files_are_found(tmp_path):
     (tmp_path / "experiment").mkdir()
-    (tmp_path / "experiment" / "own.yaml").write_text(
-        "# @package _global_\nloss: {betta: 1}\nevalution: {keep: best}\n"
-    )
+    (tmp_path / "experiment" / "own.yaml").write_text("# @package _global_\nloss: {betta: 1}\nevalution: {keep: best}\n")
     found = faults("--config-dir", str(tmp_path), "experiment=own")
     assert "did you mean loss.beta?" in found["loss.betta=1"]
     assert any(key.startswith("evalution") and "did you mean evaluation" in reason for key, reason in found.items())
@@ -313,10 +293,7 @@ def test_evaluate_has_its_own_keys(tmp_path):
     assert "must be given" in faults(config="evaluate")["target"]
     assert "unknown key" in faults(f"target={tmp_path}", "loss.beta=1", config="evaluate")["loss.beta=1"]
     assert "must not be empty" in faults(f"target={tmp_path}", "request=' '", config="evaluate")["request= "]
-    assert (
-        "prompts=jsonl"
-        in faults(f"target={tmp_path}", "prompts.path=a.jsonl", config="evaluate")["prompts.path=a.jsonl"]
-    )
+    assert "prompts=jsonl" in faults(f"target={tmp_path}", "prompts.path=a.jsonl", config="evaluate")["prompts.path=a.jsonl"]
     assert "no such directory" in faults("target=./none", config="evaluate")["target=./none"]
     assert "add -m" in faults(f"target={tmp_path}", "seed=1,2", config="evaluate")["seed=1,2"]
 
@@ -335,9 +312,7 @@ def test_the_answer_to_a_wrong_command_comes_quickly_with_code_2_and_no_torch(tm
 
 def test_a_right_command_runs_in_its_own_directory_without_torch_or_litter(tmp_path):
     script = script_at(tmp_path, "settings.prompts.teacher_system_prompt")
-    result = run(
-        [sys.executable, str(script), PAIR, "output_dir=실행", "prompts.teacher_system_prompt=옛말, 로"], tmp_path
-    )
+    result = run([sys.executable, str(script), PAIR, "output_dir=실행", "prompts.teacher_system_prompt=옛말, 로"], tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.strip() == f"False {tmp_path / '실행'} 옛말, 로"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["train.py"]
@@ -349,18 +324,13 @@ def test_jobs_of_a_sweep_have_numbered_directories(tmp_path):
     result = run(command, tmp_path)
     assert result.returncode == 0, result.stderr
     jobs = [(0, 3, "가"), (1, 3, "나"), (2, 4, "가"), (3, 4, "나")]
-    assert result.stdout.splitlines() == [
-        f"False {tmp_path / 'sweep' / str(n)} {seed} {name}" for n, seed, name in jobs
-    ]
+    assert result.stdout.splitlines() == [f"False {tmp_path / 'sweep' / str(n)} {seed} {name}" for n, seed, name in jobs]
 
 
 def test_runs_and_sweeps_without_a_directory_get_one_by_the_clock(tmp_path):
     script = script_at(tmp_path)
     single = run([sys.executable, str(script), PAIR], tmp_path).stdout.split()[1]
-    sweep = [
-        line.split()[1]
-        for line in run([sys.executable, str(script), PAIR, "-m", "seed=0,1"], tmp_path).stdout.splitlines()
-    ]
+    sweep = [line.split()[1] for line in run([sys.executable, str(script), PAIR, "-m", "seed=0,1"], tmp_path).stdout.splitlines()]
     parts = Path(single).relative_to(tmp_path).parts
     assert parts[0] == "multirun" and parts[-1] == "0" and len(parts) == 4 and len(parts[2]) == len("15-04-05-123456")
     assert Path(sweep[0]).parent == Path(sweep[1]).parent != Path(single).parent
@@ -409,9 +379,7 @@ def test_what_a_launcher_was_asked_for_is_read_from_its_command(command, asked, 
 def test_what_a_launcher_was_asked_for_may_stand_in_its_file(monkeypatch, tmp_path):
     file = tmp_path / "two.yaml"
     file.write_text("num_processes: 2\n")
-    assert (
-        asked_processes(["python", "accelerate", "launch", "--config_file", str(file), "train.py"], "train.py")[0] == 2
-    )
+    assert asked_processes(["python", "accelerate", "launch", "--config_file", str(file), "train.py"], "train.py")[0] == 2
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     assert asked_processes(["python", "accelerate", "launch", "train.py"], "train.py") is None
     (tmp_path / "accelerate").mkdir()
@@ -427,15 +395,7 @@ def test_hardware_that_needs_a_launcher_says_how():
 
 def test_a_launch_that_lost_a_process_is_refused(tmp_path):
     """accelerate on a machine without a GPU starts one process where two were asked for."""
-    command = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--num_processes",
-        "2",
-        "--cpu",
-        str(script_at(tmp_path)),
-    ]
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", "--cpu", str(script_at(tmp_path))]
     result = run([*command, PAIR, "hardware=cpu"], tmp_path, CUDA_VISIBLE_DEVICES="")
     assert result.returncode != 0
     assert result.stdout == ""

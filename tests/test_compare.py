@@ -18,14 +18,7 @@ from test_report import checked
 from wandb_file import read_wandb_file, wandb_files
 
 from gold_style.compare import compare, main
-from gold_style.measure.leaderboard import (
-    leaderboard,
-    margin_interval,
-    pareto,
-    short_names,
-    value_text,
-    varied_settings,
-)
+from gold_style.measure.leaderboard import leaderboard, margin_interval, pareto, short_names, value_text, varied_settings
 from gold_style.measure.runs import Run, flattened, read_run, read_runs, read_settings, verdicts
 from gold_style.measure.samples import sample_rows
 from gold_style.runs.files import write_json, write_json_lines
@@ -71,39 +64,9 @@ def made_run(number: int = 0, seed: int = 0, command: str = "", **settings) -> R
 
 def test_varied_settings_are_found_without_their_consequences():
     runs = [
-        made_run(
-            0,
-            0,
-            **{
-                "model.name": "tiny",
-                "model.teacher": "a",
-                "model.recipe.beta": 0.3,
-                "loss.beta": 0.3,
-                "output_dir": "x",
-            },
-        ),
-        made_run(
-            1,
-            1,
-            **{
-                "model.name": "big",
-                "model.teacher": "b",
-                "model.recipe.beta": 0.5,
-                "loss.beta": 0.5,
-                "output_dir": "y",
-            },
-        ),
-        made_run(
-            2,
-            1,
-            **{
-                "model.name": "big",
-                "model.teacher": "b",
-                "model.recipe.beta": 0.5,
-                "loss.beta": 1.0,
-                "output_dir": "z",
-            },
-        ),
+        made_run(0, 0, **{"model.name": "tiny", "model.teacher": "a", "model.recipe.beta": 0.3, "loss.beta": 0.3, "output_dir": "x"}),
+        made_run(1, 1, **{"model.name": "big", "model.teacher": "b", "model.recipe.beta": 0.5, "loss.beta": 0.5, "output_dir": "y"}),
+        made_run(2, 1, **{"model.name": "big", "model.teacher": "b", "model.recipe.beta": 0.5, "loss.beta": 1.0, "output_dir": "z"}),
     ]
     assert varied_settings(runs) == ["model.name", "loss.beta"]
     assert varied_settings(runs[1:]) == ["loss.beta"]
@@ -112,38 +75,19 @@ def test_varied_settings_are_found_without_their_consequences():
 
 def test_settings_of_the_command_line_are_kept_even_in_lockstep():
     command = "train.py -m loss.beta=0,1 +train.learning_rate=1,2"
-    runs = [
-        made_run(n, 0, command, **{"loss.beta": n, "train.learning_rate": n + 1, "train.warmup_steps": n})
-        for n in (0, 1)
-    ]
+    runs = [made_run(n, 0, command, **{"loss.beta": n, "train.learning_rate": n + 1, "train.warmup_steps": n}) for n in (0, 1)]
     assert varied_settings(runs) == ["loss.beta", "train.learning_rate"]
 
 
 def test_equal_numbers_are_one_value():
-    runs = [
-        made_run(0, 0, **{"loss.lmbda": 1}),
-        made_run(1, 1, **{"loss.lmbda": 1.0}),
-        made_run(2, 2, **{"loss.lmbda": 0.5}),
-    ]
+    runs = [made_run(0, 0, **{"loss.lmbda": 1}), made_run(1, 1, **{"loss.lmbda": 1.0}), made_run(2, 2, **{"loss.lmbda": 0.5})]
     board = leaderboard(runs)
     assert board.varied == ["loss.lmbda"] and sorted(len(entry.runs) for entry in board.entries) == [1, 2]
-    assert (value_text(1.0), value_text(0.3), value_text(1e-5), value_text(None), value_text([1])) == (
-        "1",
-        "0.3",
-        "1e-05",
-        "null",
-        "[1]",
-    )
+    assert (value_text(1.0), value_text(0.3), value_text(1e-5), value_text(None), value_text([1])) == ("1", "0.3", "1e-05", "null", "[1]")
 
 
 def test_names_are_short_but_tell_apart():
-    assert short_names(["loss.beta", "model.name", "prompts.name", "a.x.k", "b.x.k"]) == [
-        "beta",
-        "model",
-        "prompts",
-        "a.x.k",
-        "b.x.k",
-    ]
+    assert short_names(["loss.beta", "model.name", "prompts.name", "a.x.k", "b.x.k"]) == ["beta", "model", "prompts", "a.x.k", "b.x.k"]
 
 
 def test_groups_ranks_and_failures(sweep):
@@ -228,17 +172,7 @@ def test_contract_files_alone_are_enough(tmp_path):
         run = write_run(tmp_path / str(number), config={"loss": {"beta": beta}}, after=(0.9 - number / 2, 0.0))
         summary = json.loads((run / "summary.json").read_text())
         write_json(run / "summary.json", {key: value for key, value in summary.items() if key != "details"})
-        keys = (
-            "id",
-            "style",
-            "request",
-            "before",
-            "after",
-            "teacher",
-            "verdict_before",
-            "verdict_after",
-            "verdict_teacher",
-        )
+        keys = ("id", "style", "request", "before", "after", "teacher", "verdict_before", "verdict_after", "verdict_teacher")
         rows = [json.loads(line) for line in (run / "samples.jsonl").read_text().splitlines()]
         write_json_lines(run / "samples.jsonl", [{key: row[key] for key in keys} for row in rows])
     board = leaderboard(read_runs([tmp_path]))
@@ -291,9 +225,7 @@ def test_half_written_runs_are_no_obstacle(tmp_path):
     (tmp_path / "2" / "run.json").write_text("{")
     write_json(write_run(tmp_path / "3") / "run.json", {"status": "completed", "target": "x"})  # evaluate.py's
     board = leaderboard(read_runs([tmp_path, tmp_path / "0"]))
-    assert sorted((run.directory.name, run.status) for run in board.runs) == [
-        ("0", "completed"), ("1", "interrupted"), ("2", "unreadable"),
-    ]  # fmt: skip
+    assert sorted((run.directory.name, run.status) for run in board.runs) == [("0", "completed"), ("1", "interrupted"), ("2", "unreadable")]
     assert read_run(torn).steps == 1
     checked(compare_html(board))
 
@@ -318,14 +250,7 @@ def test_csv_has_a_row_per_run_with_its_command(sweep):
 def test_page_is_whole_and_shows_what_is_asked_for(sweep):
     html = compare_html(leaderboard(read_runs([sweep])))
     text = checked(html)
-    for words in (
-        "Heatmap",
-        "Curves",
-        "Margin against tokens",
-        "NonFinite: loss is nan at step 31",
-        "reproduce=",
-        "teacher",
-    ):
+    for words in ("Heatmap", "Curves", "Margin against tokens", "NonFinite: loss is nan at step 31", "reproduce=", "teacher"):
         assert words in text, words
     assert html.count('class="band"') >= 4 and html.count('class="cell"') == 4
 

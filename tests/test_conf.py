@@ -19,9 +19,7 @@ PAIR = "model=qwen3b_to_1p5b"
 GROUPS = ("model", "prompts", "styles", "loss", "hardware", "tracker", "experiment", "sweep")
 OPTIONS = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]
 NEEDED = {"hf": ["prompts.name=user/dataset"], "seq_kd": []}  # what an option cannot know by itself
-ORIGIN_ROWS = re.findall(
-    r"^\| `--([a-z-]+) (\S+)` \| `([^`]+)` \|", (PROJECT / "README.md").read_text(), re.M
-)
+ORIGIN_ROWS = re.findall(r"^\| `--([a-z-]+) (\S+)` \| `([^`]+)` \|", (PROJECT / "README.md").read_text(), re.M)
 
 
 def compose(*overrides: str) -> Settings:
@@ -65,10 +63,7 @@ def test_every_overlay_says_its_purpose_its_cost_and_its_command(option):
 def test_the_real_pair_composes_the_defaults_of_the_origin():
     settings = compose(PAIR, "prompts=dynamic")
     loss, train = settings.loss, settings.train
-    assert (settings.model.teacher, settings.model.student) == (
-        "Qwen/Qwen2.5-3B-Instruct",
-        "Qwen/Qwen2.5-1.5B-Instruct",
-    )
+    assert (settings.model.teacher, settings.model.student) == ("Qwen/Qwen2.5-3B-Instruct", "Qwen/Qwen2.5-1.5B-Instruct")
     assert (loss.beta, loss.lmbda, loss.seq_kd, loss.kind) == (0.3, 1.0, False, "uld_hybrid")
     assert (loss.temperature, loss.top_p) == (1.0, 1.0)
     assert settings.prompts.chosun_probability == 0.6
@@ -82,11 +77,7 @@ def test_the_real_pair_composes_the_defaults_of_the_origin():
 def test_the_origins_example_run():
     settings = compose("experiment=origin", "output_dir=runs/gold-style")
     assert (settings.loss.temperature, settings.loss.top_p) == (0.9, 0.95)
-    assert (settings.tracker.name, settings.model.name, settings.prompts.source) == (
-        "tensorboard",
-        "qwen3b_to_1p5b",
-        "dynamic",
-    )
+    assert (settings.tracker.name, settings.model.name, settings.prompts.source) == ("tensorboard", "qwen3b_to_1p5b", "dynamic")
     assert settings.output_dir == str(Path("runs/gold-style").absolute())
     plain = compose(PAIR, "tracker=tensorboard", "output_dir=runs/gold-style")
     plain.loss.temperature, plain.loss.top_p = 0.9, 0.95
@@ -140,9 +131,7 @@ def test_a_misspelt_overlay_is_an_error():
         check([PAIR, "experiment=orign"], "config")
 
 
-@pytest.mark.parametrize(
-    ("name", "cls", "needed"), [("config", Settings, []), ("evaluate", EvaluateSettings, ["target=x"])]
-)
+@pytest.mark.parametrize(("name", "cls", "needed"), [("config", Settings, []), ("evaluate", EvaluateSettings, ["target=x"])])
 def test_files_and_types_name_the_same_keys(name, cls, needed):
     overrides = [*needed, *(["styles=joseon"] if name == "evaluate" else [PAIR])]
     composed = compose_config(name, overrides)

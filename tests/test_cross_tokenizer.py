@@ -36,9 +36,7 @@ def parts(kind: str = "uld", *, of: Teacher | None = None, rows=None, **changes)
     of = of or teacher()
     to_student = (objective := toy_runs.cross_objective(STUDENT, of, kind)).to_student_ids
     changes = {"max_completion_length": 120, **changes}
-    return toy_runs.distillation(
-        STUDENT, of, rows or asked(), objective=objective, to_student_ids=to_student, **changes
-    )
+    return toy_runs.distillation(STUDENT, of, rows or asked(), objective=objective, to_student_ids=to_student, **changes)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -96,9 +94,7 @@ def test_seq_kd_carries_the_teachers_text_over(tmp_path):
     given = parts(of=Teacher(model, TEACHER), seq_kd=True, rows=toys.prompts(8, references=False))
     trained = toy_runs.trainer(toys.model(VOCAB), given, tmp_path)
     rows = given.rows(0, trained.accelerator, trained.rollout_model)
-    assert {row.completion for row in rows} == {(*STUDENT("ab")["input_ids"], STOP)} and all(
-        row.finished for row in rows
-    )
+    assert {row.completion for row in rows} == {(*STUDENT("ab")["input_ids"], STOP)} and all(row.finished for row in rows)
 
 
 BROKEN = {

@@ -44,9 +44,7 @@ def test_every_answer_is_in_its_style_and_keeps_its_topic(prompt):
     whole = classify(prompt.reference)
     assert whole.verdict == PACK.verdict_of(prompt.tag)
     assert whole.level in PACK.levels(prompt.tag, prompt.direction)
-    assert {speech.verdict for speech in sentences(prompt.reference)} == {whole.verdict}, (
-        "every sentence, not only the last"
-    )
+    assert {speech.verdict for speech in sentences(prompt.reference)} == {whole.verdict}, "every sentence, not only the last"
     assert 40 <= len(prompt.reference) <= 100, "characters: fits 128 tokens of a large vocabulary"
 
 
@@ -72,9 +70,7 @@ def test_evaluation_requests_stand_in_no_training_text():
 
 
 def test_topics_of_the_summary_stand_in_no_shipped_row():
-    held_out = {
-        topic for name in ("evaluation_topics", "selection_topics") for t in PACK.requests[name].values() for topic in t
-    }
+    held_out = {topic for name in ("evaluation_topics", "selection_topics") for t in PACK.requests[name].values() for topic in t}
     texts = [text for prompt in ROWS for text in (prompt.request, prompt.reference)]
     assert not {(topic, text) for topic in held_out for text in texts if keeps_topic(topic, text)}
 

@@ -40,9 +40,7 @@ def test_rows_are_the_same_in_another_process():
         "print(json.dumps(described(source()[number] for number in range(20))))"
     )
     command = [sys.executable, "-c", code]
-    printed = subprocess.run(
-        command, cwd=ROOT, env={"PYTHONHASHSEED": "77"}, capture_output=True, text=True, check=True
-    )
+    printed = subprocess.run(command, cwd=ROOT, env={"PYTHONHASHSEED": "77"}, capture_output=True, text=True, check=True)
     assert [tuple(row) for row in json.loads(printed.stdout)] == described(source()[number] for number in range(20))
 
 

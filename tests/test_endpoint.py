@@ -27,9 +27,15 @@ def test_passing_trouble_is_tried_again(trouble):
 
 @pytest.mark.parametrize(
     ("trouble", "reason"),
-    [("500", "500 Internal Server Error"), ("garbled", "not a chat completion"), ("empty", "not a chat completion"),
-     ("drop", "connection broke"), ("hang", "no reply within 0.2 s"), ("drip", "no reply within 0.2 s")],
-)  # fmt: skip
+    [
+        ("500", "500 Internal Server Error"),
+        ("garbled", "not a chat completion"),
+        ("empty", "not a chat completion"),
+        ("drop", "connection broke"),
+        ("hang", "no reply within 0.2 s"),
+        ("drip", "no reply within 0.2 s"),
+    ],
+)
 def test_lasting_trouble_ends_in_one_sentence(trouble, reason):
     with JudgeServer(lambda messages: "예", lambda number: trouble) as server:
         with pytest.raises(Unanswered, match=reason) as caught:
@@ -39,9 +45,12 @@ def test_lasting_trouble_ends_in_one_sentence(trouble, reason):
 
 @pytest.mark.parametrize(
     ("trouble", "reason"),
-    [("401", "does not accept the key in OPENAI_API_KEY"), ("404", "404 Not Found"),
-     ("redirect", "redirects to http://127.0.0.1:1/elsewhere")],
-)  # fmt: skip
+    [
+        ("401", "does not accept the key in OPENAI_API_KEY"),
+        ("404", "404 Not Found"),
+        ("redirect", "redirects to http://127.0.0.1:1/elsewhere"),
+    ],
+)
 def test_a_refusal_is_not_tried_again_and_shows_no_key(trouble, reason, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with JudgeServer(lambda messages: "예", lambda number: trouble) as server:
@@ -62,9 +71,7 @@ def test_a_foreign_key_does_not_travel_in_clear(monkeypatch):
     assert api_key("https://judge.example/v1") == api_key("http://127.0.0.1:8000/v1") == ("OPENAI_API_KEY", KEY)
 
 
-@pytest.mark.parametrize(
-    "url", ["127.0.0.1:8000", "ftp://x/v1", "http://", "http://x:port/v1", "http://x/v1?key=1", "http://한글/v1"]
-)
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x/v1", "http://", "http://x:port/v1", "http://x/v1?key=1", "http://한글/v1"])
 def test_addresses_that_are_none(url):
     with pytest.raises(ValueError, match="--url"):
         Endpoint(url, "judge")
@@ -77,9 +84,7 @@ def test_a_password_in_the_address_is_not_repeated():
 
 
 def test_addresses_are_taken_with_or_without_their_end():
-    assert {Endpoint(f"http://x/v1{end}", "j").url for end in ("", "/", "/chat/completions", "/chat/completions/")} == {
-        "http://x/v1"
-    }
+    assert {Endpoint(f"http://x/v1{end}", "j").url for end in ("", "/", "/chat/completions", "/chat/completions/")} == {"http://x/v1"}
 
 
 @pytest.mark.parametrize("status", ["400", "413", "422"])

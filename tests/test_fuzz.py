@@ -44,10 +44,13 @@ EXAMPLES = settings.default.max_examples  # of the profile: 100, or thousands
 COUNTS: Counter[str] = Counter()  # cases by what they were and how they ended, for docs/reliability.md
 
 SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from([10**30, -1, 0.3, 1e308, float("nan"), float("inf"), -0.0]),
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 3),
+    st.sampled_from([10**30, -1, 0.3, 1e308, float("nan"), float("inf"), -0.0]),
     st.sampled_from(["", "null", "auto", "jsd", "best", "wandb", "../..", "/dev/null", "~nobody/x", "\0", "\ud800", "조선", "a" * 5000]),
     st.sampled_from(["${loss.beta}", "${oc.env:HOME}", "???", "1e999", "hf_abcdefghijklmnopqrstuvwx"]),
-)  # fmt: skip
+)
 VALUES = st.recursive(
     SCALARS,
     lambda inner: st.one_of(

@@ -14,9 +14,13 @@ from gold_style.distil.teacher import Teacher
 TOKENIZER = toys.byte_tokenizer()
 VOCAB = len(TOKENIZER)
 HEALTHY = {
-    "train/student_entropy": 1.0, "train/teacher_entropy": 0.8, "train/completion_tokens": 20.0, "train/unfinished": 0.1,
-    "style/degenerate": 0.0, "style/leakage": 0.1,
-}  # fmt: skip
+    "train/student_entropy": 1.0,
+    "train/teacher_entropy": 0.8,
+    "train/completion_tokens": 20.0,
+    "train/unfinished": 0.1,
+    "style/degenerate": 0.0,
+    "style/leakage": 0.1,
+}
 
 
 @cache

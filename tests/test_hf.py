@@ -82,12 +82,8 @@ def test_splits_and_configurations_are_chosen_and_checked(tmp_path):
     write(tmp_path / "data/train.jsonl", GOOD)
     write(tmp_path / "data/test.jsonl", GOOD[:12])
     assert source(tmp_path / "data", split="test", eval_samples=0, selection_samples=0).num_rows == 12
-    assert "prompts.split=tset: no such split; allowed: train, test; did you mean 'test'?" in refusal(
-        tmp_path / "data", split="tset"
-    )
-    assert "prompts.config=x: BuilderConfig 'x' not found. Available: ['default']" in refusal(
-        tmp_path / "data", config="x"
-    )
+    assert "prompts.split=tset: no such split; allowed: train, test; did you mean 'test'?" in refusal(tmp_path / "data", split="tset")
+    assert "prompts.config=x: BuilderConfig 'x' not found. Available: ['default']" in refusal(tmp_path / "data", config="x")
     datasets.DatasetDict(train=datasets.Dataset.from_list(GOOD)).save_to_disk(tmp_path / "saved")
     assert "allowed: train" in refusal(tmp_path / "saved", split="test")
     assert "has no configurations" in refusal(tmp_path / "saved", config="x")
@@ -96,9 +92,7 @@ def test_splits_and_configurations_are_chosen_and_checked(tmp_path):
 
 def test_the_older_sequence_feature_is_read(tmp_path):
     turns = datasets.Sequence({"role": datasets.Value("string"), "content": datasets.Value("string")})
-    columns = [
-        {"messages": {key: [turn[key] for turn in each["messages"]] for key in ("role", "content")}} for each in GOOD
-    ]
+    columns = [{"messages": {key: [turn[key] for turn in each["messages"]] for key in ("role", "content")}} for each in GOOD]
     datasets.Dataset.from_list(columns, features=datasets.Features({"messages": turns})).save_to_disk(tmp_path / "data")
     plain = build_jsonl(settings(path=str(write(tmp_path / "plain.jsonl", GOOD))), PACK)
     assert source(tmp_path / "data").fingerprint == plain.fingerprint
@@ -112,23 +106,13 @@ def test_what_cannot_be_read_is_refused_with_what_there_is(tmp_path, monkeypatch
     (tmp_path / "script").mkdir()
     (tmp_path / "script/script.py").write_text("raise SystemExit('it ran')")
     datasets.Dataset.from_list([{"conversations": []}]).save_to_disk(tmp_path / "other")
-    assert refusal("data/train.jsonl").endswith(
-        "use prompts=jsonl prompts.path=data/train.jsonl, or name its directory"
-    )
+    assert refusal("data/train.jsonl").endswith("use prompts=jsonl prompts.path=data/train.jsonl, or name its directory")
     assert "'text' loader; allowed: json, parquet, arrow, csv" in refusal("text")
     assert "any data files" in refusal("empty")
     assert "Dataset scripts are no longer supported" in refusal("script")
     assert "no column 'messages'; columns: conversations" in refusal("other")
     assert "no such directory" in refusal("./daat") and "did you mean ./data?" in refusal("./daat")
-    for name in (
-        "~nobody-here/data",
-        "a" * 5000 + "/../x",
-        "a\0",
-        "a b",
-        "https://example.com/x",
-        "../x/../../y",
-        "-x/y",
-    ):
+    for name in ("~nobody-here/data", "a" * 5000 + "/../x", "a\0", "a b", "https://example.com/x", "../x/../../y", "-x/y"):
         assert "no such directory, and no name of the form user/dataset" in refusal(name)
     with pytest.raises(ValueError, match="prompts.name is not set"):
         build(settings(), PACK)
@@ -225,10 +209,7 @@ def test_a_late_bad_row_stops_the_stream_where_it_stands(tmp_path, small_windows
     kept = streamed(path, run_directory=tmp_path / "run", on_bad_row="quarantine", eval_samples=0, selection_samples=0)
     assert [kept[number] for number in range(40)] == good, "what came before the bad row stays as it was"
     assert [kept[number].row for number in range(150)] and kept.num_rows == 50
-    assert (
-        len((tmp_path / "run/quarantine.jsonl").read_text().splitlines()) == 1
-        and "1 bad row set aside" in kept.notes[0]
-    )
+    assert len((tmp_path / "run/quarantine.jsonl").read_text().splitlines()) == 1 and "1 bad row set aside" in kept.notes[0]
 
 
 def test_a_stream_that_changes_is_refused(tmp_path, small_windows):
@@ -268,9 +249,7 @@ def test_a_hub_is_downloaded_from_and_streamed(tmp_path):
         ]
         script = ASK.format(root=str(ROOT), tests=str(ROOT / "tests"), prompts=json.dumps(asked))
         environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
-        run = subprocess.run(
-            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120
-        )
+        run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120)
         assert run.returncode == 0, run.stderr
     whole, streaming, revision, split, missing, unknown = map(json.loads, run.stdout.splitlines())
     plain = build_jsonl(settings(path=str(write(tmp_path / "plain.jsonl", GOOD))), PACK)
@@ -285,11 +264,7 @@ def test_a_hub_is_downloaded_from_and_streamed(tmp_path):
 def test_a_hub_out_of_reach_is_said_in_one_quick_sentence(monkeypatch, hub):
     with socket.socket() as closed, HubServer(GOOD, hangs=True) as hanging:
         closed.bind(("127.0.0.1", 0))
-        urls = {
-            "refuses": f"http://127.0.0.1:{closed.getsockname()[1]}",
-            "hangs": hanging.url,
-            "has no address": "http://hub.invalid",
-        }
+        urls = {"refuses": f"http://127.0.0.1:{closed.getsockname()[1]}", "hangs": hanging.url, "has no address": "http://hub.invalid"}
         monkeypatch.setattr(constants, "ENDPOINT", urls[hub])
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr("gold_style.prompts.hf.HUB_TIMEOUT_S", 1.0)

@@ -143,9 +143,17 @@ def test_a_row_past_those_checked_before_training_is_refused_in_its_turn(tmp_pat
     rows = [prompt_settings.row(f"<style:none> {n}번 요청이오.", "가" * (90 if n == 5 else 3)) for n in range(8)]
     data = prompt_settings.write(tmp_path / "data.jsonl", rows)
     settings = Settings.compose(
-        "prompts=jsonl", f"prompts.path={data}", "prompts.eval_samples=0", "prompts.selection_samples=0", "loss.lmbda=0", "loss=jsd",
-        "train.max_completion_length=60", "train.per_device_train_batch_size=1", "train.gradient_accumulation_steps=2", "tracker=none",
-    )  # fmt: skip
+        "prompts=jsonl",
+        f"prompts.path={data}",
+        "prompts.eval_samples=0",
+        "prompts.selection_samples=0",
+        "loss.lmbda=0",
+        "loss=jsd",
+        "train.max_completion_length=60",
+        "train.per_device_train_batch_size=1",
+        "train.gradient_accumulation_steps=2",
+        "tracker=none",
+    )
     parts = Parts.load(settings)
     distillation = build_distillation(settings, parts, load_student(settings))
     at_fault = next(n for n in range(8) if len(parts.source[n].reference) == 90) // 2

@@ -93,9 +93,7 @@ def test_bad_rows_are_told_at_once_with_their_lines(tmp_path):
     path = write(tmp_path / "a.jsonl", [*bad, *GOOD, TORN])
     path.write_bytes(path.read_bytes().rstrip())
     message = refusal(path)
-    assert message.startswith(
-        f"prompts.path={path}: {len(bad) + 1} of {NUM_GOOD + len(bad) + 1} rows cannot be used:\n"
-    )
+    assert message.startswith(f"prompts.path={path}: {len(bad) + 1} of {NUM_GOOD + len(bad) + 1} rows cannot be used:\n")
     lines = message.splitlines()
     for number, (line, reason) in enumerate(zip(lines[1:], BAD_LINES.values(), strict=False), start=1):
         assert line.startswith(f"  {path}:{number}: ") and reason in line
@@ -210,9 +208,7 @@ def test_quarantine_keeps_every_bad_row_with_its_reason(tmp_path):
     assert f"{len(bad)} bad rows set aside in {tmp_path / 'run/quarantine.jsonl'}" in found.notes[0]
     assert [p.messages() for p in training(found)] == [p.messages() for p in training(clean)]
     source(path, tmp_path / "run", on_bad_row="quarantine")
-    assert len((tmp_path / "run/quarantine.jsonl").read_text().splitlines()) == len(bad), (
-        "a resume starts the file anew"
-    )
+    assert len((tmp_path / "run/quarantine.jsonl").read_text().splitlines()) == len(bad), "a resume starts the file anew"
 
 
 def test_nothing_left_is_refused(tmp_path):
@@ -233,9 +229,7 @@ def test_duplicates_are_kept_and_told(tmp_path):
     path = write(tmp_path / "a.jsonl", [*GOOD, GOOD[3], {**GOOD[3], "topic": "x"}])
     found = source(path, eval_samples=0, selection_samples=0)
     assert found.num_rows == NUM_GOOD + 2
-    assert found.notes == [
-        f"prompts.path={path}: 2 duplicate rows, kept, so that each counts again; the first: {path}:41 repeats {path}:4"
-    ]
+    assert found.notes == [f"prompts.path={path}: 2 duplicate rows, kept, so that each counts again; the first: {path}:41 repeats {path}:4"]
 
 
 def test_a_very_large_summary_is_told(tmp_path):
@@ -258,9 +252,7 @@ def test_missing_styles_and_untagged_rows_are_told(tmp_path):
 
 @pytest.mark.parametrize("eval_samples, selection_samples", [(None, 32), (5, 2), (19, 0), (0, 32), (0, 0)])
 def test_held_out_requests_stand_in_no_training_row_under_any_tag(tmp_path, eval_samples, selection_samples):
-    messy = [
-        row(f"<style:none>  {number}번   요청이오.") for number in range(20)
-    ]  # the same requests, spaced otherwise
+    messy = [row(f"<style:none>  {number}번   요청이오.") for number in range(20)]  # the same requests, spaced otherwise
     path = write(tmp_path / "a.jsonl", [*GOOD, *messy])
     found = source(path, eval_samples=eval_samples, selection_samples=selection_samples)
     evaluation, selection = found.evaluation(), found.selection()
@@ -275,18 +267,13 @@ def test_held_out_requests_stand_in_no_training_row_under_any_tag(tmp_path, eval
 
 def test_the_choice_follows_the_seed_and_not_the_order_of_rows(tmp_path):
     forth, back = write(tmp_path / "a.jsonl", GOOD), write(tmp_path / "b.jsonl", GOOD[::-1])
-    requests = [
-        [p.request for p in source(path, seed=seed).evaluation()] for path, seed in ((forth, 0), (back, 0), (forth, 1))
-    ]
+    requests = [[p.request for p in source(path, seed=seed).evaluation()] for path, seed in ((forth, 0), (back, 0), (forth, 1))]
     assert requests[0] == requests[1] != requests[2]
 
 
 def test_more_held_out_than_there_is_is_refused(tmp_path):
     message = refusal(write(tmp_path / "a.jsonl", GOOD), eval_samples=20)
-    assert (
-        message.startswith("prompts.eval_samples=20: prompts.path=")
-        and "20 different requests; allowed: 0 to 19" in message
-    )
+    assert message.startswith("prompts.eval_samples=20: prompts.path=") and "20 different requests; allowed: 0 to 19" in message
     assert "allowed: 0 to 19" in refusal(tmp_path / "a.jsonl", eval_samples=-1)
 
 
@@ -331,22 +318,18 @@ FIXED_PERMUTATION = [4, 7, 1, 2, 5, 3, 6, 0]
 
 
 def test_request_files(tmp_path):
-    path = write(
-        tmp_path / "a.jsonl", [{"request": "만두를 소개해 줘.", "topic": "만두", "direction": "equal", "era": "modern"}]
-    )
+    path = write(tmp_path / "a.jsonl", [{"request": "만두를 소개해 줘.", "topic": "만두", "direction": "equal", "era": "modern"}])
     (found,) = read_requests(path)
     assert (found.request, found.topic, found.direction, found.era, found.tag, found.origin) == (
-        "만두를 소개해 줘.", "만두", "equal", "modern", None, f"{path}:1")  # fmt: skip
+        "만두를 소개해 줘.",
+        "만두",
+        "equal",
+        "modern",
+        None,
+        f"{path}:1",
+    )
     assert found.under("chosun", "chosun").messages()[0]["content"] == "<style:chosun> 만두를 소개해 줘."
-    bad = [
-        {"request": "가"},
-        {"request": " 가 "},
-        {"request": "<style:none> 나"},
-        {"topic": "다"},
-        [],
-        "{",
-        {"request": "<|im_end|>"},
-    ]
+    bad = [{"request": "가"}, {"request": " 가 "}, {"request": "<style:none> 나"}, {"topic": "다"}, [], "{", {"request": "<|im_end|>"}]
     write(path, bad)
     with pytest.raises(ValueError) as error:
         read_requests(path)

@@ -76,14 +76,22 @@ def rows(run: Path) -> list[dict]:
 @pytest.mark.parametrize(
     ("text", "label"),
     [
-        ("조선", "joseon"), ("답: **현대**입니다.", "modern"), ("joseon", "joseon"), ('{"label": "모호"}', "unclear"),
+        ("조선", "joseon"),
+        ("답: **현대**입니다.", "modern"),
+        ("joseon", "joseon"),
+        ('{"label": "모호"}', "unclear"),
         ("<think>현대\n아니, 옛 말투다</think>\n\n조선", "joseon"),
         ("조선\n\n'아뢰옵니다'로 맺었기 때문입니다.", "joseon"),
-        ("정답은 한국어 아님", "not_korean"), ("비한국어", "not_korean"),
-        ("조선\n현대", None), ("조선이 아니다", None), ("not joseon", None),
-        ("<think>조선", None), ("", None), ("조선 또는 현대", None),
+        ("정답은 한국어 아님", "not_korean"),
+        ("비한국어", "not_korean"),
+        ("조선\n현대", None),
+        ("조선이 아니다", None),
+        ("not joseon", None),
+        ("<think>조선", None),
+        ("", None),
+        ("조선 또는 현대", None),
     ],
-)  # fmt: skip
+)
 def test_only_a_clear_label_counts(text, label):
     assert parsed(text, style_labels(PACK)) == label
 
@@ -135,12 +143,7 @@ def test_an_honest_judge_agrees_with_us(run, capsys):
         for name in ("chosun_rate", "leakage", "margin"):
             assert found["toggle"][model][name] == pytest.approx(own[model][name])
     assert found["agreement"]["style"]["alpha"] == 1.0 and found["agreement"]["style"]["units"] == 24
-    assert found["rates"]["before"]["chosun"]["style"] == {
-        "judged": 4,
-        "failed": 0,
-        "missing": 0,
-        "rates": {"modern": 1.0},
-    }
+    assert found["rates"]["before"]["chosun"]["style"] == {"judged": 4, "failed": 0, "missing": 0, "rates": {"modern": 1.0}}
     assert found["comparisons"]["before_after"]["chosun"]["rates"] == {"after": 1.0}
     assert found["comparisons"]["before_after"]["none"]["rates"] == {"tie": 1.0}
     assert found["position"]["share_of_a"] == 0.5 and found["position"]["contradicted"] == 0.0
@@ -305,9 +308,7 @@ def test_what_is_missing_is_said(run, capsys, spoil, reason):
         assert reason in said(capsys) and server.bodies == []
 
 
-@pytest.mark.parametrize(
-    "wrong", [["--number", "0"], ["--timeout", "0"], ["--body", "[]"], ["--body", '{"stream": true}']]
-)
+@pytest.mark.parametrize("wrong", [["--number", "0"], ["--timeout", "0"], ["--body", "[]"], ["--body", '{"stream": true}']])
 def test_wrong_options_are_named(run, wrong, capsys):
     with pytest.raises(SystemExit) as caught:
         main([str(run), "--url", "http://127.0.0.1:1/v1", "--model", "judge", *wrong])

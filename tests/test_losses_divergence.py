@@ -56,9 +56,7 @@ def test_value_and_gradient_agree_with_the_definition(beta, vocab_size):
 def test_small_beta_tends_to_forward_kl_and_large_beta_to_reverse_kl():
     student, teacher = random_logits(4, 30, 0), random_logits(4, 30, 1)
     torch.testing.assert_close(JSD(beta=1e-7)(student, teacher) / 1e-7, forward_kl(student, teacher), rtol=1e-3, atol=0)
-    torch.testing.assert_close(
-        JSD(beta=1 - 1e-7)(student, teacher) / 1e-7, reverse_kl(student, teacher), rtol=1e-3, atol=0
-    )
+    torch.testing.assert_close(JSD(beta=1 - 1e-7)(student, teacher) / 1e-7, reverse_kl(student, teacher), rtol=1e-3, atol=0)
 
 
 def test_entropy_of_a_uniform_distribution_is_the_logarithm_of_its_size():
@@ -98,8 +96,10 @@ def test_a_token_masked_on_one_side_gives_numbers(beta):
     for side in ("student", "teacher"):
         mask = torch.zeros(8, dtype=torch.bool)
         mask[2] = True
-        arguments = [student.masked_fill(mask, -math.inf) if side == "student" else student,
-                     teacher.masked_fill(mask, -math.inf) if side == "teacher" else teacher]  # fmt: skip
+        arguments = [
+            student.masked_fill(mask, -math.inf) if side == "student" else student,
+            teacher.masked_fill(mask, -math.inf) if side == "teacher" else teacher,
+        ]
         loss_N = JSD(beta=beta)(*arguments)
         (gradient,) = torch.autograd.grad(loss_N.sum(), student)
         assert torch.isfinite(loss_N).all() and (loss_N > 0).all()
@@ -122,9 +122,7 @@ def test_stock_clamp_kills_the_forward_kl_gradient_and_ours_keeps_it():
     logits = torch.tensor([[0.0, -30.0]], dtype=torch.float64)  # the student gives 1e-13 to what the teacher is sure of
     teacher = torch.tensor([[-30.0, 0.0]], dtype=torch.float64)
     stock_logits, our_logits = logits.clone().requires_grad_(), logits.clone().requires_grad_()
-    GOLDTrainer.generalized_jsd_loss(
-        stock_logits.softmax(-1), teacher.softmax(-1), beta=0.0, logits_are_probs=True
-    ).backward()
+    GOLDTrainer.generalized_jsd_loss(stock_logits.softmax(-1), teacher.softmax(-1), beta=0.0, logits_are_probs=True).backward()
     forward_kl(our_logits, teacher).sum().backward()
     assert stock_logits.grad[0, 1].abs() < 1e-7
     assert our_logits.grad[0, 1].item() == pytest.approx(-1.0, abs=1e-9)

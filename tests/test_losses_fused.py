@@ -17,8 +17,12 @@ def sides(num_tokens=37, vocab_size=101, student_width=8, teacher_width=12, dtyp
     def draw(*shape):
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    tensors = [draw(num_tokens, student_width), 1.5 * draw(vocab_size, student_width),
-               draw(num_tokens, teacher_width), 1.5 * draw(vocab_size, teacher_width)]  # fmt: skip
+    tensors = [
+        draw(num_tokens, student_width),
+        1.5 * draw(vocab_size, student_width),
+        draw(num_tokens, teacher_width),
+        1.5 * draw(vocab_size, teacher_width),
+    ]
     weight = torch.rand(num_tokens, generator=generator, dtype=torch.float64) / num_tokens
     return [tensor.to(dtype) for tensor in tensors] + [weight.to(dtype)]
 
@@ -127,8 +131,7 @@ def test_bias_enters_both_sides_and_minus_infinity_switches_a_row_off(beta):
     bias = torch.linspace(-1, 1, 20, dtype=torch.float64).requires_grad_()
     off = torch.zeros(20, dtype=torch.float64)
     off[15:] = -math.inf
-    loss = fused_jsd(hidden, head, teacher_hidden, teacher_head, weight, beta, student_bias=bias + off,
-                     teacher_bias=off, chunk=9)  # fmt: skip
+    loss = fused_jsd(hidden, head, teacher_hidden, teacher_head, weight, beta, student_bias=bias + off, teacher_bias=off, chunk=9)
     (gradient,) = torch.autograd.grad(loss, bias)
     twin = bias.detach().clone().requires_grad_()
     expected = (JSD(beta=beta)(hidden @ head[:15].T + twin[:15], teacher_hidden @ teacher_head[:15].T) * weight).sum()
@@ -200,9 +203,7 @@ def test_statistics_are_the_reference_s_on_the_sample_and_nan_elsewhere(beta):
     mask_N = torch.zeros(37, dtype=torch.bool)
     mask_N[[0, 5, 6, 30]] = True
     plain = fused_jsd(hidden, head, teacher_hidden, teacher_head, weight, beta, chunk=7)
-    loss, stats = fused_jsd(
-        hidden, head, teacher_hidden, teacher_head, weight, beta, chunk=7, with_stats=True, stats_mask_N=mask_N
-    )
+    loss, stats = fused_jsd(hidden, head, teacher_hidden, teacher_head, weight, beta, chunk=7, with_stats=True, stats_mask_N=mask_N)
     student_logits, teacher_logits = hidden @ head.T, teacher_hidden @ teacher_head.T
     assert loss == plain
     torch.testing.assert_close(stats["loss_N"], JSD(beta=beta)(student_logits, teacher_logits))
@@ -223,9 +224,12 @@ def test_statistics_are_the_reference_s_on_the_sample_and_nan_elsewhere(beta):
 
 @pytest.mark.parametrize(
     "options, message",
-    [({"beta": -0.1}, "beta=-0.1"), ({"beta": 0.3, "temperature": -1.0}, "temperature=-1.0"),
-     ({"beta": 0.3, "vocab_size": 102}, "vocab_size=102.*101 rows")],
-)  # fmt: skip
+    [
+        ({"beta": -0.1}, "beta=-0.1"),
+        ({"beta": 0.3, "temperature": -1.0}, "temperature=-1.0"),
+        ({"beta": 0.3, "vocab_size": 102}, "vocab_size=102.*101 rows"),
+    ],
+)
 def test_impossible_settings_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         fused_jsd(*sides(), **options)

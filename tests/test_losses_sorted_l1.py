@@ -69,9 +69,17 @@ def test_a_difference_below_rounding_is_no_loss_where_stock_has_a_full_gradient(
     loss_N.sum().backward()
     assert loss_N.max() <= 1e-7 and (ours.grad == 0).all()
 
-    config = GOLDConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, use_uld_loss=True, use_extended_uld=False,
-                        uld_token_merge_strategy="bayesian", uld_skip_student_eos=False, uld_skip_teacher_eos=False,
-                        uld_use_hybrid_loss=False)  # fmt: skip
+    config = GOLDConfig(
+        output_dir=str(tmp_path),
+        use_cpu=True,
+        bf16=False,
+        use_uld_loss=True,
+        use_extended_uld=False,
+        uld_token_merge_strategy="bayesian",
+        uld_skip_student_eos=False,
+        uld_skip_teacher_eos=False,
+        uld_use_hybrid_loss=False,
+    )
     ids, labels = torch.zeros(1, 7, dtype=torch.long), torch.tensor([[-100, 1, 1, 1, 1, 1, 1]])
     padding = torch.zeros(1, 1, 300, dtype=dtype)  # the logits of the last position predict nothing
     sides = torch.cat([stock[None], padding], 1), torch.cat([teacher[None], padding], 1)

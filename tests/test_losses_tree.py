@@ -114,8 +114,10 @@ def test_identical_tokenizers_give_the_token_exact_divergence(beta):
     loss, count = tree(student_logits, teacher_logits, ids, others, spans, lengths)
     special = [i for i in range(len(STUDENT)) if tree.lifting.student.special[i] and i != STUDENT.eos_token_id]
     student, teacher = ((side / 0.8).log_softmax(-1) for side in (student_logits, teacher_logits))
-    merged = [torch.cat([side[:, [i for i in range(len(STUDENT)) if i not in special]],
-                         side[:, special].logsumexp(-1, keepdim=True)], 1) for side in (student, teacher)]  # fmt: skip
+    merged = [
+        torch.cat([side[:, [i for i in range(len(STUDENT)) if i not in special]], side[:, special].logsumexp(-1, keepdim=True)], 1)
+        for side in (student, teacher)
+    ]
     torch.testing.assert_close(loss, JSD(beta=beta)(*merged).sum(), rtol=1e-6, atol=1e-9)
     assert count == len(ids)
     same, _ = tree(student_logits, student_logits, ids, others, spans, lengths)
@@ -138,8 +140,9 @@ def test_a_completion_cut_short_and_one_against_its_own_tokenisation_are_scored(
     table = TokenBytes.from_tokenizer(STUDENT)
     for name in ("crossing", "pieces"):
         tree, teacher = Tree(lifting=LIFTINGS[name], beta=0.3), TEACHERS[name]
-        ids, others, spans, lengths = rows(STUDENT, teacher, ("감사", "밥을"), (0,),
-                                           lambda text: [table.id_of_byte[byte] for byte in text.encode()])  # fmt: skip
+        ids, others, spans, lengths = rows(
+            STUDENT, teacher, ("감사", "밥을"), (0,), lambda text: [table.id_of_byte[byte] for byte in text.encode()]
+        )
         student_logits = logits(len(ids), len(STUDENT), 0).requires_grad_()
         teacher_logits = logits(len(others), len(teacher), 1)
         loss, count = tree(student_logits, teacher_logits, ids, others, spans, lengths)
@@ -154,8 +157,9 @@ def test_who_cuts_against_its_own_segmentation_is_still_told_how_the_text_goes_o
     """A student that writes single bytes where it has longer tokens, and a teacher that is sure of the text."""
     table = TokenBytes.from_tokenizer(STUDENT)
     tree, teacher = Tree(lifting=LIFTINGS[name], beta=0.3), TEACHERS[name]
-    ids, others, spans, lengths = rows(STUDENT, teacher, ("감사합니다. 안녕", "나는 밥을"), (),
-                                       lambda text: [table.id_of_byte[byte] for byte in text.encode()])  # fmt: skip
+    ids, others, spans, lengths = rows(
+        STUDENT, teacher, ("감사합니다. 안녕", "나는 밥을"), (), lambda text: [table.id_of_byte[byte] for byte in text.encode()]
+    )
     student_logits = logits(len(ids), len(STUDENT), 0)
     teacher_logits = logits(len(others), len(teacher), 1)
     teacher_logits[range(len(others)), others] += 40.0
@@ -263,11 +267,16 @@ def true_logits(model, ids, lengths, width):
 
 @pytest.mark.parametrize(
     "student_merges, teacher, limit",
-    [(200, {"merges": 60}, 1e-6), (200, {"merges": 0}, 1e-6), (80, {"merges": 400}, 0.01), (60, {"merges": 90}, 0.03),
-     (80, {"merges": 80, "texts": SHUFFLED, "words": CHARACTERS}, 0.03),
-     (200, {"merges": 200, "words": CHARACTERS}, 1e-6)],
+    [
+        (200, {"merges": 60}, 1e-6),
+        (200, {"merges": 0}, 1e-6),
+        (80, {"merges": 400}, 0.01),
+        (60, {"merges": 90}, 0.03),
+        (80, {"merges": 80, "texts": SHUFFLED, "words": CHARACTERS}, 0.03),
+        (200, {"merges": 200, "words": CHARACTERS}, 1e-6),
+    ],
     ids=["finer", "bytes", "coarser", "syllables cut", "crossing", "spaces apart"],
-)  # fmt: skip
+)
 def test_the_student_that_writes_as_the_teacher_does_is_left_alone(student_merges, teacher, limit):
     """The loss at the truth, in nats per token: 0 where the limits in tree.py's docstring do not reach."""
     student = byte_level(merges=student_merges, texts=WORLD[::7])

@@ -30,8 +30,10 @@ def batch(texts=("감사합니다. 안녕", "hello", "", "나는 밥을 먹었�
         finished = number < len(texts) - 1
         ids = STUDENT.encode(text) + [STUDENT.eos_token_id] * finished
         others, _ = retokenise(ids, STUDENT_BYTES, TEACHER, finished, TEACHER.eos_token_id)
-        spans += [(len(student_ids) + s0, len(student_ids) + s1, len(teacher_ids) + t0, len(teacher_ids) + t1)
-                  for s0, s1, t0, t1 in align(ids, others, STUDENT_BYTES, TEACHER_BYTES)]  # fmt: skip
+        spans += [
+            (len(student_ids) + s0, len(student_ids) + s1, len(teacher_ids) + t0, len(teacher_ids) + t1)
+            for s0, s1, t0, t1 in align(ids, others, STUDENT_BYTES, TEACHER_BYTES)
+        ]
         student_ids, teacher_ids = student_ids + ids, teacher_ids + others
     student = logits(len(student_ids), len(STUDENT) + padding[0], 0, dtype=dtype)
     teacher = logits(len(teacher_ids), len(TEACHER) + padding[1], 1, dtype=dtype)
@@ -58,9 +60,7 @@ SETTINGS = [
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_value_and_gradient_are_the_slow_twin_s(beta, settings):
     loss, inputs = ULD(match=MATCH, beta=beta, **settings), batch()
-    assert any(s1 - s0 > 1 for s0, s1, _, _ in inputs[4].tolist()) and any(
-        t1 - t0 > 1 for _, _, t0, t1 in inputs[4].tolist()
-    )
+    assert any(s1 - s0 > 1 for s0, s1, _, _ in inputs[4].tolist()) and any(t1 - t0 > 1 for _, _, t0, t1 in inputs[4].tolist())
     value, gradient, count = run(loss, *inputs)
     leaf = inputs[0].clone().requires_grad_()
     expected, expected_count = uld_reference(loss, leaf, inputs[1], *(ids.tolist() for ids in inputs[2:]))
@@ -127,11 +127,14 @@ def test_matching_is_by_bytes_and_one_to_one():
 
 @pytest.mark.parametrize(
     "settings, message",
-    [({"beta": 2.0}, "beta=2.0"), ({"matched_weight": 0.5}, "unmatched_weight=None"),
-     ({"matched_weight": -1.0, "unmatched_weight": 0.0}, "matched_weight=-1.0"),
-     ({"crossentropy_weight": -0.1}, "crossentropy_weight=-0.1"),
-     ({"teacher_temperature": 0.0}, "teacher_temperature=0.0")],
-)  # fmt: skip
+    [
+        ({"beta": 2.0}, "beta=2.0"),
+        ({"matched_weight": 0.5}, "unmatched_weight=None"),
+        ({"matched_weight": -1.0, "unmatched_weight": 0.0}, "matched_weight=-1.0"),
+        ({"crossentropy_weight": -0.1}, "crossentropy_weight=-0.1"),
+        ({"teacher_temperature": 0.0}, "teacher_temperature=0.0"),
+    ],
+)
 def test_impossible_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         ULD(match=MATCH, **settings)
@@ -141,8 +144,13 @@ def test_impossible_settings_are_refused(settings, message):
 
 
 def stock_loss(path, student=STUDENT, teacher=TEACHER, **options):
-    options = {"uld_token_merge_strategy": "bayesian", "uld_skip_student_eos": False, "uld_skip_teacher_eos": False,
-               "uld_use_hybrid_loss": True, "beta": 0.3} | options  # fmt: skip
+    options = {
+        "uld_token_merge_strategy": "bayesian",
+        "uld_skip_student_eos": False,
+        "uld_skip_teacher_eos": False,
+        "uld_use_hybrid_loss": True,
+        "beta": 0.3,
+    } | options
     config = GOLDConfig(output_dir=str(path), use_cpu=True, bf16=False, use_uld_loss=True, **options)
     return ULDLoss(config, student, teacher, device="cpu")
 
@@ -156,9 +164,13 @@ def stock_match(stock, student_width, teacher_width):
         return torch.tensor(sorted(set(range(width)) - set(ids.tolist())))
 
     return VocabularyMatch(
-        student_matched_M=student_ids, teacher_matched_M=teacher_ids, student_stop_id=-1, teacher_stop_id=-1,
-        student_unmatched_U=rest(student_width, student_ids), teacher_unmatched_W=rest(teacher_width, teacher_ids),
-    )  # fmt: skip
+        student_matched_M=student_ids,
+        teacher_matched_M=teacher_ids,
+        student_stop_id=-1,
+        teacher_stop_id=-1,
+        student_unmatched_U=rest(student_width, student_ids),
+        teacher_unmatched_W=rest(teacher_width, teacher_ids),
+    )
 
 
 def stock_inputs(student, teacher, student_ids, teacher_ids):
@@ -178,14 +190,15 @@ def stock_inputs(student, teacher, student_ids, teacher_ids):
 @pytest.mark.parametrize("beta", BETAS)
 @pytest.mark.parametrize(
     "options, settings",
-    [({}, {}), ({"uld_use_hybrid_loss": False}, {"hybrid": False}),
-     ({"uld_hybrid_matched_weight": 0.9, "uld_hybrid_unmatched_weight": 0.2},
-      {"matched_weight": 0.9, "unmatched_weight": 0.2}),
-     ({"uld_student_temperature": 0.8, "uld_teacher_temperature": 1.2},
-      {"student_temperature": 0.8, "teacher_temperature": 1.2}),
-     ({"uld_distillation_weight": 3.0}, {"distillation_weight": 3.0})],
+    [
+        ({}, {}),
+        ({"uld_use_hybrid_loss": False}, {"hybrid": False}),
+        ({"uld_hybrid_matched_weight": 0.9, "uld_hybrid_unmatched_weight": 0.2}, {"matched_weight": 0.9, "unmatched_weight": 0.2}),
+        ({"uld_student_temperature": 0.8, "uld_teacher_temperature": 1.2}, {"student_temperature": 0.8, "teacher_temperature": 1.2}),
+        ({"uld_distillation_weight": 3.0}, {"distillation_weight": 3.0}),
+    ],
     ids=["adaptive", "plain", "fixed", "temperatures", "weight"],
-)  # fmt: skip
+)
 def test_where_stock_is_right_ours_is_the_same(tmp_path, beta, options, settings):
     """Bayesian merging, no eos skipped, the stock's own matching, text without a stop: equal up to its clamp."""
     student, teacher, student_ids, teacher_ids, spans = batch(("감사합니다. 안녕 hello",), padding=(0, 0))
@@ -197,9 +210,7 @@ def test_where_stock_is_right_ours_is_the_same(tmp_path, beta, options, settings
     expected = stock(*stock_inputs(leaf, teacher, student_ids, teacher_ids))
     (expected_gradient,) = torch.autograd.grad(expected, leaf)
     match = stock_match(stock_loss(tmp_path), student.shape[1], teacher.shape[1])
-    value, gradient, count = run(
-        ULD(match=match, beta=beta, **settings), student, teacher, student_ids, teacher_ids, spans
-    )
+    value, gradient, count = run(ULD(match=match, beta=beta, **settings), student, teacher, student_ids, teacher_ids, spans)
     torch.testing.assert_close(value / count, expected.detach(), rtol=2e-4, atol=1e-7)
     assert (gradient / count - expected_gradient).norm() < 2e-3 * expected_gradient.norm()
 
@@ -232,8 +243,12 @@ def test_stock_sends_identical_tokenizers_through_text_and_loses_ids_that_ours_k
     ids_N = torch.tensor(ids)
     value, gradient, count = run(
         ULD(match=VocabularyMatch.identical(len(STUDENT), STUDENT.eos_token_id), beta=0.3),
-        logits(16, len(STUDENT), 0), logits(16, len(STUDENT), 1), ids_N, ids_N, torch.tensor(token_spans(16)),
-    )  # fmt: skip
+        logits(16, len(STUDENT), 0),
+        logits(16, len(STUDENT), 1),
+        ids_N,
+        ids_N,
+        torch.tensor(token_spans(16)),
+    )
     assert count == 16 and (gradient != 0).any(-1).all()
 
 

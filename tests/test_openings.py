@@ -26,13 +26,8 @@ def test_probabilities_are_the_models_own():
         prompt = prompt.under("chosun", "chosun")
         theirs = parts.chat.teacher_ids(prompt)
         ids = theirs.prefix + theirs.rest
-        opening = teacher.model.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=OPENING_TOKENS)[
-            0, len(ids) :
-        ]
-        for side, model, asked in (
-            ("teacher", teacher.model, ids),
-            ("student", student, parts.chat.student_ids(prompt)),
-        ):
+        opening = teacher.model.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=OPENING_TOKENS)[0, len(ids) :]
+        for side, model, asked in (("teacher", teacher.model, ids), ("student", student, parts.chat.student_ids(prompt))):
             with torch.no_grad():
                 logits = model(torch.tensor([[*asked, *opening[:-1]]])).logits[0, len(asked) - 1 :]
             expected[side].append(logits.softmax(-1).gather(1, opening[:, None]).prod().item())
@@ -43,16 +38,13 @@ def test_probabilities_are_the_models_own():
 
 def test_a_student_that_is_the_teacher_knows_every_opening():
     teacher = Teacher(toys.model(VOCAB), TOKENIZER)
-    parts = toy_runs.distillation(
-        TOKENIZER, teacher, toys.prompts(4), teacher_system_prompt="", sampling=Sampling(top_p=0.8)
-    )
+    parts = toy_runs.distillation(TOKENIZER, teacher, toys.prompts(4), teacher_system_prompt="", sampling=Sampling(top_p=0.8))
     for found in measure_openings(parts, Backbone(toys.model(VOCAB)), toys.prompts(4), toys.PACK.tags):
         assert found.student == pytest.approx(found.teacher, rel=1e-3) and found.student_in_nucleus == 1
 
 
 @pytest.mark.parametrize(
-    "sampling",
-    [Sampling(), Sampling(top_p=0.7), Sampling(top_k=9), Sampling(temperature=0.4, top_p=0.9, top_k=20), GREEDY],
+    "sampling", [Sampling(), Sampling(top_p=0.7), Sampling(top_k=9), Sampling(temperature=0.4, top_p=0.9, top_k=20), GREEDY]
 )
 def test_the_nucleus_is_what_can_be_drawn(sampling):
     logits_1V = torch.randn(1, 40, generator=torch.Generator().manual_seed(0)) * 2

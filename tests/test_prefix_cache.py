@@ -21,9 +21,16 @@ BYTES = PrefixCache(BACKBONE, 2**30).get(PREFIX).num_bytes
 def sliding_window() -> Backbone:
     torch.manual_seed(0)
     config = MistralConfig(
-        vocab_size=VOCAB, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, sliding_window=16, max_position_embeddings=256, initializer_range=0.3,
-    )  # fmt: skip
+        vocab_size=VOCAB,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        sliding_window=16,
+        max_position_embeddings=256,
+        initializer_range=0.3,
+    )
     return Backbone(MistralForCausalLM(config).eval())
 
 
@@ -100,7 +107,7 @@ def test_sliding_windows_are_left_alone():
     prompts = [PREFIX + rest for rest in RESTS]
     together = generate(backbone, prompts, max_new_tokens=12, stop_ids=(3,), vocab_size=VOCAB)
     for prompt, completion in zip(prompts, together, strict=True):
-        written = backbone.model.generate(
-            torch.tensor([prompt]), do_sample=False, max_new_tokens=12, eos_token_id=3, pad_token_id=0
-        )[0, len(prompt) :].tolist()
+        written = backbone.model.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=12, eos_token_id=3, pad_token_id=0)[
+            0, len(prompt) :
+        ].tolist()
         assert list(completion.ids) == written

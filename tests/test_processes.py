@@ -22,8 +22,11 @@ def two_run(script: str, directory: Path) -> Path:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
         [*command, str(TESTS / script), str(directory)],
-        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return directory
 
@@ -51,13 +54,7 @@ def test_two_processes_take_the_step_of_one(case, written, tmp_path):
     assert first["row"]["train/loss"] == pytest.approx(row["train/loss"], rel=1e-5)
     assert first["row"]["train/grad_norm"] == pytest.approx(row["train/grad_norm"], rel=1e-5)
     assert first["row"]["perf/tokens"] == row["perf/tokens"]
-    for name in (
-        "train/loss/chosun",
-        "train/loss/none",
-        "train/completion_tokens",
-        "train/on_policy",
-        "train/unfinished",
-    ):
+    for name in ("train/loss/chosun", "train/loss/none", "train/completion_tokens", "train/on_policy", "train/unfinished"):
         assert first["row"][name] == pytest.approx(row[name], rel=1e-5), name
 
 
@@ -83,11 +80,7 @@ def test_accelerate_starts_one_process_where_two_were_asked_for(tmp_path):
     )
     launch = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu", "--num_processes", "2"]
     done = subprocess.run(
-        [*launch, str(script)],
-        env={**os.environ, "PYTHONPATH": str(TESTS.parent)},
-        capture_output=True,
-        text=True,
-        timeout=300,
+        [*launch, str(script)], env={**os.environ, "PYTHONPATH": str(TESTS.parent)}, capture_output=True, text=True, timeout=300
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("processes|")]
     still(done.returncode == 0 and len(lines) == 1 and lines[0].startswith("processes|1"), 26, f"it starts {lines}")

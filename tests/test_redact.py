@@ -51,10 +51,15 @@ def test_secrets_in_a_config():
 
 def test_everything_else_stays():
     config = {
-        "eos_token": "<|im_end|>", "pad_token": "<pad>", "max_prompt_tokens": 12, "tokens_per_microbatch": None,
-        "hub_token": None, "url": "https://api.wandb.ai/graphql", "text": "<style:chosun> 봄 축제를 알려 줘.",
+        "eos_token": "<|im_end|>",
+        "pad_token": "<pad>",
+        "max_prompt_tokens": 12,
+        "tokens_per_microbatch": None,
+        "hub_token": None,
+        "url": "https://api.wandb.ai/graphql",
+        "text": "<style:chosun> 봄 축제를 알려 줘.",
         "command": "loss.beta=0.3 seed=1",
-    }  # fmt: skip
+    }
     assert redact(config) == config
 
 

@@ -91,9 +91,7 @@ def test_table_of_nulls_and_of_nothing():
 
 
 def test_answers_cannot_style_the_terminal(run):
-    rows = sample_rows(
-        {"before": None, "after": [answer(0, "chosun", "joseon", text="[red]붉은[/red] 글")], "teacher": None}
-    )
+    rows = sample_rows({"before": None, "after": [answer(0, "chosun", "joseon", text="[red]붉은[/red] 글")], "teacher": None})
     assert "[red]붉은[/red] 글" in printed(json.loads((run / "summary.json").read_text()), rows)
 
 
@@ -105,24 +103,14 @@ def test_samples_to_read_show_every_direction_first(run):
 def test_markdown_is_a_table_that_answers_cannot_break(run):
     lines = summary_markdown(json.loads((run / "summary.json").read_text())).splitlines()
     assert len({line.count("|") for line in lines[:5]}) == 1 and lines[3].startswith("| student after |")
-    rows = sample_rows(
-        {"after": [answer(0, "chosun", "joseon", text="가 | 나\n다 <b>")], "before": None, "teacher": None}
-    )
+    rows = sample_rows({"after": [answer(0, "chosun", "joseon", text="가 | 나\n다 <b>")], "before": None, "teacher": None})
     assert "| 가 \\| 나 다 &lt;b> |" in samples_markdown(rows)
 
 
 def test_report_is_whole_and_loads_nothing(run):
     html = write_report(run).read_text(encoding="utf-8")
     text = checked(html)
-    for words in (
-        "student after",
-        "gap closed",
-        "Curves",
-        "By direction of address",
-        "By era",
-        "Answers side by side",
-        "forgetting",
-    ):
+    for words in ("student after", "gap closed", "Curves", "By direction of address", "By era", "Answers side by side", "forgetting"):
         assert words.lower() in text.lower(), words
     assert html.count("<figure>") >= 3 and "default-src 'none'" in html.replace("&#x27;", "'")
     summary = json.loads((run / "summary.json").read_text())
@@ -132,10 +120,7 @@ def test_report_is_whole_and_loads_nothing(run):
 def test_report_escapes_everything_written_by_others(tmp_path):
     evil = '</script><script>alert(1)</script><img src="http://example.com/x" onerror="alert(2)">'
     run = write_run(tmp_path / "run", config={"note": evil}, requests=2, device=evil, command=evil, reason=evil)
-    made = [
-        answer(0, "chosun", "joseon", text=evil, request=evil, topic=evil),
-        answer(0, evil, evil, level=evil, text=evil),
-    ]
+    made = [answer(0, "chosun", "joseon", text=evil, request=evil, topic=evil), answer(0, evil, evil, level=evil, text=evil)]
     samples = {"after": made + [answer(0, "none", "modern")]}
     write_json_lines(run / "samples.jsonl", sample_rows(samples))
     summary = run_summary(samples, TOGGLE, steps=1, train_seconds=1, status="completed", bootstrap_samples=50)
@@ -160,9 +145,7 @@ def test_report_with_null_entries(tmp_path):
     write_json_lines(run / "samples.jsonl", sample_rows({"after": answers(0.5, 0.5, 4)}))
     write_json_lines(run / "metrics.jsonl", [{"step": 1, "style/margin": None, "train/loss": None}, {"step": 2}])
     checked(report_html(run))
-    contract = {
-        key: summary[key] for key in ("before", "after", "teacher", "gap_closed", "steps", "train_seconds", "status")
-    }
+    contract = {key: summary[key] for key in ("before", "after", "teacher", "gap_closed", "steps", "train_seconds", "status")}
     write_json(run / "summary.json", contract)  # no details: only what every summary must have
     assert "student after" in checked(report_html(run))
 

@@ -14,17 +14,7 @@ from hypothesis import strategies as st
 from run_settings import changed, compose
 
 from gold_style.runs.files import FileLock, read_json, write_json, write_text
-from gold_style.runs.resume import (
-    PARTIAL,
-    REPLACED,
-    SEAL,
-    checkpoint_fault,
-    checkpoints_in,
-    newest_valid_checkpoint,
-    prune,
-    step_of,
-    tidy,
-)
+from gold_style.runs.resume import PARTIAL, REPLACED, SEAL, checkpoint_fault, checkpoints_in, newest_valid_checkpoint, prune, step_of, tidy
 from gold_style.runs.run_directory import choose, config_hash, status_of
 
 

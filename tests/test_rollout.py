@@ -33,9 +33,9 @@ def numbers(rows: int, tokens: int = 24, seed: int = 0) -> torch.Tensor:
 
 def test_greedy_equals_transformers_generate():
     for prompt, completion in zip(PROMPTS, completions(), strict=True):
-        written = MODEL.generate(
-            torch.tensor([prompt]), do_sample=False, max_new_tokens=24, eos_token_id=list(STOPS), pad_token_id=0
-        )[0, len(prompt) :].tolist()
+        written = MODEL.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=24, eos_token_id=list(STOPS), pad_token_id=0)[
+            0, len(prompt) :
+        ].tolist()
         assert list(completion.ids) == written
         assert completion.finished == (written[-1] in STOPS)
 
@@ -51,7 +51,7 @@ def test_the_lean_step_equals_the_models_own_forward():
         LlamaConfig(
             vocab_size=VOCAB, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=1
         )
-    )  # fmt: skip
+    )
     for model in (toys.model(VOCAB, scale=0.3, dtype=torch.float64), llama.double().eval()):
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.2)
@@ -86,14 +86,18 @@ def test_rows_end_at_any_of_the_stops_and_leave_the_batch():
     torch.manual_seed(0)
     mistral = MistralForCausalLM(
         MistralConfig(
-            vocab_size=MODEL.config.vocab_size, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-            num_key_value_heads=2, sliding_window=None, initializer_range=0.2,
+            vocab_size=MODEL.config.vocab_size,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            sliding_window=None,
+            initializer_range=0.2,
         )
-    ).eval()  # fmt: skip
+    ).eval()
     mistral.model.register_forward_hook(lambda module, args, kwargs, out: widths.append(len(kwargs["input_ids"])), with_kwargs=True)
-    found = completions(
-        model=mistral, stops=(17, 39, 4, 68, 99, 101, 33, 21), sampling=Sampling(temperature=3.0), uniforms_BG=numbers(6)
-    )
+    found = completions(model=mistral, stops=(17, 39, 4, 68, 99, 101, 33, 21), sampling=Sampling(temperature=3.0), uniforms_BG=numbers(6))
     lengths = [len(completion.ids) for completion in found]
     assert len(set(lengths)) > 3 and len(widths) == max(lengths)
     assert widths[0] == 6 and widths[-1] < 6 and widths == sorted(widths, reverse=True)
@@ -142,8 +146,16 @@ def test_whole_completions_follow_the_model():
     """Two tokens drawn behind one prompt: the pairs' frequencies are the products of the model's probabilities."""
     small = toys.model(6, scale=0.4)
     num_rows = 4000
-    found = generate(Backbone(small), [(1, 2)] * num_rows, max_new_tokens=2, stop_ids=(), vocab_size=6, sampling=Sampling(),
-                     uniforms_BG=numbers(num_rows, 2), max_rows=num_rows)  # fmt: skip
+    found = generate(
+        Backbone(small),
+        [(1, 2)] * num_rows,
+        max_new_tokens=2,
+        stop_ids=(),
+        vocab_size=6,
+        sampling=Sampling(),
+        uniforms_BG=numbers(num_rows, 2),
+        max_rows=num_rows,
+    )
     with torch.no_grad():
         first_V = small(torch.tensor([[1, 2]])).logits[0, -1].softmax(-1)
         second_VV = small(torch.tensor([[1, 2, token] for token in range(6)])).logits[:, -1].softmax(-1)
@@ -188,8 +200,15 @@ def test_padded_vocabulary_rows_are_never_drawn(sampling):
     """The head has more rows than the tokenizer has tokens, and the model likes one of those best."""
     padded = toys.model(VOCAB + 8, tie_word_embeddings=False)
     padded.lm_head.weight.data[VOCAB:] *= 20
-    found = generate(Backbone(padded), PROMPTS, max_new_tokens=20, stop_ids=(), vocab_size=VOCAB, sampling=sampling,
-                     uniforms_BG=numbers(len(PROMPTS), 20))  # fmt: skip
+    found = generate(
+        Backbone(padded),
+        PROMPTS,
+        max_new_tokens=20,
+        stop_ids=(),
+        vocab_size=VOCAB,
+        sampling=sampling,
+        uniforms_BG=numbers(len(PROMPTS), 20),
+    )
     assert max(max(completion.ids) for completion in found) < VOCAB
     wide = generate(Backbone(padded), PROMPTS, max_new_tokens=20, stop_ids=(), vocab_size=VOCAB + 8)
     assert max(max(completion.ids) for completion in wide) >= VOCAB

@@ -13,15 +13,7 @@ from hypothesis import strategies as st
 from prompt_settings import pack, row
 
 from gold_style.prompts import Prompt
-from gold_style.prompts.rows import (
-    MAX_CHARACTERS,
-    MAX_TURNS,
-    RowError,
-    control_token,
-    did_you_mean,
-    excerpt,
-    parse_row,
-)
+from gold_style.prompts.rows import MAX_CHARACTERS, MAX_TURNS, RowError, control_token, did_you_mean, excerpt, parse_row
 
 PACK = pack()
 
@@ -104,11 +96,7 @@ BAD_ROWS = {
     "lone surrogate": (turns(("user", "가\ud83d")), "messages[0].content", "a lone surrogate, U+D83D"),
     "only a system turn": (turns(("system", "가")), "messages", "no user turn"),
     "system turn last": (turns(("user", "가"), ("system", "나")), "messages[1].role", "belongs first"),
-    "two system turns": (
-        turns(("system", "가"), ("system", "나"), ("user", "다")),
-        "messages[1].role",
-        "second system",
-    ),
+    "two system turns": (turns(("system", "가"), ("system", "나"), ("user", "다")), "messages[1].role", "second system"),
     "assistant first": (turns(("assistant", "가"), ("user", "나")), "messages[0].role", "opens with the assistant"),
     "assistant after system": (turns(("system", "가"), ("assistant", "나")), "messages[1].role", "opens with"),
     "two users": (turns(("user", "가"), ("user", "나")), "messages[1].role", "two user turns in a row"),
@@ -127,11 +115,7 @@ BAD_ROWS = {
     "tag in the middle": (row("가 <style:chosun> 나"), "messages[0].content", "start of the turn"),
     "tag alone": (row("<style:chosun> "), "messages[0].content", "nothing after the tag"),
     "tag in the answer": (row("<style:none> 가", "<style:none> 나"), "messages[1].content", "style tag"),
-    "tag in an earlier answer": (
-        turns(("user", "가"), ("assistant", "<style:none>"), ("user", "다")),
-        "messages[1].content",
-        "style tag",
-    ),
+    "tag in an earlier answer": (turns(("user", "가"), ("assistant", "<style:none>"), ("user", "다")), "messages[1].content", "style tag"),
     "direction": (row(direction="upp"), "direction", "did you mean 'up'?"),
     "topic": (row(topic="가\0"), "topic", "U+0000"),
 }
@@ -151,7 +135,7 @@ CONTROL_TOKENS = (
     "<|im_start|> <|im_end|> <|endoftext|> <|eot_id|> <|start_header_id|> <|begin_of_text|> <|header_start|> <|eot|> "
     "[INST] [/INST] <<SYS>> <s> </s> <bos> <start_of_turn> <end_of_turn> <|user|> <|turn> <turn|> [SYSTEM_PROMPT] "
     "[TOOL_CALLS] [|system|] [|endofturn|] <｜begin▁of▁sentence｜> <｜User｜> <extra_id_0> ＜|im_start|＞"
-).split()  # fmt: skip
+).split()
 
 
 @pytest.mark.parametrize("token", CONTROL_TOKENS)
@@ -203,7 +187,7 @@ def test_excerpts_are_short_and_printable():
 
 FRAGMENTS = st.sampled_from(
     ["<style:chosun>", "<style:none>", "<style:", ">", "chosun", " ", "가나다", "<|im_start|>", "\0", "\ud800", "＜"]
-)  # fmt: skip
+)
 TEXTS = st.one_of(st.lists(FRAGMENTS, max_size=4).map("".join), st.text(max_size=12))
 ROLES = st.sampled_from(["system", "user", "assistant", "usr", "", None, 3])
 TURNS = st.fixed_dictionaries({"role": ROLES, "content": st.one_of(TEXTS, st.none(), st.just([]))})
@@ -220,9 +204,7 @@ NEARLY_GOOD_TURNS = st.tuples(
 KEYS = {"topic": ANYTHING, "direction": st.one_of(st.sampled_from(["up", "down", "dwn"]), ANYTHING), "era": ANYTHING}
 ROWS = st.one_of(
     *[st.fixed_dictionaries({"messages": NEARLY_GOOD_TURNS})] * 3,
-    st.fixed_dictionaries(
-        {"messages": st.one_of(NEARLY_GOOD_TURNS, st.lists(TURNS, max_size=4), ANYTHING)}, optional=KEYS
-    ),
+    st.fixed_dictionaries({"messages": st.one_of(NEARLY_GOOD_TURNS, st.lists(TURNS, max_size=4), ANYTHING)}, optional=KEYS),
     ANYTHING,
 )
 
@@ -244,12 +226,7 @@ def accepted(value: object) -> bool:
     assert all(control_token(text) is None for text in [*texts, prompt.system or ""])
     json.dumps(messages, ensure_ascii=False).encode()  # nothing that no file could hold
     again = parsed({"messages": messages})
-    assert (again.request, again.tag, again.before, again.after) == (
-        prompt.request,
-        prompt.tag,
-        prompt.before,
-        prompt.after,
-    )
+    assert (again.request, again.tag, again.before, again.after) == (prompt.request, prompt.tag, prompt.before, prompt.after)
     return True
 
 
@@ -259,37 +236,8 @@ def test_every_row_is_accepted_or_refused_with_a_reason(value):
     accepted(value)
 
 
-JUNK = (
-    None,
-    True,
-    0,
-    -1.5,
-    "",
-    [],
-    {},
-    [[]],
-    {"role": "user"},
-    "system",
-    "user",
-    "assistant",
-    b"x",
-    object(),
-    float("nan"),
-    10**400,
-)
-PIECES = (
-    *CONTROL_TOKENS,
-    "<style:chosun>",
-    "<style:none> ",
-    "<style:",
-    ">",
-    "\0",
-    "\ud800",
-    "\u200b",
-    "＜style:none＞",
-    "\n",
-    "가" * 500,
-)
+JUNK = (None, True, 0, -1.5, "", [], {}, [[]], {"role": "user"}, "system", "user", "assistant", b"x", object(), float("nan"), 10**400)
+PIECES = (*CONTROL_TOKENS, "<style:chosun>", "<style:none> ", "<style:", ">", "\0", "\ud800", "\u200b", "＜style:none＞", "\n", "가" * 500)
 
 
 def mutated(rng: random.Random, value: object) -> object:
@@ -314,9 +262,7 @@ def test_thousands_of_nearly_good_rows_are_accepted_or_refused_with_a_reason():
     rng, outcomes = random.Random(0), Counter()
     sound = [
         row(answer="삼가 아뢰옵니다.", topic="봄 축제", direction="up", era="modern"),
-        turns(
-            ("system", "규칙"), ("user", "<style:none> 가"), ("assistant", "나"), ("user", "다"), ("assistant", "라")
-        ),
+        turns(("system", "규칙"), ("user", "<style:none> 가"), ("assistant", "나"), ("user", "다"), ("assistant", "라")),
         row("꼬리표 없는 요청"),
     ]
     assert all(accepted(value) for value in sound)

@@ -85,9 +85,12 @@ def test_numbers_that_json_lacks_are_null_and_named(settings):
         run.log({"train/loss": float("nan"), "train/grad_norm": torch.tensor(float("inf")), "train/lr": 1e-5}, step=3)
     (row,) = read_json_lines(run.directory / "metrics.jsonl")
     assert row == {
-        "step": 3, "train/loss": None, "train/grad_norm": None, "train/lr": 1e-5,
+        "step": 3,
+        "train/loss": None,
+        "train/grad_norm": None,
+        "train/lr": 1e-5,
         "nonfinite": {"train/loss": "nan", "train/grad_norm": "inf"},
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(
@@ -145,13 +148,9 @@ def test_refusals_write_nothing(settings, tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
-    with pytest.raises(ValueError, match="tracker.mode=online"), open_run(
-        changed(settings, "tracker", name="wandb", mode="online")
-    ):
+    with pytest.raises(ValueError, match="tracker.mode=online"), open_run(changed(settings, "tracker", name="wandb", mode="online")):
         pass
-    with pytest.raises(ValueError, match="is not a run directory"), open_run(
-        changed(settings, resume=str(tmp_path / "nowhere"))
-    ):
+    with pytest.raises(ValueError, match="is not a run directory"), open_run(changed(settings, resume=str(tmp_path / "nowhere"))):
         pass
     assert not list(tmp_path.iterdir())
     (tmp_path / "run").mkdir()
@@ -159,9 +158,7 @@ def test_refusals_write_nothing(settings, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="is not empty"), open_run(settings):
         pass
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
-    with pytest.raises(ValueError, match="cannot be written: "), open_run(
-        changed(settings, output_dir="/proc/gold_style/runs/run")
-    ):
+    with pytest.raises(ValueError, match="cannot be written: "), open_run(changed(settings, output_dir="/proc/gold_style/runs/run")):
         pass
 
 
@@ -326,9 +323,11 @@ def test_differences_name_versions_commit_and_device(settings):
     clean = state | {"git": state["git"] | {"dirty": False}}
     assert [line for line in differences(clean, device_name("cpu")) if "uncommitted" not in line] == []
     other = clean | {
-        "packages": state["packages"] | {"torch": "1.0", "gone": "2"}, "device": "NVIDIA H200", "python": "3.9.0",
+        "packages": state["packages"] | {"torch": "1.0", "gone": "2"},
+        "device": "NVIDIA H200",
+        "python": "3.9.0",
         "git": {"commit": "0" * 40, "dirty": True},
-    }  # fmt: skip
+    }
     lines = differences(other, device_name("cpu"))
     assert f"torch: 1.0 then, {torch.__version__} now" in lines and "gone: 2 then, not installed now" in lines
     assert f"device: NVIDIA H200 then, {device_name('cpu')} now" in lines
@@ -366,8 +365,7 @@ def test_jobs_of_a_sweep_are_named_by_what_varies(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "directory, name",
-    [("/x/multirun/2026-01-01/10-00/0", "2026-01-01/10-00/0"), ("/x/mine", "mine"), ("/x/mine/3", "mine/3")],
+    "directory, name", [("/x/multirun/2026-01-01/10-00/0", "2026-01-01/10-00/0"), ("/x/mine", "mine"), ("/x/mine/3", "mine/3")]
 )
 def test_a_run_of_its_own_is_named_by_its_directory(directory, name):
     assert run_name(Path(directory), ["seed=1"]) == name

@@ -12,12 +12,7 @@ from gold_style.distil.teacher import Teacher
 
 TOKENIZER = toys.byte_tokenizer()
 VOCAB = len(TOKENIZER)
-LOSSES = {
-    "jsd": {},
-    "forward_kl": {"beta": 0.0},
-    "uld": {"plain_uld": True},
-    "cross_entropy": {"crossentropy_weight": 0.5},
-}
+LOSSES = {"jsd": {}, "forward_kl": {"beta": 0.0}, "uld": {"plain_uld": True}, "cross_entropy": {"crossentropy_weight": 0.5}}
 SPLITS = {  # how a window of eight rows is cut; per-process batch x accumulation, or a budget of padded tokens
     "8x1": {"rows_per_microbatch": 8},
     "2x4": {"rows_per_microbatch": 2},

@@ -127,11 +127,18 @@ def test_code_that_comes_with_a_model_needs_a_switch_and_is_named(tmp_path):
 @pytest.mark.parametrize(
     "argument",
     [
-        "+loss._target_=os.system", "++model={_target_:os.system}", "styles=../../conf/styles/joseon", "prompts.source=../../setup",
-        "tracker.name=..", "loss.kind=os.system", "+hydra.job_logging._target_=os.system", "experiment=/etc/passwd",
-        "+prompts._target_=subprocess.run", "prompts=../model/tiny",
+        "+loss._target_=os.system",
+        "++model={_target_:os.system}",
+        "styles=../../conf/styles/joseon",
+        "prompts.source=../../setup",
+        "tracker.name=..",
+        "loss.kind=os.system",
+        "+hydra.job_logging._target_=os.system",
+        "experiment=/etc/passwd",
+        "+prompts._target_=subprocess.run",
+        "prompts=../model/tiny",
     ],
-)  # fmt: skip
+)
 def test_a_config_names_no_code_and_no_way_out(argument):
     with pytest.raises(SettingsError):
         check(["model=tiny", argument], "config")

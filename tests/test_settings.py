@@ -8,14 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gold_style.config.gold_config import (
-    INSTEAD,
-    allowed_fields,
-    describe_gold_config,
-    gold_config_fields,
-    instead_of,
-    train_mistakes,
-)
+from gold_style.config.gold_config import INSTEAD, allowed_fields, describe_gold_config, gold_config_fields, instead_of, train_mistakes
 from gold_style.config.mirror import Interval, Misfit, fitted, keys_of, nearest
 from gold_style.config.places import cache_fault, model_fault, output_fault, resume_fault, rows_fault, run_fault, target_fault
 from gold_style.config.rules import notes, rule_mistakes
@@ -132,13 +125,7 @@ def test_values_arrive_in_their_type(override, read):
     assert read(settings_with(override))
 
 
-@given(
-    st.floats(allow_nan=True, allow_infinity=True),
-    st.floats(-5, 5),
-    st.floats(0, 5),
-    st.booleans(),
-    st.booleans(),
-)
+@given(st.floats(allow_nan=True, allow_infinity=True), st.floats(-5, 5), st.floats(0, 5), st.booleans(), st.booleans())
 def test_an_interval_holds_the_numbers_between_its_ends(number, low, width, open_low, open_high):
     high = low + width
     interval = Interval(low, high, open_low=open_low, open_high=open_high)
@@ -217,11 +204,7 @@ def test_no_refusal_is_left_over_from_an_older_trl():
         (["train.lr_scheduler_kwargs={num_cycles:2}"], "train.lr_scheduler_kwargs", "train.lr_scheduler_kwargs=null"),
         (["evaluation.keep=best", "evaluation.every_steps=0"], "evaluation.keep", "every_steps"),
         (["evaluation.keep=best", "prompts.selection_samples=0"], "evaluation.keep", "selection_samples"),
-        (
-            ["evaluation.early_stop_margin=0.9", "evaluation.every_steps=0"],
-            "evaluation.early_stop_margin",
-            "every_steps",
-        ),
+        (["evaluation.early_stop_margin=0.9", "evaluation.every_steps=0"], "evaluation.early_stop_margin", "every_steps"),
         (["prompts.path=a.jsonl"], "prompts.path", "prompts=jsonl"),
         (["prompts=jsonl", "prompts.path=null"], "prompts.path", "must be given"),
         (["prompts.name=a/b"], "prompts.name", "prompts=hf"),
@@ -392,9 +375,7 @@ def test_an_evaluation_follows_the_run_unless_told_otherwise(tmp_path):
 def test_an_evaluation_may_bring_its_own_prompts_and_pack(tmp_path):
     run = settings_with("seed=5", "prompts.eval_samples=7")
     path = tmp_path / "my.jsonl"
-    asked = EvaluateSettings.compose(
-        "target=x", "seed=1", "prompts=jsonl", f"prompts.path={path}", "styles=village", "model.dtype=float32"
-    )
+    asked = EvaluateSettings.compose("target=x", "seed=1", "prompts=jsonl", f"prompts.path={path}", "styles=village", "model.dtype=float32")
     settings = asked.for_target(run)
     assert (settings.seed, settings.model.dtype, settings.styles.name) == (1, "float32", "village")
     assert (settings.prompts.source, settings.prompts.path) == ("jsonl", str(path))

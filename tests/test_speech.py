@@ -135,9 +135,7 @@ def test_vocabulary_alone_never_makes_joseon():
 DECIDED = [row for row in ROWS if row["verdict"] in ("joseon", "modern") and row["trap"] not in ("sign", "quote")]
 
 
-@given(
-    st.sampled_from(DECIDED), st.sampled_from(["{}", "{} 🙏", "**{}**", "- {}", "“{}”", "{}\n", "<style:chosun> {}"])
-)
+@given(st.sampled_from(DECIDED), st.sampled_from(["{}", "{} 🙏", "**{}**", "- {}", "“{}”", "{}\n", "<style:chosun> {}"]))
 def test_wrapping_does_not_change_the_verdict(row, wrap):
     text = row["text"]
     if "“" in wrap and any(mark in text for mark in "“”'\"\n‘"):
@@ -151,9 +149,7 @@ def test_wrapping_does_not_change_the_verdict(row, wrap):
 def test_decomposed_hangul_reads_the_same(row):
     composed = classify(unicodedata.normalize("NFC", row["text"]))
     decomposed = classify(unicodedata.normalize("NFD", row["text"]))
-    assert (composed.verdict, composed.level, composed.ending) == (
-        decomposed.verdict, decomposed.level, decomposed.ending,
-    )  # fmt: skip
+    assert (composed.verdict, composed.level, composed.ending) == (decomposed.verdict, decomposed.level, decomposed.ending)
 
 
 @given(st.text(max_size=60))
@@ -259,9 +255,7 @@ def test_unknown_backend():
 
 def test_kiwi_answers():
     result = run_command("그대만 믿소.\n".encode(), "--backend", "kiwi")
-    assert json.loads(result.stdout) == {
-        "text": "그대만 믿소.", "verdict": "joseon", "level": "하오체", "ending": "-소", "backend": "kiwi",
-    }  # fmt: skip
+    assert json.loads(result.stdout) == {"text": "그대만 믿소.", "verdict": "joseon", "level": "하오체", "ending": "-소", "backend": "kiwi"}
 
 
 def test_kiwi_without_its_extra_says_what_to_install(tmp_path):

@@ -9,15 +9,7 @@ from run_files import TOGGLE, answer, answers
 
 from gold_style.measure.answers import Answer, finished_part, judge
 from gold_style.measure.cheats import cheats
-from gold_style.measure.content import (
-    bigram_overlap,
-    chrf,
-    content_words,
-    copies_request,
-    distinct,
-    keeps_request_words,
-    keeps_topic,
-)
+from gold_style.measure.content import bigram_overlap, chrf, content_words, copies_request, distinct, keeps_request_words, keeps_topic
 from gold_style.measure.details import forgetting, pairs
 from gold_style.measure.rates import Toggle, gap_closed, joint_score, score, toggled_share
 from gold_style.measure.samples import read_samples, sample_rows
@@ -32,11 +24,7 @@ PACK = StylePack.from_settings(
         "neutral": "none",
         "untagged": "none",
         "styles": {
-            "chosun": {
-                "rule": "조선 말투로 답하라.",
-                "verdict": "joseon",
-                "levels": {"up": ["하소서체"], "down": ["해라체", "하오체"]},
-            },
+            "chosun": {"rule": "조선 말투로 답하라.", "verdict": "joseon", "levels": {"up": ["하소서체"], "down": ["해라체", "하오체"]}},
             "none": {"rule": "현대 말투로 답하라.", "verdict": "modern"},
         },
     }
@@ -153,10 +141,7 @@ def test_mixed_answers_are_not_strict():
 
 
 def test_rates_follow_their_definitions():
-    verdicts = {
-        "chosun": ["joseon"] * 6 + ["modern"] * 2 + ["other", "ambiguous"],
-        "none": ["modern"] * 8 + ["joseon"] * 2,
-    }
+    verdicts = {"chosun": ["joseon"] * 6 + ["modern"] * 2 + ["other", "ambiguous"], "none": ["modern"] * 8 + ["joseon"] * 2}
     made = [answer(number, tag, verdict) for tag, given in verdicts.items() for number, verdict in enumerate(given)]
     found = score([*made, answer(0, None, "joseon"), answer(0, "chosum", "joseon")], TOGGLE)
     assert found["chosun_rate"] == pytest.approx(6 / 9)
@@ -199,16 +184,11 @@ def test_gap_closed():
 
 
 def test_trivial_cheats_earn_nothing():
-    honest = written(
-        {"chosun": JOSEON, "none": MODERN}, [f"{topic}{number}호" for topic in TOPICS for number in range(8)]
-    )
+    honest = written({"chosun": JOSEON, "none": MODERN}, [f"{topic}{number}호" for topic in TOPICS for number in range(8)])
     toggle = Toggle.from_pack(PACK)
     assert joint_score(honest, toggle) == 1.0 and toggled_share(honest, toggle) == 1.0
     found = cheats(honest, CLASSIFIER, PACK)
-    assert {name: joint_score(judged, toggle) <= 0.05 for name, judged in found.items()} == {
-        "constant": True,
-        "copy": True,
-    }
+    assert {name: joint_score(judged, toggle) <= 0.05 for name, judged in found.items()} == {"constant": True, "copy": True}
     assert score(found["constant"], toggle)["chosun_rate"] == 1.0  # what the joint score is for
     untopical = [replace(entry, topic=None) for entry in honest]  # nor where topics are not known
     assert all(joint_score(judged, toggle) <= 0.05 for judged in cheats(untopical, CLASSIFIER, PACK).values())
@@ -241,9 +221,7 @@ def test_untagged_and_misspelt_are_only_in_the_details():
 
 def test_everything_comes_again_from_samples(tmp_path):
     awkward = [
-        answer(
-            99, "chosun", "joseon", text='따옴표 " 역사선 \\ 줄\u2028바꿈\n탭\t{"verdict_after": "modern"}', topic=None
-        ),
+        answer(99, "chosun", "joseon", text='따옴표 " 역사선 \\ 줄\u2028바꿈\n탭\t{"verdict_after": "modern"}', topic=None),
         answer(99, "none", "ambiguous", finished=None, num_tokens=None, likelihood_ratio=0.25),
         answer(99, None, "modern", era=None, direction=None),
     ]
@@ -261,8 +239,16 @@ def test_everything_comes_again_from_samples(tmp_path):
 def test_sample_lines_hold_the_contract():
     rows = sample_rows({"before": None, "after": answers(1.0, 0.0, 2), "teacher": answers(1.0, 0.0, 2)})
     assert list(rows[0])[:9] == [
-        "id", "style", "request", "before", "after", "teacher", "verdict_before", "verdict_after", "verdict_teacher",
-    ]  # fmt: skip
+        "id",
+        "style",
+        "request",
+        "before",
+        "after",
+        "teacher",
+        "verdict_before",
+        "verdict_after",
+        "verdict_teacher",
+    ]
     assert [(row["id"], row["style"]) for row in rows] == [(0, "chosun"), (0, "none"), (1, "chosun"), (1, "none")]
     assert rows[0]["before"] is None and rows[0]["verdict_before"] is None and rows[0]["verdict_after"] == "joseon"
 

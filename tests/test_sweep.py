@@ -154,8 +154,18 @@ def test_the_whole_folder_is_uploaded_by_one_command(told):
 
 def test_in_one_process_jobs_are_apart_as_well(told):
     place, *_ = told
-    done = python("train.py", "-m", *TINY, "sweep.isolate=false", "cache.dir=null", "output_dir=one",
-                  "loss.seq_kd=true", "loss.beta=0.5", "loss.lmbda=1,0.5", cwd=place)  # fmt: skip
+    done = python(
+        "train.py",
+        "-m",
+        *TINY,
+        "sweep.isolate=false",
+        "cache.dir=null",
+        "output_dir=one",
+        "loss.seq_kd=true",
+        "loss.beta=0.5",
+        "loss.lmbda=1,0.5",
+        cwd=place,
+    )
     assert done.code == 0, done.stderr[-3000:]
     name = "student/model.safetensors"
     assert (place / "one" / "1" / name).read_bytes() == (place / "sweep" / KILLED / name).read_bytes()

@@ -73,8 +73,10 @@ def test_whatever_the_numbers_depend_on_is_in_the_key(tmp_path, monkeypatch, cha
 
 
 def test_answers_come_back_as_they_were(tmp_path):
-    answers = [Answer(id=0, style="chosun", request="요청", text="\ud800 답이오", finished=True, num_tokens=3, topic="봄"), Answer(
-        id="a", style=None, request="x", text="")]  # fmt: skip
+    answers = [
+        Answer(id=0, style="chosun", request="요청", text="\ud800 답이오", finished=True, num_tokens=3, topic="봄"),
+        Answer(id="a", style=None, request="x", text=""),
+    ]
     disk = DiskCache(tmp_path, 10**6)
     assert remembered_answers(disk, ["k"], lambda: answers) == answers == remembered_answers(disk, ["k"], fail)
     assert remembered_answers(None, ["k"], lambda: answers) is answers

@@ -17,8 +17,16 @@ from gold_style.runs.run import Pruned, open_run
 from gold_style.sweep.search import distribution, num_finished, texts
 
 OPTIONS = Search(trials=6, parallel=1, startup_trials=2, prune=True, seed=0, trial=None)
-LINE = ("-m", "hydra/sweeper=gold_style_search", "hydra.sweep.dir=study", "hydra/job_logging=none", "hydra/hydra_logging=none",
-        "x=interval(0,1)", "kind=choice(a,b)", "n=range(1,4)")  # fmt: skip
+LINE = (
+    "-m",
+    "hydra/sweeper=gold_style_search",
+    "hydra.sweep.dir=study",
+    "hydra/job_logging=none",
+    "hydra/hydra_logging=none",
+    "x=interval(0,1)",
+    "kind=choice(a,b)",
+    "n=range(1,4)",
+)
 
 
 def searched(place: Path):
@@ -35,8 +43,12 @@ def test_six_trials_of_which_one_fails_and_one_is_null_taken_up_after_a_kill(tmp
     assert first.code == 9
     study = open_study(tmp_path / "study", OPTIONS)
     assert [trial.state for trial in study.get_trials()] == [
-        TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING,
-    ]  # fmt: skip
+        TrialState.COMPLETE,
+        TrialState.FAIL,
+        TrialState.COMPLETE,
+        TrialState.FAIL,
+        TrialState.RUNNING,
+    ]
     cut = rows_of(tmp_path)[4]
 
     second = finish(searched(tmp_path))
@@ -123,5 +135,3 @@ def test_training_is_searched_and_taken_up_again(tmp_path):
     trials = open_study(tmp_path / "found", OPTIONS).get_trials()
     margins = [json.loads((tmp_path / "found" / str(n) / "summary.json").read_text())["after"] for n in range(3)]
     assert [trial.value for trial in trials] == [after and after["margin"] for after in margins]
-
-

@@ -25,9 +25,7 @@ def rows() -> list[Scored]:
     """Two systems (a row's own turn makes the second), answers of different lengths, one of them empty."""
     chat = Chat(TOKENIZER, TOKENIZER, toys.PACK)
     asked = [replace(p, system="역사 선생이다." if p.row % 3 == 0 else None) for p in toys.prompts(8)]
-    answers = [
-        () if p.row == 5 else tuple(TOKENIZER(p.reference)["input_ids"]) + (TOKENIZER.eos_token_id,) for p in asked
-    ]
+    answers = [() if p.row == 5 else tuple(TOKENIZER(p.reference)["input_ids"]) + (TOKENIZER.eos_token_id,) for p in asked]
     return [Scored(chat.teacher_ids(p), answer) for p, answer in zip(asked, answers, strict=True)]
 
 
@@ -68,9 +66,7 @@ def test_sampled_completions_belong_to_their_row():
     drawn = uniforms([(0, row) for row in range(8)], 12)
     together = teacher.generate(prompts, max_new_tokens=12, sampling=Sampling(), uniforms_BG=drawn)
     for row in (0, 3, 5):
-        alone = teacher.generate(
-            [prompts[row]], max_new_tokens=12, sampling=Sampling(), uniforms_BG=drawn[row : row + 1]
-        )
+        alone = teacher.generate([prompts[row]], max_new_tokens=12, sampling=Sampling(), uniforms_BG=drawn[row : row + 1])
         assert alone == [together[row]]
 
 
@@ -90,8 +86,15 @@ def test_padded_vocabulary_rows_take_no_part():
 @pytest.mark.parametrize("config", [GraniteConfig, MistralConfig])
 def test_models_that_scale_their_logits_keep_their_own_forward(config):
     """Backbone.logits equals the model's own logits, whatever the model does between head and logits."""
-    sizes = dict(vocab_size=50, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4,
-                 num_key_value_heads=2, initializer_range=0.3)  # fmt: skip
+    sizes = dict(
+        vocab_size=50,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.3,
+    )
     torch.manual_seed(0)
     if config is GraniteConfig:
         model = GraniteForCausalLM(GraniteConfig(**sizes, logits_scaling=4.0)).eval()

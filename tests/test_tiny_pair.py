@@ -19,12 +19,7 @@ from gold_style.pairs.training import build_model
 from gold_style.prompts.dynamic import SYLLABLES, fill
 from gold_style.speech import classify
 
-TEXTS = [
-    "<style:chosun> 떡볶이를 소개해 줘.",
-    "Wi-Fi 6, 3.14 & <|not special|>",
-    "띄어  쓰기\n\n\t줄바꿈 🙂 é 漢字 뷁쀍",
-    "",
-]
+TEXTS = ["<style:chosun> 떡볶이를 소개해 줘.", "Wi-Fi 6, 3.14 & <|not special|>", "띄어  쓰기\n\n\t줄바꿈 🙂 é 漢字 뷁쀍", ""]
 
 
 @pytest.fixture(scope="module")

@@ -17,14 +17,13 @@ from gold_style.distil.trainer import NonFinite
 
 TOKENIZER = toys.byte_tokenizer()
 VOCAB = len(TOKENIZER)
-LOSSES = {
-    "forward KL": {"beta": 0.0},
-    "JSD 0.3": {"beta": 0.3},
-    "reverse KL": {"beta": 1.0},
-    "ULD": {"plain_uld": True},
-}
-SPLITS = [{"rows_per_microbatch": 8}, {"rows_per_microbatch": 3}, {"rows_per_microbatch": 1},
-          {"rows_per_microbatch": None, "tokens_per_microbatch": 150}]  # fmt: skip
+LOSSES = {"forward KL": {"beta": 0.0}, "JSD 0.3": {"beta": 0.3}, "reverse KL": {"beta": 1.0}, "ULD": {"plain_uld": True}}
+SPLITS = [
+    {"rows_per_microbatch": 8},
+    {"rows_per_microbatch": 3},
+    {"rows_per_microbatch": 1},
+    {"rows_per_microbatch": None, "tokens_per_microbatch": 150},
+]
 
 
 @cache
@@ -58,13 +57,7 @@ def test_identical_teacher_gives_no_loss(loss, tmp_path):
 def test_identical_teacher_gives_no_gradient(loss, tmp_path):
     def norm(of, split):
         parts = toy_runs.distillation(
-            TOKENIZER,
-            of,
-            toys.prompts(8),
-            teacher_system_prompt="",
-            compute_dtype=torch.float64,
-            **LOSSES[loss],
-            **split,
+            TOKENIZER, of, toys.prompts(8), teacher_system_prompt="", compute_dtype=torch.float64, **LOSSES[loss], **split
         )
         return float(toy_runs.one_step(toys.model(VOCAB, dtype=torch.float64), parts, tmp_path)[0].norm())
 
@@ -149,9 +142,7 @@ def test_an_empty_answer_trains_its_stop_token(tmp_path):
 @pytest.mark.parametrize("training", [{}, {"logging_steps": 3}], ids=["plain", "other logging interval"])
 def test_same_seed_same_weights(training, tmp_path):
     first = train(tmp_path / "a", seq_kd=True)
-    second = train(
-        tmp_path / "b", seq_kd=True, callbacks=[toy_runs.StrayDraws()] if not training else [], training=training
-    )
+    second = train(tmp_path / "b", seq_kd=True, callbacks=[toy_runs.StrayDraws()] if not training else [], training=training)
     assert torch.equal(toy_runs.weights(first.model), toy_runs.weights(second.model))
     other = train(tmp_path / "c", seq_kd=True, seed=1)
     assert not torch.equal(toy_runs.weights(first.model), toy_runs.weights(other.model))

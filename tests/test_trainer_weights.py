@@ -28,9 +28,7 @@ def train(directory, **changes):
 
 @pytest.mark.parametrize("optimizer", [{}, {"muon_learning_rate": 0.01}], ids=["adamw", "muon"])
 def test_training_reduces_the_loss(optimizer, tmp_path):
-    trained = train(
-        tmp_path, lmbda=0.0, asked=toys.prompts(4), training={"max_steps": 25, "learning_rate": 5e-3}, **optimizer
-    )
+    trained = train(tmp_path, lmbda=0.0, asked=toys.prompts(4), training={"max_steps": 25, "learning_rate": 5e-3}, **optimizer)
     losses = [row["train/loss"] for row in trained.run.rows]
     assert losses[-1] < 0.5 * losses[0]
 
@@ -50,12 +48,8 @@ def test_gradient_checkpointing_gives_the_same_gradient(tmp_path):
 
 def test_bf16_is_the_compute_dtype_and_weights_stay_fp32(tmp_path):
     student, computed = toys.model(VOCAB), []
-    student.model.layers[0].mlp.down_proj.register_forward_hook(
-        lambda module, args, output: computed.append(output.dtype)
-    )
-    trained = train(
-        tmp_path, student=student, lmbda=1.0, compute_dtype=torch.bfloat16, training={"max_steps": 1, "bf16": True}
-    )
+    student.model.layers[0].mlp.down_proj.register_forward_hook(lambda module, args, output: computed.append(output.dtype))
+    trained = train(tmp_path, student=student, lmbda=1.0, compute_dtype=torch.bfloat16, training={"max_steps": 1, "bf16": True})
     assert set(computed) == {torch.bfloat16}
     assert {p.dtype for p in trained.model.parameters()} == {torch.float32}
     moments = [v for state in trained.optimizer.state.values() for v in state.values() if torch.is_tensor(v) and v.ndim]
@@ -84,9 +78,7 @@ def run_out_of_memory(student, num_rows: int) -> None:
 
 def test_out_of_memory_is_met_with_smaller_micro_batches(tmp_path):
     """The window starts anew: same gradient, and what had been done of it counts once."""
-    expected, loss, _ = toy_runs.one_step(
-        toys.model(VOCAB), toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8)), tmp_path
-    )
+    expected, loss, _ = toy_runs.one_step(toys.model(VOCAB), toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8)), tmp_path)
     run_out_of_memory(student := toys.model(VOCAB), 3)
     parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8))
     gradient, logged, trained = toy_runs.one_step(student, parts, tmp_path)
@@ -137,9 +129,7 @@ def test_resumed_run_ends_with_the_same_weights(optimizer, tmp_path):
     """Six steps over a data set of two windows, cut after the third: the second epoch goes on where it stood."""
     training = {"max_steps": 6, "save_strategy": "steps", "save_steps": 3}
     whole = train(tmp_path / "a", training=training, seq_kd=True, **optimizer)
-    parts = toy_runs.distillation(
-        TOKENIZER, teacher(), toys.prompts(8), lmbda=0.5, rows_per_window=4, seq_kd=True, **optimizer
-    )
+    parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8), lmbda=0.5, rows_per_window=4, seq_kd=True, **optimizer)
     resumed = toy_runs.trainer(toys.model(VOCAB, seed=9), parts, tmp_path / "b", **training)
     resumed.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-3"))
     assert torch.equal(toy_runs.weights(whole.model), toy_runs.weights(resumed.model))
@@ -153,9 +143,7 @@ def test_saved_student_is_complete_and_in_the_compute_dtype(tmp_path):
     loaded = type(trained.model).from_pretrained(tmp_path / "student")
     assert {p.dtype for p in loaded.parameters()} == {torch.bfloat16} and loaded.config.dtype == torch.bfloat16
     assert {p.dtype for p in trained.model.parameters()} == {torch.float32}
-    assert torch.equal(
-        toy_runs.weights(loaded), toy_runs.flat({n: p.bfloat16() for n, p in trained.model.named_parameters()})
-    )
+    assert torch.equal(toy_runs.weights(loaded), toy_runs.flat({n: p.bfloat16() for n, p in trained.model.named_parameters()}))
     assert (tmp_path / "student" / "chat_template.jinja").read_text() == toys.CHATML
 
 
@@ -165,9 +153,7 @@ def test_saved_student_is_complete_and_in_the_compute_dtype(tmp_path):
 def lora(dropout: float = 0.0):
     from peft import LoraConfig
 
-    return LoraConfig(
-        task_type="CAUSAL_LM", r=4, lora_alpha=8, lora_dropout=dropout, target_modules=["q_proj", "v_proj"]
-    )
+    return LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, lora_dropout=dropout, target_modules=["q_proj", "v_proj"])
 
 
 def train_lora(directory, dropout: float = 0.0, callbacks=()):

@@ -29,9 +29,7 @@ def teacher() -> Teacher:
 
 def stock_run(directory, *, student=None, of=None, asked=None, **changes) -> stock.Run:
     rows = stock.conversations(asked or toys.prompts(8))
-    return stock.train(
-        student or toys.model(VOCAB), of or toys.model(VOCAB, seed=1), TOKENIZER, rows, directory, **changes
-    )
+    return stock.train(student or toys.model(VOCAB), of or toys.model(VOCAB, seed=1), TOKENIZER, rows, directory, **changes)
 
 
 def our_run(directory, *, student=None, of=None, asked=None, training=None, **changes):
@@ -114,8 +112,7 @@ def test_the_callers_teacher_is_resized(teacher_rows, tmp_path):
 def test_a_head_narrower_than_the_tokenizer_crashes(tmp_path):
     """Fact 10: hybrid ULD indexes logits with every id of the tokenizer."""
     try:
-        stock_run(tmp_path, student=toys.model(VOCAB + 2), of=toys.model(VOCAB - 2, seed=1), use_uld_loss=True,
-                  uld_use_hybrid_loss=True)  # fmt: skip
+        stock_run(tmp_path, student=toys.model(VOCAB + 2), of=toys.model(VOCAB - 2, seed=1), use_uld_loss=True, uld_use_hybrid_loss=True)
         still(False, 10, "a head narrower than the tokenizer trains under hybrid ULD")
     except IndexError:
         pass
@@ -123,9 +120,7 @@ def test_a_head_narrower_than_the_tokenizer_crashes(tmp_path):
     tokenizer = toys.byte_tokenizer(eos="<|endoftext|>", template=toys.PLAIN)
     narrow, student = Teacher(toys.model(VOCAB - 2, seed=1), tokenizer), toys.model(VOCAB - 2)
     assert narrow.vocab_size == VOCAB - 2
-    parts = toy_runs.distillation(
-        tokenizer, narrow, asked, student=student, lmbda=1.0, vocab_size=VOCAB - 2, student_vocab_size=VOCAB - 2
-    )
+    parts = toy_runs.distillation(tokenizer, narrow, asked, student=student, lmbda=1.0, vocab_size=VOCAB - 2, student_vocab_size=VOCAB - 2)
     assert toy_runs.one_step(student, parts, tmp_path)[1] > 0
 
 
@@ -152,9 +147,7 @@ def test_uld_makes_a_gradient_of_rounding_noise(tmp_path):
     still(own > 0.05 * other, 24, f"gradient norm {own} for an identical teacher, {other} for another")
 
     of = Teacher(toys.model(VOCAB), TOKENIZER)
-    trained, gradients = our_run(
-        tmp_path, of=of, asked=asked, plain_uld=True, teacher_system_prompt="", rows_per_microbatch=3
-    )
+    trained, gradients = our_run(tmp_path, of=of, asked=asked, plain_uld=True, teacher_system_prompt="", rows_per_microbatch=3)
     assert float(toy_runs.flat(gradients).norm()) == 0.0 and trained.run.rows[0]["train/loss"] == 0.0
 
 
@@ -164,9 +157,7 @@ def moved(student, weights_before: torch.Tensor) -> float:
 
 
 def matrices(student) -> torch.Tensor:
-    return torch.cat(
-        [p.detach().flatten() for name, p in student.named_parameters() if "layers" in name and p.ndim == 2]
-    )
+    return torch.cat([p.detach().flatten() for name, p in student.named_parameters() if "layers" in name and p.ndim == 2])
 
 
 def test_pure_bf16_stands_still(tmp_path):
@@ -192,9 +183,7 @@ def test_teacher_arguments_need_a_dtype(tmp_path):
     """Fact 19: teacher_model_init_kwargs without a dtype dies with a KeyError."""
     rows = stock.conversations(toys.prompts(8))
     try:
-        stock.build(
-            toys.model(VOCAB), "somewhere", TOKENIZER, rows, tmp_path, teacher_model_init_kwargs={"revision": "x"}
-        )
+        stock.build(toys.model(VOCAB), "somewhere", TOKENIZER, rows, tmp_path, teacher_model_init_kwargs={"revision": "x"})
         still(False, 19, "teacher_model_init_kwargs without dtype works")
     except KeyError as error:
         still(error.args == ("dtype",), 19, f"the missing key became {error}")
@@ -213,8 +202,15 @@ def test_a_table_of_completions_kills_the_run(tmp_path, monkeypatch):
     import wandb
 
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    arguments = {"lmbda": 1.0, "log_completions": True, "log_completions_steps": 1, "num_completions_to_print": 50,
-                 "max_completion_length": 4, "report_to": ["wandb"], "wandb_log_unique_prompts": True}  # fmt: skip
+    arguments = {
+        "lmbda": 1.0,
+        "log_completions": True,
+        "log_completions_steps": 1,
+        "num_completions_to_print": 50,
+        "max_completion_length": 4,
+        "report_to": ["wandb"],
+        "wandb_log_unique_prompts": True,
+    }
     try:
         stock_run(tmp_path, asked=[toys.prompts(1)[0]] * 8, **arguments)
         still(False, 18, "the run survives")

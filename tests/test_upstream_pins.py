@@ -36,8 +36,18 @@ VOCAB = len(TOKENIZER)
 # method of the parent -> its parameters after self. Ours overrides or calls each of them.
 METHODS = {
     (GOLDTrainer, "__init__"): [
-        "model", "teacher_model", "args", "data_collator", "train_dataset", "eval_dataset", "processing_class",
-        "compute_metrics", "callbacks", "optimizers", "preprocess_logits_for_metrics", "peft_config",
+        "model",
+        "teacher_model",
+        "args",
+        "data_collator",
+        "train_dataset",
+        "eval_dataset",
+        "processing_class",
+        "compute_metrics",
+        "callbacks",
+        "optimizers",
+        "preprocess_logits_for_metrics",
+        "peft_config",
     ],
     (GOLDTrainer, "get_train_dataloader"): [],
     (GOLDTrainer, "training_step"): ["model", "inputs", "num_items_in_batch"],
@@ -64,15 +74,13 @@ METHODS = {
     (DynamicLayer, "batch_select_indices"): ["indices"],
     (DynamicLayer, "get_seq_length"): [],
     (ExportableState, "state"): [],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("owner", "name"), METHODS, ids=[f"{owner.__name__}.{name}" for owner, name in METHODS])
 def test_signatures(owner, name):
     found = [parameter for parameter in inspect.signature(getattr(owner, name)).parameters if parameter != "self"]
-    assert found == METHODS[owner, name], (
-        f"{owner.__name__}.{name} takes {found}: look at what gold_style.distil does with it"
-    )
+    assert found == METHODS[owner, name], f"{owner.__name__}.{name} takes {found}: look at what gold_style.distil does with it"
 
 
 def test_every_override_overrides_something():
@@ -80,9 +88,18 @@ def test_every_override_overrides_something():
     ours = {name for name, value in vars(StyleGOLDTrainer).items() if inspect.isfunction(value)}
     overriding = {name for name in ours if any(hasattr(base, name) for base in StyleGOLDTrainer.__mro__[1:])}
     called_by_the_loop = {
-        "__init__", "get_train_dataloader", "floating_point_ops", "create_optimizer", "training_step", "compute_loss",
-        "_get_grad_norm", "log", "_get_output_dir", "_save_checkpoint", "create_model_card",
-    }  # fmt: skip
+        "__init__",
+        "get_train_dataloader",
+        "floating_point_ops",
+        "create_optimizer",
+        "training_step",
+        "compute_loss",
+        "_get_grad_norm",
+        "log",
+        "_get_output_dir",
+        "_save_checkpoint",
+        "create_model_card",
+    }
     assert overriding == called_by_the_loop, "keep the table in gold_style/distil/trainer.py and METHODS here in step"
     assert not [name for name in overriding if f"`{name}`" not in trainer_module.__doc__]
 
@@ -95,10 +112,7 @@ def test_our_signatures_accept_the_parents_calls():
 
 
 def test_names_that_are_imported_or_read():
-    assert {parameter for parameter in inspect.signature(unwrap_model_for_generation).parameters} >= {
-        "model",
-        "accelerator",
-    }
+    assert {parameter for parameter in inspect.signature(unwrap_model_for_generation).parameters} >= {"model", "accelerator"}
     assert list(inspect.signature(disable_dropout_in_model).parameters) == ["model"]
     assert {"layers"} <= set(inspect.signature(Cache.__init__).parameters)
     assert {"ddp_cache_data", "config"} <= set(inspect.signature(DynamicCache.__init__).parameters)
@@ -113,13 +127,38 @@ def test_names_that_are_imported_or_read():
 
 def test_settings_that_are_passed_on():
     needed = {
-        "output_dir", "seed", "beta", "lmbda", "seq_kd", "temperature", "top_p", "top_k", "use_uld_loss",
+        "output_dir",
+        "seed",
+        "beta",
+        "lmbda",
+        "seq_kd",
+        "temperature",
+        "top_p",
+        "top_k",
+        "use_uld_loss",
         "disable_dropout",
-        "uld_use_hybrid_loss", "teacher_tokenizer_name_or_path", "bf16", "fp16", "use_cpu", "max_length", "report_to",
-        "disable_tqdm", "remove_unused_columns", "dataset_kwargs", "ignore_data_skip", "logging_nan_inf_filter",
-        "eval_strategy", "num_generations", "max_completion_length", "per_device_train_batch_size", "max_grad_norm",
-        "gradient_accumulation_steps", "gradient_checkpointing", "gradient_checkpointing_kwargs", "save_strategy",
-    }  # fmt: skip
+        "uld_use_hybrid_loss",
+        "teacher_tokenizer_name_or_path",
+        "bf16",
+        "fp16",
+        "use_cpu",
+        "max_length",
+        "report_to",
+        "disable_tqdm",
+        "remove_unused_columns",
+        "dataset_kwargs",
+        "ignore_data_skip",
+        "logging_nan_inf_filter",
+        "eval_strategy",
+        "num_generations",
+        "max_completion_length",
+        "per_device_train_batch_size",
+        "max_grad_norm",
+        "gradient_accumulation_steps",
+        "gradient_checkpointing",
+        "gradient_checkpointing_kwargs",
+        "save_strategy",
+    }
     assert needed <= {field.name for field in fields(GOLDConfig)}
 
 
@@ -168,9 +207,7 @@ def test_gradients_are_clipped_to_the_norm_before_the_step(tmp_path):
     free, _, trained = toy_runs.one_step(toys.model(VOCAB), parts, tmp_path)
     clipped, _, limited = toy_runs.one_step(toys.model(VOCAB), parts, tmp_path, max_grad_norm=0.01)
     assert trained.run.rows[0]["train/grad_norm"] == pytest.approx(float(free.norm()), rel=1e-4)
-    assert limited.run.rows[0]["train/grad_norm"] == pytest.approx(float(free.norm()), rel=1e-4), (
-        "the norm before clipping"
-    )
+    assert limited.run.rows[0]["train/grad_norm"] == pytest.approx(float(free.norm()), rel=1e-4), "the norm before clipping"
     assert float(clipped.norm()) == pytest.approx(0.01, rel=1e-3)
 
 

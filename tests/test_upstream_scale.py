@@ -84,8 +84,7 @@ class Stray(TrainerCallback):
 
 def test_a_stray_draw_changes_which_rows_are_on_policy(tmp_path):
     """Fact 11: slices are drawn from Python's global `random`."""
-    changes = {"lmbda": 0.5, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 4, "max_steps": 3,
-               "max_completion_length": 5}  # fmt: skip
+    changes = {"lmbda": 0.5, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 4, "max_steps": 3, "max_completion_length": 5}
 
     def run(callbacks):
         torch.manual_seed(0)
@@ -170,9 +169,14 @@ def test_alignment_copies_the_whole_tensor_for_every_token(tmp_path):
             return losses[-1]
 
     trainer = stock.build(
-        toys.model(VOCAB), toys.model(VOCAB, seed=1), TOKENIZER, stock.conversations(asked), tmp_path,
-        use_uld_loss=True, per_device_train_batch_size=1,
-    )  # fmt: skip
+        toys.model(VOCAB),
+        toys.model(VOCAB, seed=1),
+        TOKENIZER,
+        stock.conversations(asked),
+        tmp_path,
+        use_uld_loss=True,
+        per_device_train_batch_size=1,
+    )
     trainer.__class__ = Keep
     trainer.train()
     still(copies(losses[0]) >= num_tokens, 13, f"{copies(losses[0])} writes for {num_tokens} tokens")
@@ -225,9 +229,7 @@ def test_a_stream_loses_most_of_its_prompts(tmp_path):
             return super()._fill_buffer(batch, *args, **kwargs)
 
     split = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 4, "max_steps": 4}
-    trainer = stock.build(
-        toys.model(VOCAB), toys.model(VOCAB, seed=1), TOKENIZER, IterableDataset.from_generator(rows), tmp_path, **split
-    )
+    trainer = stock.build(toys.model(VOCAB), toys.model(VOCAB, seed=1), TOKENIZER, IterableDataset.from_generator(rows), tmp_path, **split)
     trainer.__class__ = Keep
     pulled.clear()
     trainer.train()

@@ -117,8 +117,7 @@ def test_the_teacher_reads_no_system_prompt_of_its_own(uld, tmp_path):
     our_run(asked, tmp_path, of=Teacher(model, TOKENIZER, prefix_cache_bytes=0), rows_per_window=1, plain_uld=uld)
     (row,) = reads.rows
     expected = TOKENIZER.apply_chat_template(
-        [{"role": "system", "content": toys.PACK.teacher_system("chosun")}, *asked[0].messages()],
-        add_generation_prompt=True,
+        [{"role": "system", "content": toys.PACK.teacher_system("chosun")}, *asked[0].messages()], add_generation_prompt=True
     )["input_ids"]
     assert list(row) == expected + bytes_of(asked[0].reference), "the stop token is scored, but predicts nothing"
 
@@ -128,9 +127,10 @@ def test_putting_the_rules_before_rendered_text_gives_two_system_blocks():
     build = gold_trainer.build_teacher_inputs_from_texts
     parameters = list(inspect.signature(build).parameters)
     still(
-        parameters == ["tokenizer", "prompt_texts", "completion_texts", "use_extended_uld"], 9,
+        parameters == ["tokenizer", "prompt_texts", "completion_texts", "use_extended_uld"],
+        9,
         f"build_teacher_inputs_from_texts takes {parameters}",
-    )  # fmt: skip
+    )
     qwen = toys.byte_tokenizer(template=toys.QWEN25)
     rendered = qwen.apply_chat_template(toys.prompts(1)[0].messages(), tokenize=False, add_generation_prompt=True)
     ids, *_ = build(qwen, [f"<|im_start|>system\n{toys.PACK.intro}<|im_end|>\n{rendered}"], ["네."])
@@ -152,9 +152,7 @@ def test_a_teacher_of_another_template_reads_the_students_as_plain_text(tmp_path
 
     chat = toy_runs.Chat(TOKENIZER, llama, toys.PACK)
     ids = chat.teacher_ids(toys.prompts(1)[0])
-    assert "<|im_start|>" not in llama.decode(ids.prefix + ids.rest) and ids.prefix[0] == llama.convert_tokens_to_ids(
-        "<|begin_of_text|>"
-    )
+    assert "<|im_start|>" not in llama.decode(ids.prefix + ids.rest) and ids.prefix[0] == llama.convert_tokens_to_ids("<|begin_of_text|>")
 
 
 def test_a_teacher_of_the_same_template_reads_two_stops(tmp_path):
@@ -163,16 +161,16 @@ def test_a_teacher_of_the_same_template_reads_two_stops(tmp_path):
     reads = stock.Reads(model)
     student = toys.scripted_model(VOCAB, [*bytes_of("ab"), END])
     student.generation_config.eos_token_id = END
-    stock_run(stock.conversations(toys.prompts(1)), tmp_path, student=student, of=model, use_uld_loss=True, lmbda=1.0,
-              **ONE_ROW)  # fmt: skip
+    stock_run(stock.conversations(toys.prompts(1)), tmp_path, student=student, of=model, use_uld_loss=True, lmbda=1.0, **ONE_ROW)
     (row,) = reads.rows
     still(list(row[-2:]) == [END, END], 8, f"the teacher's text ends {TOKENIZER.decode(row[-4:])}")
 
     model = toys.model(VOCAB, seed=1)
     reads = stock.Reads(model.get_decoder())
     student = toys.scripted_model(VOCAB, [*bytes_of("ab"), END])
-    trained = our_run(toys.prompts(1), tmp_path, student=student, lmbda=1.0, rows_per_window=1,
-                      of=Teacher(model, TOKENIZER, prefix_cache_bytes=0))  # fmt: skip
+    trained = our_run(
+        toys.prompts(1), tmp_path, student=student, lmbda=1.0, rows_per_window=1, of=Teacher(model, TOKENIZER, prefix_cache_bytes=0)
+    )
     (row,) = reads.rows
     assert list(row[-2:]) == bytes_of("ab") and trained.run.rows[0]["train/completion_tokens"] == 3
 
@@ -192,8 +190,14 @@ def test_identical_tokenizers_still_go_through_text(tmp_path):
 
     model = toys.model(VOCAB, seed=1)
     reads = stock.Reads(model.get_decoder())
-    our_run(toys.prompts(1), tmp_path, student=toys.scripted_model(VOCAB, broken), lmbda=1.0, rows_per_window=1,
-            of=Teacher(model, TOKENIZER, prefix_cache_bytes=0))  # fmt: skip
+    our_run(
+        toys.prompts(1),
+        tmp_path,
+        student=toys.scripted_model(VOCAB, broken),
+        lmbda=1.0,
+        rows_per_window=1,
+        of=Teacher(model, TOKENIZER, prefix_cache_bytes=0),
+    )
     (row,) = reads.rows
     assert list(row[-3:]) == broken[:-1]
 
@@ -232,8 +236,7 @@ def test_a_base_model_does_not_stop_where_the_turn_ends(tmp_path):
     still(len(scored[0]) == 10, 16, f"{len(scored[0])} tokens were scored, the third of them <|im_end|>")
 
     scored = toy_runs.scored_positions(ours := student())
-    our_run(toys.prompts(1), tmp_path, student=ours, lmbda=1.0, rows_per_window=1, sampling=GREEDY,
-            max_completion_length=10)  # fmt: skip
+    our_run(toys.prompts(1), tmp_path, student=ours, lmbda=1.0, rows_per_window=1, sampling=GREEDY, max_completion_length=10)
     assert len(scored[0]) == 3
 
 
@@ -252,16 +255,10 @@ def test_without_a_stop_id_padding_is_scored(tmp_path):
     run = stock_run(stock.conversations(toys.prompts(8)), tmp_path, student=student(), **arguments)
     answers = [row[row != -100].tolist() for row in run.trainer._buffered_inputs[0]["labels"]]
     behind = [answer[answer.index(END) + 1 :] for answer in answers if END in answer]
-    still(
-        any(behind) and not any(set(rest) - {TOKENIZER.pad_token_id} for rest in behind),
-        16,
-        f"behind the stop: {behind}",
-    )
+    still(any(behind) and not any(set(rest) - {TOKENIZER.pad_token_id} for rest in behind), 16, f"behind the stop: {behind}")
 
     unmoved = {"learning_rate": 0.0}
-    trained = our_run(
-        toys.prompts(8), tmp_path, student=student(), lmbda=1.0, max_completion_length=16, training=unmoved
-    )
+    trained = our_run(toys.prompts(8), tmp_path, student=student(), lmbda=1.0, max_completion_length=16, training=unmoved)
     rows = trained.distillation.rows(0, trained.accelerator, trained.rollout_model)
     assert any(END in row.completion[:10] for row in rows)
     assert not any(END in row.completion[:-1] for row in rows)
@@ -283,9 +280,7 @@ def test_an_answer_that_stops_at_once_is_not_trained(tmp_path):
     scored = toy_runs.scored_positions(student)
     llama = toys.llama3_tokenizer()
     arguments = {"teacher_tokenizer": llama, "use_uld_loss": True, "lmbda": 1.0, **ONE_ROW}
-    run = stock.train(
-        student, toys.model(len(llama), seed=1), TOKENIZER, stock.conversations(toys.prompts(1)), tmp_path, **arguments
-    )
+    run = stock.train(student, toys.model(len(llama), seed=1), TOKENIZER, stock.conversations(toys.prompts(1)), tmp_path, **arguments)
     still(run.losses == [0.0] and not any(scored), 8, f"loss {run.losses}, scored {scored}")
 
     student = toys.scripted_model(VOCAB, [END, 5], sharpness=0.5)

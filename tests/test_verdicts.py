@@ -30,9 +30,7 @@ def test_speech_level():
     assert classifier.labels == ("joseon", "modern", "ambiguous", "other")
     assert classifier.backend == "rules"
     text = "그대의 말이 옳소. 이만 가 보겠소."
-    assert (classifier(text), classifier.level(text)) == ("joseon", "하오체") == (
-        classify(text).verdict, classify(text).level,
-    )  # fmt: skip
+    assert (classifier(text), classifier.level(text)) == ("joseon", "하오체") == (classify(text).verdict, classify(text).level)
     assert classifier.sentences("물러가거라. 알겠어요.") == ["joseon", "modern"]
 
 

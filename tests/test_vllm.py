@@ -134,9 +134,14 @@ def test_samples_follow_the_students_distribution(vllm, tmp_path):
     found = vllm.write([PROMPTS[0]] * draws, list(range(draws)), asked)
     uniforms_BG = torch.rand(draws, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     expected = generate(
-        Backbone(model), [PROMPTS[0]] * draws, max_new_tokens=1, stop_ids=(VOCAB - 1,), vocab_size=VOCAB, sampling=asked.sampling,
+        Backbone(model),
+        [PROMPTS[0]] * draws,
+        max_new_tokens=1,
+        stop_ids=(VOCAB - 1,),
+        vocab_size=VOCAB,
+        sampling=asked.sampling,
         uniforms_BG=uniforms_BG,
-    )  # fmt: skip
+    )
     counts = [torch.bincount(torch.tensor([one.ids[0] for one in some]), minlength=VOCAB).double() for some in (found, expected)]
     assert (counts[0] - counts[1]).abs().max() / draws < 0.15
     assert (counts[0] > 0).sum() > 3, "greedy would pass"

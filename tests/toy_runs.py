@@ -88,10 +88,19 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def distillation(
-    tokenizer, teacher: Teacher, asked: list[Prompt], *, student=None, beta: float = 0.3, plain_uld: bool = False,
-    crossentropy_weight: float = 0.0, vocab_size: int | None = None, teacher_system_prompt: str | None = None,
-    student_system_prompt: str | None = None, **changes,
-) -> Distillation:  # fmt: skip
+    tokenizer,
+    teacher: Teacher,
+    asked: list[Prompt],
+    *,
+    student=None,
+    beta: float = 0.3,
+    plain_uld: bool = False,
+    crossentropy_weight: float = 0.0,
+    vocab_size: int | None = None,
+    teacher_system_prompt: str | None = None,
+    student_system_prompt: str | None = None,
+    **changes,
+) -> Distillation:
     """The parts of a run; `changes` are fields of Distillation. Without an `objective` the tokenizers are identical."""
     stops = stop_ids(tokenizer, student)
     parts = dict(
@@ -99,7 +108,10 @@ def distillation(
         source=toys.FixedSource(asked),
         teacher=teacher,
         objective=TokenExact(
-            teacher=teacher, vocab_size=vocab_size or len(tokenizer), beta=beta, plain_uld=plain_uld,
+            teacher=teacher,
+            vocab_size=vocab_size or len(tokenizer),
+            beta=beta,
+            plain_uld=plain_uld,
             crossentropy_weight=crossentropy_weight,
         ),
         seed=0,
@@ -113,7 +125,7 @@ def distillation(
         student_vocab_size=len(tokenizer),
         to_student_ids=lambda completion: completion,
         rows_per_microbatch=8,
-    )  # fmt: skip
+    )
     return Distillation(**{**parts, **changes})
 
 
@@ -143,9 +155,7 @@ def training_arguments(directory: Path, **changes) -> GOLDConfig:
     return GOLDConfig(**{**arguments, **changes})
 
 
-def trainer(
-    student, parts: Distillation, directory: Path, *, callbacks=(), peft_config=None, **changes
-) -> StyleGOLDTrainer:
+def trainer(student, parts: Distillation, directory: Path, *, callbacks=(), peft_config=None, **changes) -> StyleGOLDTrainer:
     """Our trainer, not yet started; `changes` are fields of GOLDConfig. Its `run.rows` are the logged rows."""
     return StyleGOLDTrainer(
         student=student,
@@ -158,9 +168,8 @@ def trainer(
 
 
 def train(
-    tokenizer, teacher: Teacher, directory: Path, *, student=None, asked=None, callbacks=(), training=None,
-    peft_config=None, **changes,
-) -> StyleGOLDTrainer:  # fmt: skip
+    tokenizer, teacher: Teacher, directory: Path, *, student=None, asked=None, callbacks=(), training=None, peft_config=None, **changes
+) -> StyleGOLDTrainer:
     """A finished run: four steps of four rows, on- and off-policy mixed, unless `training` (fields of GOLDConfig) or
     `changes` (fields of Distillation) say otherwise."""
     student = student or toys.model(len(tokenizer))
@@ -191,7 +200,11 @@ def cross_objective(tokenizer, teacher: Teacher, kind: str = "uld", **changes) -
     else:
         span_loss = ULD(match=match, hybrid=kind == "uld_hybrid", beta=0.3, **changes)
     return CrossTokenizer(
-        teacher=teacher, student_tokenizer=tokenizer, student_stop_ids=stops, student_stop_id=stop_id,
-        student_bytes=sides[0], teacher_bytes=sides[1],
+        teacher=teacher,
+        student_tokenizer=tokenizer,
+        student_stop_ids=stops,
+        student_stop_id=stop_id,
+        student_bytes=sides[0],
+        teacher_bytes=sides[1],
         span_loss=span_loss,
-    )  # fmt: skip
+    )

@@ -40,9 +40,7 @@ def sentence_piece(merges=150, texts=TEXTS):
     backend.train_from_iterator(
         texts, trainers.BpeTrainer(vocab_size=350 + merges, special_tokens=specials + fallback, show_progress=False)
     )
-    backend.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
+    backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
     described = json.loads(backend.to_str())
     described["added_tokens"] = [token for token in described["added_tokens"] if token["content"] in specials]
     backend = Tokenizer.from_str(json.dumps(described))

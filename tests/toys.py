@@ -28,9 +28,7 @@ LLAMA3 = (
     "{%- if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}"
 )
 NO_SYSTEM = "{%- if messages[0]['role'] == 'system' %}{{ raise_exception('no system turns') }}{%- endif %}" + CHATML
-SILENT_SYSTEM = CHATML.replace(
-    "messages %}", "messages if m['role'] != 'system' %}"
-)  # drops system turns without a word
+SILENT_SYSTEM = CHATML.replace("messages %}", "messages if m['role'] != 'system' %}")  # drops system turns without a word
 PLAIN = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"  # no special token at all
 CHATML_SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 LLAMA3_SPECIALS = ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
@@ -79,9 +77,8 @@ def llama3_tokenizer(extra_merges: tuple[tuple[str, str], ...] = ()) -> PreTrain
 
 
 def model(
-    vocab_size: int, *, seed: int = 0, hidden: int = 32, layers: int = 2, scale: float = 0.2, dtype=torch.float32,
-    **config,
-) -> Qwen2ForCausalLM:  # fmt: skip
+    vocab_size: int, *, seed: int = 0, hidden: int = 32, layers: int = 2, scale: float = 0.2, dtype=torch.float32, **config
+) -> Qwen2ForCausalLM:
     """A random Qwen2; `scale` of the weights sets how peaked it is; `config` are further fields of Qwen2Config."""
     torch.manual_seed(seed)
     config = {"tie_word_embeddings": True, **config}

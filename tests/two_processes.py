@@ -33,9 +33,7 @@ def step(case: str, directory: Path, num_processes: int = 1):
     tokenizer = toys.byte_tokenizer()
     teacher = Teacher(toys.model(len(tokenizer), seed=1), tokenizer)
     changes = {"rows_per_microbatch": WINDOW // num_processes, **CASES[case]}
-    parts = toy_runs.distillation(
-        tokenizer, teacher, toys.prompts(WINDOW), rows_per_window=WINDOW // num_processes, **changes
-    )
+    parts = toy_runs.distillation(tokenizer, teacher, toys.prompts(WINDOW), rows_per_window=WINDOW // num_processes, **changes)
     saving = {"save_strategy": "steps", "save_steps": 1} if case == "JSD" else {}
     gradient, _, trained = toy_runs.one_step(toys.model(len(tokenizer)), parts, directory / case, **saving)
     return gradient, trained.run.rows[0], trained
@@ -47,9 +45,7 @@ def goes_on(directory: Path, num_processes: int = 1) -> tuple[list[dict], list[d
     teacher = Teacher(toys.model(len(tokenizer), seed=1), tokenizer)
     rows = []
     for resume in (None, str(directory / "goes-on" / "checkpoint-1")):
-        parts = toy_runs.distillation(
-            tokenizer, teacher, toys.prompts(2 * WINDOW), rows_per_window=WINDOW // num_processes, lmbda=1.0
-        )
+        parts = toy_runs.distillation(tokenizer, teacher, toys.prompts(2 * WINDOW), rows_per_window=WINDOW // num_processes, lmbda=1.0)
         saving = {"max_steps": 3, "logging_steps": 2, "save_strategy": "steps", "save_steps": 1}
         trained = toy_runs.trainer(toys.model(len(tokenizer)), parts, directory / "goes-on", **saving)
         trained.train(resume_from_checkpoint=resume)
@@ -85,8 +81,10 @@ def main() -> None:
     for case in CASES:
         gradient, row, trained = step(case, directory / "two", world)
         assert trained.accelerator.num_processes == world
-        torch.save({"gradient": gradient, "row": row, "weights": toy_runs.weights(trained.model)},
-                   directory / f"{list(CASES).index(case)}-{rank}.pt")  # fmt: skip
+        torch.save(
+            {"gradient": gradient, "row": row, "weights": toy_runs.weights(trained.model)},
+            directory / f"{list(CASES).index(case)}-{rank}.pt",
+        )
     torch.save(trouble_in_the_second(directory / "two"), directory / f"trouble-{rank}.pt")
     torch.save(goes_on(directory / "two", world), directory / f"goes-on-{rank}.pt")
 

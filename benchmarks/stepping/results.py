@@ -19,9 +19,21 @@ from stepping.shapes import Shape
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 KEYS = (
-    "vocab", "system_tokens", "window", "new_tokens", "threads", "rounds", "stock_s", "stable_s", "ours_s", "ratio_stock", "ratio_stable",
-    "stock_peak_mb", "ours_peak_mb", "floor_fraction",
-)  # fmt: skip
+    "vocab",
+    "system_tokens",
+    "window",
+    "new_tokens",
+    "threads",
+    "rounds",
+    "stock_s",
+    "stable_s",
+    "ours_s",
+    "ratio_stock",
+    "ratio_stable",
+    "stock_peak_mb",
+    "ours_peak_mb",
+    "floor_fraction",
+)
 SIDES = ("stock", "stable", "ours")
 
 
@@ -48,10 +60,16 @@ def provenance(device: str, threads: int) -> dict:
     """Machine, versions and date of one row."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     return {
-        "device": device, "machine": _processor(), "cores": os.cpu_count(), "threads": threads, "python": platform.python_version(),
+        "device": device,
+        "machine": _processor(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "python": platform.python_version(),
         "versions": {name: version(name) for name in ("torch", "transformers", "trl", "accelerate")},
-        "commit": commit, "date": time.strftime("%Y-%m-%d %H:%M"), "load_average": round(os.getloadavg()[0], 2),
-    }  # fmt: skip
+        "commit": commit,
+        "date": time.strftime("%Y-%m-%d %H:%M"),
+        "load_average": round(os.getloadavg()[0], 2),
+    }
 
 
 def write(path: Path, row: dict, details: dict) -> None:

@@ -106,9 +106,14 @@ def build_model(body: Body, shape: Shape, seed: int, dtype: torch.dtype = torch.
     torch.manual_seed(seed)
     stop, pad = shape.vocab_size - 1, shape.vocab_size - len(SPECIALS)
     config = Qwen2Config(
-        vocab_size=shape.vocab, max_position_embeddings=4096, tie_word_embeddings=True, bos_token_id=None, eos_token_id=stop,
-        pad_token_id=pad, **vars(body),
-    )  # fmt: skip
+        vocab_size=shape.vocab,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=stop,
+        pad_token_id=pad,
+        **vars(body),
+    )
     with torch.device(device):
         model = Qwen2ForCausalLM(config)
     with torch.no_grad():
@@ -131,10 +136,15 @@ class Texts:
 
     @property
     def pack(self) -> StylePack:
-        return StylePack.from_settings({
-            "name": "benchmark", "neutral": TAGS[1], "untagged": TAGS[1], "teacher_prompt": "per_style",
-            "styles": {tag: {"rule": self.systems[tag] or "rule", "verdict": tag} for tag in TAGS},
-        })  # fmt: skip
+        return StylePack.from_settings(
+            {
+                "name": "benchmark",
+                "neutral": TAGS[1],
+                "untagged": TAGS[1],
+                "teacher_prompt": "per_style",
+                "styles": {tag: {"rule": self.systems[tag] or "rule", "verdict": tag} for tag in TAGS},
+            }
+        )
 
 
 def texts(shape: Shape) -> Texts:

@@ -1,6 +1,6 @@
 """Writes the benchmark's figures into README.md, README.ko.md and docs/speed.md, between `<!-- bench -->` and `<!-- /bench -->`.
 
-    python benchmarks/stepping/tables.py      # reads benchmarks/results/step_cpu.json and step_cpu_rounds.json
+python benchmarks/stepping/tables.py      # reads benchmarks/results/step_cpu.json and step_cpu_rounds.json
 """
 
 import json
@@ -12,14 +12,32 @@ ROOT = Path(__file__).resolve().parents[2]
 ROWS, DETAILS = (ROOT / "benchmarks" / "results" / name for name in ("step_cpu.json", "step_cpu_rounds.json"))
 HEADS = {
     "README.md": (
-        "vocabulary", "system tokens", "rows a step", "stock, s", "stable*, s", "ours, s", "faster than stock", "than stable",
-        "peak MB stock / ours", "share of the floor", "rounds",
+        "vocabulary",
+        "system tokens",
+        "rows a step",
+        "stock, s",
+        "stable*, s",
+        "ours, s",
+        "faster than stock",
+        "than stable",
+        "peak MB stock / ours",
+        "share of the floor",
+        "rounds",
     ),
     "README.ko.md": (
-        "어휘 수", "시스템 프롬프트 토큰", "한 스텝의 행", "stock, 초", "stable*, 초", "우리, 초", "stock 대비", "stable 대비",
-        "최대 메모리 MB stock / 우리", "이론 한계 대비", "라운드",
+        "어휘 수",
+        "시스템 프롬프트 토큰",
+        "한 스텝의 행",
+        "stock, 초",
+        "stable*, 초",
+        "우리, 초",
+        "stock 대비",
+        "stable 대비",
+        "최대 메모리 MB stock / 우리",
+        "이론 한계 대비",
+        "라운드",
     ),
-}  # fmt: skip
+}
 HEADS["docs/speed.md"] = HEADS["README.md"]
 NOTES = {
     "README.md": "Measured {date} on {machine}, {threads} thread, fp32, torch {torch}, trl {trl}. Medians, also of each round's ratio.",
@@ -44,10 +62,18 @@ def _cells(row: dict) -> list[str]:
 
     peaks = "" if row["stock_peak_mb"] is None or row["ours_peak_mb"] is None else f"{row['stock_peak_mb']:.0f} / {row['ours_peak_mb']:.0f}"
     return [
-        f"{row['vocab']:,}", f"{row['system_tokens']:,}", str(row["window"]), number("stock_s", "{:.1f}"), number("stable_s", "{:.1f}"),
-        number("ours_s", "{:.1f}"), number("ratio_stock", "**{:.1f}x**"), number("ratio_stable", "{:.1f}x"), peaks,
-        number("floor_fraction", "{:.0%}"), str(row["rounds"]),
-    ]  # fmt: skip
+        f"{row['vocab']:,}",
+        f"{row['system_tokens']:,}",
+        str(row["window"]),
+        number("stock_s", "{:.1f}"),
+        number("stable_s", "{:.1f}"),
+        number("ours_s", "{:.1f}"),
+        number("ratio_stock", "**{:.1f}x**"),
+        number("ratio_stable", "{:.1f}x"),
+        peaks,
+        number("floor_fraction", "{:.0%}"),
+        str(row["rounds"]),
+    ]
 
 
 def main() -> None:

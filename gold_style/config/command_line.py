@@ -248,9 +248,7 @@ def _place_mistakes(settings: Any, wrong: Sequence[str], job: Sequence[Choice], 
     mistakes = []
     if resume not in (None, "auto"):
         if line.is_sweep:
-            mistakes.append(
-                Mistake("resume", resume, "is one run; a sweep goes on with resume=auto added to its command")
-            )
+            mistakes.append(Mistake("resume", resume, "is one run; a sweep goes on with resume=auto added to its command"))
         elif asked and find_directory(asked) != find_directory(resume):
             mistakes.append(Mistake("output_dir", asked, f"a run goes on in its own directory, resume={resume}"))
     elif resume is None and is_main_process() and "output_dir" not in wrong:

@@ -15,15 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import (
-    Glob,
-    IntervalSweep,
-    Override,
-    OverrideType,
-    Quote,
-    QuotedString,
-    RangeSweep,
-)
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, OverrideType, Quote, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
 from gold_style.config.gold_config import gold_config_fields, instead_of
@@ -215,9 +207,7 @@ def jobs_of(overrides: Sequence[Override], groups: dict[str, list[str]]) -> Iter
         yield from ([*base[:number], choice, *base[number + 1 :]] for choice in spread)
 
 
-def override_mistake(
-    override: Override, groups: dict[str, list[str]], known: set[str], is_sweep: bool
-) -> Mistake | None:
+def override_mistake(override: Override, groups: dict[str, list[str]], known: set[str], is_sweep: bool) -> Mistake | None:
     """What is wrong with an override's key, or with its option where the key is a group."""
     key = override.key_or_group
     if override.is_sweep_override() and not is_sweep:

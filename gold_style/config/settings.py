@@ -242,9 +242,7 @@ def register() -> None:
     OmegaConf.register_new_resolver("sweep_directory", lambda path: path or default_directory(), replace=True)
 
 
-def compose_config(
-    config_name: str, overrides: Sequence[str], directory: Path = CONF, searchpath: Sequence[Path] = ()
-) -> DictConfig:
+def compose_config(config_name: str, overrides: Sequence[str], directory: Path = CONF, searchpath: Sequence[Path] = ()) -> DictConfig:
     """The config that a command line composes. Raises Hydra's exceptions; `searchpath`: further config directories."""
     extra = [f"hydra.searchpath=[{','.join(f'file://{path}' for path in searchpath)}]"] if searchpath else []
     outer = GlobalHydra.instance()

@@ -33,14 +33,16 @@ class Backbone:
         return self.decoder.get_input_embeddings().weight.device
 
     def hidden(
-        self, input_ids_BT: Tensor, past: Cache | None = None, attention_mask: Tensor | None = None,
-        position_ids_BT: Tensor | None = None,
-    ) -> Tensor:  # fmt: skip
+        self, input_ids_BT: Tensor, past: Cache | None = None, attention_mask: Tensor | None = None, position_ids_BT: Tensor | None = None
+    ) -> Tensor:
         """Last hidden states, shape (B, T, D). Rows are right-padded: causal attention needs no mask for that."""
         return self.decoder(
-            input_ids=input_ids_BT, past_key_values=past, attention_mask=attention_mask,
-            position_ids=position_ids_BT, use_cache=past is not None,
-        ).last_hidden_state  # fmt: skip
+            input_ids=input_ids_BT,
+            past_key_values=past,
+            attention_mask=attention_mask,
+            position_ids=position_ids_BT,
+            use_cache=past is not None,
+        ).last_hidden_state
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """Logits, shape (N, V)."""

@@ -80,9 +80,7 @@ class LiveEvaluation(Remembering):
 
     REMEMBERED = ("best_margin", "best_step", "num_reached")
 
-    def __init__(
-        self, *, measure: Callable, every_steps: int, keep_best: bool, stop_margin: float | None, stop_patience: int
-    ):
+    def __init__(self, *, measure: Callable, every_steps: int, keep_best: bool, stop_margin: float | None, stop_patience: int):
         self.measure = measure
         self.every_steps, self.keep_best = every_steps, keep_best
         self.stop_margin, self.stop_patience = stop_margin, stop_patience

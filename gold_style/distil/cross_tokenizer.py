@@ -55,9 +55,7 @@ class CrossTokenizer:
 
     def prepare(self, rows: Sequence[Row]) -> None:
         for row in rows:
-            ids, row.reason = retokenise(
-                row.completion, self.student_bytes, self.teacher.tokenizer, row.finished, self.teacher.stop_id
-            )
+            ids, row.reason = retokenise(row.completion, self.student_bytes, self.teacher.tokenizer, row.finished, self.teacher.stop_id)
             row.teacher_completion = tuple(ids or ())
             row.spans = align(row.completion, row.teacher_completion, self.student_bytes, self.teacher_bytes) if ids else []
             row.num_scored = sum(self.span_loss.units(span, row.completion) for span in row.spans)
@@ -65,9 +63,7 @@ class CrossTokenizer:
 
     def to_student_ids(self, completion: Completion) -> Completion:
         """A teacher-written completion in student ids, as far as its bytes go; empty where nothing can be carried over."""
-        ids, _ = retokenise(
-            completion.ids, self.teacher_bytes, self.student_tokenizer, completion.finished, self.student_stop_id
-        )
+        ids, _ = retokenise(completion.ids, self.teacher_bytes, self.student_tokenizer, completion.finished, self.student_stop_id)
         ids = tuple(ids or ())
         return Completion(ids, bool(ids) and ids[-1] in self.student_stop_ids)
 

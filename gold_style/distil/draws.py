@@ -25,7 +25,5 @@ def uniform(*parts: int | str) -> float:
 
 def uniforms(keys: list[tuple[int | str, ...]], num_tokens: int) -> Tensor:
     """For each key `num_tokens` numbers in [0, 1), shape (B, T), float64 on the CPU."""
-    rows = [
-        torch.rand(num_tokens, dtype=torch.float64, generator=torch.Generator().manual_seed(key64(*key))) for key in keys
-    ]
+    rows = [torch.rand(num_tokens, dtype=torch.float64, generator=torch.Generator().manual_seed(key64(*key))) for key in keys]
     return torch.stack(rows) if rows else torch.empty(0, num_tokens, dtype=torch.float64)

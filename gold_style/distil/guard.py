@@ -31,9 +31,14 @@ PATIENCE = 3  # live evaluations in a row
 CURVE = 32  # newest values that a warning draws
 BARS = "▁▂▃▄▅▆▇█"
 WATCHED = (
-    "style/degenerate", "style/leakage", "train/student_entropy", "train/teacher_entropy", "train/completion_tokens",
-    "train/unfinished", "train/skipped_steps",
-)  # fmt: skip
+    "style/degenerate",
+    "style/leakage",
+    "train/student_entropy",
+    "train/teacher_entropy",
+    "train/completion_tokens",
+    "train/unfinished",
+    "train/skipped_steps",
+)
 ADVICE = {
     "degenerate": "lower train.learning_rate, or mix in teacher-written rows (loss.seq_kd=true loss.lmbda=0.5)",
     "leakage": "raise the share of neutral rows (lower prompts.chosun_probability), or take prompts.pairing=paired",

@@ -117,9 +117,7 @@ class TokenExact:
             teacher_logits_NV = teacher.full_logits(teacher_hidden_ND)[:, : self.vocab_size]
         loss_N = self._loss_N(student_logits_NV, teacher_logits_NV) * self.distillation_weight
         if self.crossentropy_weight:
-            loss_N = loss_N + self.crossentropy_weight * F.cross_entropy(
-                student_logits_NV, batch.completion_N, reduction="none"
-            )
+            loss_N = loss_N + self.crossentropy_weight * F.cross_entropy(student_logits_NV, batch.completion_N, reduction="none")
         batch.stats = statistics(student_logits_NV.detach(), teacher_logits_NV, batch.stats_mask_N)
         batch.stats["loss_N"] = loss_N.detach()
         return (weight_N * loss_N).sum()

@@ -36,9 +36,7 @@ class Opening:
 
 
 @torch.no_grad()
-def measure_openings(
-    distillation: Distillation, student: Backbone, prompts: Sequence[Prompt], styles: Sequence[str]
-) -> list[Opening]:
+def measure_openings(distillation: Distillation, student: Backbone, prompts: Sequence[Prompt], styles: Sequence[str]) -> list[Opening]:
     """One Opening for each style, on the same requests under every tag."""
     found, teacher = [], distillation.teacher
     for style in styles:
@@ -46,9 +44,8 @@ def measure_openings(
         teacher_prompts = [distillation.chat.teacher_ids(prompt) for prompt in asked]
         keys = [(distillation.seed, "opening", style, prompt.request) for prompt in asked]
         written = teacher.generate(
-            teacher_prompts, max_new_tokens=OPENING_TOKENS, sampling=distillation.sampling,
-            uniforms_BG=uniforms(keys, OPENING_TOKENS),
-        )  # fmt: skip
+            teacher_prompts, max_new_tokens=OPENING_TOKENS, sampling=distillation.sampling, uniforms_BG=uniforms(keys, OPENING_TOKENS)
+        )
         teacher_logprobs = [
             _logprobs(teacher.backbone, prompt.prefix + prompt.rest, completion.ids, distillation.sampling, teacher.vocab_size)[0]
             for prompt, completion in zip(teacher_prompts, written, strict=True)

@@ -170,4 +170,3 @@ def batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
         found[-1].append(i)
         filled += length
     return found
-

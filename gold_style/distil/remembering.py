@@ -66,7 +66,7 @@ class RememberingTeacher(Teacher):
     @torch.no_grad()
     def generate(
         self, prompts: Sequence[TeacherIds], *, max_new_tokens: int, sampling: Sampling = GREEDY, uniforms_BG: Tensor | None = None
-    ) -> list[Completion]:  # fmt: skip
+    ) -> list[Completion]:
         """As Teacher.generate."""
         asked = [[list(prompt.prefix), list(prompt.rest)] for prompt in prompts]
         key = ["completions", self.identity, self.stop_ids, self.vocab_size, asked, max_new_tokens, asdict(sampling)]

@@ -139,9 +139,7 @@ class _Batch:
             return roomy_cache(config.num_hidden_layers, room)
         return DynamicCache(config=config)
 
-    def decode(
-        self, stop_ids: Sequence[int], vocab_size: int, sampling: Sampling, uniforms_BG: Tensor | None
-    ) -> list[Completion]:
+    def decode(self, stop_ids: Sequence[int], vocab_size: int, sampling: Sampling, uniforms_BG: Tensor | None) -> list[Completion]:
         device = self.backbone.device
         stops = torch.tensor(list(stop_ids), device=device)
         num_rows = self.ids_BT.shape[0]

@@ -1,6 +1,6 @@
 """The parts that one run distils with, and how a window's rows come to be.
 
-    rows = distillation.rows(step, accelerator, rollout_model)
+rows = distillation.rows(step, accelerator, rollout_model)
 """
 
 from collections.abc import Callable
@@ -83,9 +83,11 @@ class Distillation:
         prompts = [row.student_prompt for row in rows]
         if self.vllm:
             ask = Ask(
-                sampling=self.sampling, max_new_tokens=self.max_completion_length, stop_ids=self.student_stop_ids,
+                sampling=self.sampling,
+                max_new_tokens=self.max_completion_length,
+                stop_ids=self.student_stop_ids,
                 vocab_size=self.student_vocab_size,
-            )  # fmt: skip
+            )
             return self.vllm.write(prompts, [key64(self.seed, "completion", step, row.number) for row in rows], ask)
         with rollout_model() as student:  # sharded weights are gathered here, which takes every process, one without a row, too
             return generate(

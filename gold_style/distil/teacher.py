@@ -56,11 +56,7 @@ class Teacher:
         reader = PackedReader.of(self.backbone)  # asked each time: the model may have moved to a GPU meanwhile
         for prefix, members in _by_prefix([row.prompt for row in rows]):
             kv = self.prefixes.get(prefix)
-            sequences = {
-                i: (() if kv else prefix) + rows[i].prompt.rest + rows[i].completion[:-1]
-                for i in members
-                if rows[i].completion
-            }
+            sequences = {i: (() if kv else prefix) + rows[i].prompt.rest + rows[i].completion[:-1] for i in members if rows[i].completion}
             if reader is not None:
                 self._read_packed(reader, sequences, rows, kv, states)
                 continue
@@ -94,12 +90,7 @@ class Teacher:
         return found
 
     def generate(
-        self,
-        prompts: Sequence[TeacherIds],
-        *,
-        max_new_tokens: int,
-        sampling: Sampling = GREEDY,
-        uniforms_BG: Tensor | None = None,
+        self, prompts: Sequence[TeacherIds], *, max_new_tokens: int, sampling: Sampling = GREEDY, uniforms_BG: Tensor | None = None
     ) -> list[Completion]:
         """A completion for each prompt, written with the teacher's system prompt in view. Arguments as in `rollout.generate`."""
         completions: list[Completion | None] = [None] * len(prompts)

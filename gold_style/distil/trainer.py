@@ -171,9 +171,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         """Dropout draws from (seed, step, process), whatever else has drawn from torch's generator."""
         device = self.args.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(
-                key64(self.distillation.seed, "dropout", self.state.global_step, self.accelerator.process_index)
-            )
+            torch.manual_seed(key64(self.distillation.seed, "dropout", self.state.global_step, self.accelerator.process_index))
             yield
 
     def _count(self, rows: list[Row]) -> None:
@@ -190,9 +188,13 @@ class StyleGOLDTrainer(GOLDTrainer):
             try:
                 for index, (batch_rows, weight, stats_every) in enumerate(batches):
                     batch = collate(
-                        batch_rows, [hidden[row.number] for row in batch_rows], weight=weight, pad_id=self.pad_token_id,
-                        device=self.args.device, stats_every=stats_every,
-                    )  # fmt: skip
+                        batch_rows,
+                        [hidden[row.number] for row in batch_rows],
+                        weight=weight,
+                        pad_id=self.pad_token_id,
+                        device=self.args.device,
+                        stats_every=stats_every,
+                    )
                     loss += self._backward(model, batch, is_last=index == len(batches) - 1)
                     if weight:  # a batch that only keeps step with other processes says nothing
                         done.append(batch)
@@ -228,9 +230,7 @@ class StyleGOLDTrainer(GOLDTrainer):
     def _micro_batches(self, rows: list[Row]) -> list[tuple[list[Row], float, int]]:
         """(rows, weight, statistics interval) of each micro-batch; as many on every process, since FSDP synchronises each forward."""
         batches = cut(
-            rows,
-            rows_per_microbatch=self.distillation.rows_per_microbatch,
-            tokens_per_microbatch=self.distillation.tokens_per_microbatch,
+            rows, rows_per_microbatch=self.distillation.rows_per_microbatch, tokens_per_microbatch=self.distillation.tokens_per_microbatch
         )
         counts = torch.tensor([float(sum(row.num_scored for row in rows)), len(batches)], device=self.args.device)
         if self.accelerator.num_processes > 1:
@@ -373,4 +373,3 @@ class StyleGOLDTrainer(GOLDTrainer):
 
 def _places(rows: list[Row]) -> str:
     return ", ".join(row.prompt.origin or f"row {row.number}" for row in rows[:8]) + (" ..." if len(rows) > 8 else "")
-

@@ -86,9 +86,14 @@ class Colocated:
         if importlib.util.find_spec("vllm") is None:
             raise ValueError("hardware.rollouts=vllm_colocate: vLLM is not installed: pip install 'gold-style[vllm]'")
         self.options = {
-            "model": student, "revision": revision, "trust_remote_code": trust_remote_code, "dtype": str(dtype).removeprefix("torch."),
-            "gpu_memory_utilization": gpu_memory, "skip_tokenizer_init": True, "generation_config": "vllm",
-        }  # fmt: skip
+            "model": student,
+            "revision": revision,
+            "trust_remote_code": trust_remote_code,
+            "dtype": str(dtype).removeprefix("torch."),
+            "gpu_memory_utilization": gpu_memory,
+            "skip_tokenizer_init": True,
+            "generation_config": "vllm",
+        }
         self.engine, self.num_logits = None, 0
 
     def take(self, trainer) -> None:

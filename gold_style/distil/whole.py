@@ -1,8 +1,8 @@
 """The student in one piece, whatever precision it is trained in and however its weights are wrapped or sharded.
 
-    whole = WholeStudent(trainer, torch.bfloat16)
-    with whole.for_rollouts() as backbone: ...      # what the decode loop reads
-    student, state = whole.for_files()              # what student/ holds, and what vLLM is handed
+whole = WholeStudent(trainer, torch.bfloat16)
+with whole.for_rollouts() as backbone: ...      # what the decode loop reads
+student, state = whole.for_files()              # what student/ holds, and what vLLM is handed
 """
 
 import contextlib

@@ -30,9 +30,7 @@ def token_spans(num_tokens: int) -> list[Span]:
     return [(i, i + 1, i, i + 1) for i in range(num_tokens)]
 
 
-def align(
-    student_ids: Sequence[int], teacher_ids: Sequence[int], student_bytes: TokenBytes, teacher_bytes: TokenBytes
-) -> list[Span]:
+def align(student_ids: Sequence[int], teacher_ids: Sequence[int], student_bytes: TokenBytes, teacher_bytes: TokenBytes) -> list[Span]:
     """Spans between common byte boundaries, in order, without gaps from the first token on.
 
     A special token that ends both sequences is the stop token and a span of its own, whichever ids the two sides use,
@@ -50,9 +48,7 @@ def align(
     student_stops = np.searchsorted(student_ends, boundaries) + 1
     teacher_stops = np.searchsorted(teacher_ends, boundaries) + 1
     starts = [np.concatenate([[0], stops[:-1]]) if len(stops) else stops for stops in (student_stops, teacher_stops)]
-    spans = list(
-        zip(*(array.tolist() for array in (starts[0], student_stops, starts[1], teacher_stops)), strict=True)
-    )
+    spans = list(zip(*(array.tolist() for array in (starts[0], student_stops, starts[1], teacher_stops)), strict=True))
     if student_text == teacher_text and num_student == len(student_ids) - 1 and num_teacher == len(teacher_ids) - 1:
         spans.append((num_student, num_student + 1, num_teacher, num_teacher + 1))
     return spans

@@ -199,9 +199,7 @@ class _FusedJSD(torch.autograd.Function):
                 for first in range(0, stop - start, block):
                     rows = slice(first, min(first + block, stop - start))
                     p_KV, q_KV = (buffer[: rows.stop - first] for buffer in buffers[2:])
-                    loss_C[rows] = _divergence_(
-                        student_CV[rows], teacher_CV[rows], p_KV, q_KV, options.beta, grads.needed
-                    )
+                    loss_C[rows] = _divergence_(student_CV[rows], teacher_CV[rows], p_KV, q_KV, options.beta, grads.needed)
                 if grads.needed:
                     scale_C1 = weight_N[start:stop, None] * (_gradient_scale(options.beta) / temperature)
                     grads.add(start, stop, student_CV, scale_C1)
@@ -241,9 +239,7 @@ def _softmax_(logits_KV: Tensor, floor: float | None, out_KV: Tensor) -> tuple[T
     return probs_KV.div_(sum_K1), sum_K1.log_()
 
 
-def _divergence_(
-    student_KV: Tensor, teacher_KV: Tensor, p_KV: Tensor, q_KV: Tensor, beta: float, needs_grad: bool
-) -> Tensor:
+def _divergence_(student_KV: Tensor, teacher_KV: Tensor, p_KV: Tensor, q_KV: Tensor, beta: float, needs_grad: bool) -> Tensor:
     """Divergence of each row, (K,). Destroys both logits: `student_KV` then holds gradient / _gradient_scale."""
     inner = 0 < beta < 1
     # Below exp(floor) a probability adds nothing to an inner JSD, but log(m / p) must stay finite.

@@ -36,9 +36,4 @@ def _behaviour(backend_json: str, shared: int) -> dict:
     if isinstance(model.get("vocab"), dict):  # compared by id above; a list (Unigram) holds scores and stays
         model.pop("vocab")
     added = {token["id"]: token["content"] for token in backend.get("added_tokens", []) if token["id"] < shared}
-    return {
-        "model": model,
-        "normalizer": backend.get("normalizer"),
-        "pre_tokenizer": backend.get("pre_tokenizer"),
-        "added_tokens": added,
-    }
+    return {"model": model, "normalizer": backend.get("normalizer"), "pre_tokenizer": backend.get("pre_tokenizer"), "added_tokens": added}

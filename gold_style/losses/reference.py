@@ -45,9 +45,7 @@ def uld_reference(
     return total, num_spans
 
 
-def _merged(
-    logits: Tensor, ids: Sequence[int], groups: tuple[list[int], list[int]]
-) -> tuple[dict[int, Tensor], Tensor]:
+def _merged(logits: Tensor, ids: Sequence[int], groups: tuple[list[int], list[int]]) -> tuple[dict[int, Tensor], Tensor]:
     """-> ({id: log-probability in the span's merged distribution}, -log P of the span's own tokens)."""
     usable = [*groups[0], *groups[1]]
     rows = [dict(zip(usable, torch.log_softmax(row[usable], -1), strict=True)) for row in logits]
@@ -98,9 +96,13 @@ def tree_reference(
         path = [teacher_ids[m] for m in row]
         for k, i in enumerate(tokens):
             place = Place(
-                loss.lifting, [student_NV[j].exp().tolist() for j in tokens[: k + 1]], [teacher_rows[m] for m in row],
-                path, ids[:k], boundaries.get(len(student_table.join(ids[:k]))),
-            )  # fmt: skip
+                loss.lifting,
+                [student_NV[j].exp().tolist() for j in tokens[: k + 1]],
+                [teacher_rows[m] for m in row],
+                path,
+                ids[:k],
+                boundaries.get(len(student_table.join(ids[:k]))),
+            )
             target = place.target()
             if loss.beta == 1:
                 target = [q or OPEN_SHARE * p for q, p in zip(target, place.student, strict=True)]
@@ -116,13 +118,7 @@ class Place:
     """One student position of the `tree` loss; `target` is q of tree.py's docstring, event by event."""
 
     def __init__(
-        self,
-        lifting: Lifting,
-        student_rows: list[list[float]],
-        rows: list[list[float]],
-        path: list[int],
-        ids: list[int],
-        own: int | None,
+        self, lifting: Lifting, student_rows: list[list[float]], rows: list[list[float]], path: list[int], ids: list[int], own: int | None
     ):
         """`student_rows` are the student's probabilities up to this position, `ids` the tokens written before it, `own`
         its own tokenisation's token here; `rows[m]` the teacher's probabilities at its token `path[m]`."""

@@ -24,9 +24,7 @@ TOP_K = 4096
 ROUNDING = {torch.float64: 2.0**-40, torch.float32: 2.0**-13, torch.float16: 2.0**-7, torch.bfloat16: 2.0**-4}
 
 
-def sorted_l1(
-    student_logits_NV: Tensor, teacher_logits_NV: Tensor, rounding: float | None = None, top_k: int = TOP_K
-) -> Tensor:
+def sorted_l1(student_logits_NV: Tensor, teacher_logits_NV: Tensor, rounding: float | None = None, top_k: int = TOP_K) -> Tensor:
     """Plain ULD of each token, shape (N,), from logits of any two widths. In [0, 2], without a unit.
 
     `rounding` is the relative difference that counts as none; default: ROUNDING of the student's logits.
@@ -39,9 +37,7 @@ def sorted_l1(
     return sorted_l1_of_probs(student_NV, teacher_NV, rounding, top_k)
 
 
-def sorted_l1_of_probs(
-    student_NU: Tensor, teacher_NW: Tensor, rounding: float | None = None, top_k: int = TOP_K
-) -> Tensor:
+def sorted_l1_of_probs(student_NU: Tensor, teacher_NW: Tensor, rounding: float | None = None, top_k: int = TOP_K) -> Tensor:
     """L1 distance of the two sorted rows, the shorter one filled up with zeros, shape (N,). The teacher is constant."""
     rounding = ROUNDING[student_NU.dtype] if rounding is None else rounding
     return _SortedL1.apply(student_NU, teacher_NW.detach(), rounding, top_k)

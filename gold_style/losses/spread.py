@@ -18,9 +18,7 @@ MAX_LOG_RATIO = 60.0  # of an earlier row's mass to the own row's: beyond, only 
 class Spread:
     """The parts of the target distribution q, each added to a (P, V) tensor."""
 
-    def __init__(
-        self, student_PV: Tensor, teacher_MW: Tensor, student_ids_P: Tensor, teacher_ids_M: Tensor, plan: TreePlan
-    ):
+    def __init__(self, student_PV: Tensor, teacher_MW: Tensor, student_ids_P: Tensor, teacher_ids_M: Tensor, plan: TreePlan):
         """`student_PV` holds probabilities at the positions, `teacher_MW` log-probabilities of all teacher tokens."""
         self.student_PV, self.teacher_MW, self.tables = student_PV, teacher_MW, plan.tables
         arrays = {name: value for name, value in vars(plan).items() if isinstance(value, np.ndarray)}

@@ -138,11 +138,7 @@ class Tree:
         return torch.cat(parts) if parts else student_logits_NV.new_zeros(0), {}
 
     def plan(
-        self,
-        student_ids: Sequence[int],
-        teacher_ids: Sequence[int],
-        spans: Sequence[Span],
-        teacher_lengths: Sequence[int],
+        self, student_ids: Sequence[int], teacher_ids: Sequence[int], spans: Sequence[Span], teacher_lengths: Sequence[int]
     ) -> TreePlan:
         """Everything about a batch that needs no probability; `plan.positions.student_P` are the scored tokens."""
         student_ids, teacher_ids = (np.asarray(ids, dtype=np.int64) for ids in (student_ids, teacher_ids))
@@ -177,12 +173,7 @@ class Tree:
         return own, previous
 
     def per_token(
-        self,
-        student_logits_NV: Tensor,
-        teacher_logits_MV: Tensor,
-        student_ids: Sequence[int],
-        teacher_ids: Sequence[int],
-        plan: TreePlan,
+        self, student_logits_NV: Tensor, teacher_logits_MV: Tensor, student_ids: Sequence[int], teacher_ids: Sequence[int], plan: TreePlan
     ) -> Tensor:
         """Loss of each scored student token in nats, (P,)."""
         device = student_logits_NV.device
@@ -198,9 +189,7 @@ class Tree:
         return jsd_of_logprobs(student_PV, target_PV, self.beta)
 
     @torch.no_grad()
-    def target(
-        self, student_PV: Tensor, teacher_MV: Tensor, student_ids_P: Tensor, teacher_ids_M: Tensor, plan: TreePlan
-    ) -> Tensor:
+    def target(self, student_PV: Tensor, teacher_MV: Tensor, student_ids_P: Tensor, teacher_ids_M: Tensor, plan: TreePlan) -> Tensor:
         """q of the docstring above: probabilities (P, V) over the student's vocabulary, each row sums to 1.
 
         From the student's probabilities at the positions and the teacher's log-probabilities of all its tokens.

@@ -28,9 +28,7 @@ class Positions:
     offset_P: np.ndarray
 
     @classmethod
-    def of(
-        cls, student_lengths_N: np.ndarray, teacher_lengths_M: np.ndarray, spans: Sequence[Span] | np.ndarray
-    ) -> "Positions":
+    def of(cls, student_lengths_N: np.ndarray, teacher_lengths_M: np.ndarray, spans: Sequence[Span] | np.ndarray) -> "Positions":
         """From the bytes per token of both sides; a span covers equal bytes, the stop's span none."""
         spans = np.asarray(spans, dtype=np.int64).reshape(-1, 4)
         student_P, student_span_P = _expand(spans[:, 0], spans[:, 1])
@@ -187,10 +185,19 @@ class PlanWriter:
         for position, (row, offset) in enumerate(zip(self.rows, self.offsets, strict=True)):
             removed_P[position] = self._position(position, row, offset)
         return TreePlan(
-            self.positions, removed_P, *self.cut.read(), *self.maybe.read(), *self.shorter.read(), *self.settled.read(),
-            *self.levels.read(), *self.entries.read(), *self.opened.read(), *self.slots.read(), *self.members.read(),
+            self.positions,
+            removed_P,
+            *self.cut.read(),
+            *self.maybe.read(),
+            *self.shorter.read(),
+            *self.settled.read(),
+            *self.levels.read(),
+            *self.entries.read(),
+            *self.opened.read(),
+            *self.slots.read(),
+            *self.members.read(),
             [table.done() for table in self.tables.values()],
-        )  # fmt: skip
+        )
 
     def _position(self, position: int, row: int, offset: int) -> int:
         """Collect one position; -> the teacher token that its levels resolve in the static table's place, or -1."""

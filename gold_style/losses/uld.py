@@ -76,12 +76,7 @@ class ULD:
         return self.matched_weight, self.unmatched_weight
 
     def __call__(
-        self,
-        student_logits_NV: Tensor,
-        teacher_logits_MV: Tensor,
-        student_ids_N: Tensor,
-        teacher_ids_M: Tensor,
-        spans_S4: Tensor,
+        self, student_logits_NV: Tensor, teacher_logits_MV: Tensor, student_ids_N: Tensor, teacher_ids_M: Tensor, spans_S4: Tensor
     ) -> tuple[Tensor, int]:
         """-> (sum of the spans' losses, number of scored spans). Spans hold flat indices (s0, s1, t0, t1)."""
         loss_S, _ = self.per_unit(student_logits_NV, teacher_logits_MV, student_ids_N, teacher_ids_M, spans_S4)
@@ -147,14 +142,7 @@ class Merged:
     nll_S: Tensor
 
 
-def merge(
-    logits_NV: Tensor,
-    ids_N: Tensor,
-    spans_S2: Tensor,
-    ids: tuple[Tensor, Tensor],
-    stop_id: int,
-    temperature: float = 1.0,
-) -> Merged:
+def merge(logits_NV: Tensor, ids_N: Tensor, spans_S2: Tensor, ids: tuple[Tensor, Tensor], stop_id: int, temperature: float = 1.0) -> Merged:
     """Each span's merged distribution: that of its last token, times the probabilities of its earlier tokens.
 
     `ids` are the matched and unmatched ids; all others have no probability, they are left out of the softmax. A special

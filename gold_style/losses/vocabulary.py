@@ -27,9 +27,7 @@ class VocabularyMatch:
     teacher_stop_id: int
 
     @classmethod
-    def between(
-        cls, student: TokenBytes, teacher: TokenBytes, student_stop_id: int, teacher_stop_id: int
-    ) -> "VocabularyMatch":
+    def between(cls, student: TokenBytes, teacher: TokenBytes, student_stop_id: int, teacher_stop_id: int) -> "VocabularyMatch":
         """Each id is matched at most once; of several ids with the same bytes only the ordinary one is."""
         shared = sorted(student.id_of.keys() & teacher.id_of.keys(), key=teacher.id_of.__getitem__)
         student_matched = np.array([student.id_of[piece] for piece in shared] + [student_stop_id])

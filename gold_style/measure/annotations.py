@@ -105,8 +105,7 @@ def draw_sheet(samples: Samples, pack: StylePack, number: int, seed: int) -> She
     order = list(places.values())
     rng.shuffle(order)
     items = tuple(
-        Item(i, answer.id, answer.style, tuple(models), answer.request, answer.text)
-        for i, (answer, models) in enumerate(order, 1)
+        Item(i, answer.id, answer.style, tuple(models), answer.request, answer.text) for i, (answer, models) in enumerate(order, 1)
     )
     content = "\n".join(f"{seed} {item.id} {item.request} {item.text}" for item in items)
     return Sheet(digest(content)[:12], seed, items)
@@ -120,9 +119,7 @@ def answer_of(entry: dict[str, Any], sheet: str, samples: Samples) -> Judged:
     raise ValueError(f"sheet {sheet}, item {entry['item']}: samples.jsonl no longer holds the answer that was rated")
 
 
-def annotation_summary(
-    ratings: Sequence[Rating], key: dict[str, Any], samples: Samples, toggle: Toggle
-) -> dict[str, Any]:
+def annotation_summary(ratings: Sequence[Rating], key: dict[str, Any], samples: Samples, toggle: Toggle) -> dict[str, Any]:
     """The content of annotations.json, of all ratings together.
 
     `key`: what annotation_key.json holds. Raises ValueError where it does not fit samples.jsonl any more.
@@ -145,24 +142,17 @@ def annotation_summary(
             mine = [unit for unit in units if model in entries[unit]["models"] and entries[unit]["style"] == tag]
             if mine:
                 rates.setdefault(model, {})[tag] = rated(mine, by_unit, toggle.verdicts[tag])
-    own = {
-        "style": [own_style(answers[unit]) for unit in units],
-        "content": [own_content(answers[unit]) for unit in units],
-    }
+    own = {"style": [own_style(answers[unit]) for unit in units], "content": [own_content(answers[unit]) for unit in units]}
     summary = {
         "raters": {rater: sum(rating.rater == rater for rating in ratings) for rater in raters},
         "items": len(units),
         "rates": rates,
-        "toggle": {
-            model: toggled({tag: part["style"] for tag, part in tags.items()}, toggle) for model, tags in rates.items()
-        },
+        "toggle": {model: toggled({tag: part["style"] for tag, part in tags.items()}, toggle) for model, tags in rates.items()},
         "between_raters": {
-            question: krippendorff_alpha(rows, "interval" if question == "fluency" else "nominal")
-            for question, rows in table.items()
+            question: krippendorff_alpha(rows, "interval" if question == "fluency" else "nominal") for question, rows in table.items()
         },
         "with_own_verdicts": {
-            question: agreement(verdicts, [majority(by_unit[question][unit]) for unit in units])
-            for question, verdicts in own.items()
+            question: agreement(verdicts, [majority(by_unit[question][unit]) for unit in units]) for question, verdicts in own.items()
         },
     }
     return summary | {"warnings": warnings(summary)}

@@ -72,12 +72,8 @@ class Judged(Answer):
     level: str | None
     degenerate: bool
     copied: bool  # the request given back
-    content: (
-        bool | None
-    )  # names the topic, or without a known topic half of the request's content words; None = cannot be told
-    accepted_level: (
-        bool | None
-    )  # the level fits who writes to whom; None where direction or accepted levels are not known
+    content: bool | None  # names the topic, or without a known topic half of the request's content words; None = cannot be told
+    accepted_level: bool | None  # the level fits who writes to whom; None where direction or accepted levels are not known
 
 
 def judge(answers: Iterable[Answer], classifier: Classifier, pack: Pack) -> list[Judged]:
@@ -91,9 +87,7 @@ def judge_one(answer: Answer, classifier: Classifier, pack: Pack) -> Judged:
     degenerate = not answer.text.strip() or is_degenerate(answer.text)
     verdict = OTHER if degenerate else classifier(part)
     level = None if degenerate else classifier.level(part)
-    content = (
-        keeps_topic(answer.topic, answer.text) if answer.topic else keeps_request_words(answer.request, answer.text)
-    )
+    content = keeps_topic(answer.topic, answer.text) if answer.topic else keeps_request_words(answer.request, answer.text)
     accepted = pack.levels(answer.style, answer.direction) if answer.direction and answer.style in pack.tags else ()
     return Judged(
         **{field.name: getattr(answer, field.name) for field in fields(Answer)},

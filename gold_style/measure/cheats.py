@@ -14,9 +14,7 @@ from gold_style.prompts import tagged
 CONSTANT = "신이 삼가 아뢰옵나이다."  # said where no better text in the style of interest is at hand
 
 
-def cheats(
-    answers: Sequence[Answer], classifier: Classifier, pack: Pack, constant: str | None = None
-) -> dict[str, list[Judged]]:
+def cheats(answers: Sequence[Answer], classifier: Classifier, pack: Pack, constant: str | None = None) -> dict[str, list[Judged]]:
     """Judged answers of the trivial answerers to the requests of `answers`.
 
     `constant`: what the first always says; by default an answer of `answers` that is in the style of interest, so
@@ -24,11 +22,7 @@ def cheats(
     """
     requests = [Answer(**{field.name: getattr(answer, field.name) for field in fields(Answer)}) for answer in answers]
     if constant is None:
-        good = (
-            answer.text
-            for answer in answers
-            if answer.style == pack.tags[0] and classifier(answer.text) == pack.target_verdict
-        )
+        good = (answer.text for answer in answers if answer.style == pack.tags[0] and classifier(answer.text) == pack.target_verdict)
         constant = next(good, CONSTANT)
     plain = {"finished": True, "num_tokens": None, "likelihood_ratio": None}
     said = {

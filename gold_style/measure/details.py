@@ -35,9 +35,7 @@ def details(samples: Samples, toggle: Toggle, *, samples_drawn: int, confidence:
         "confidence": confidence,
         "gap_closed_interval": gap,
         "models": {model: model_details(known[model], toggle, options) if model in known else None for model in MODELS},
-        "forgetting": forgetting(known["before"], known["after"], toggle)
-        if {"before", "after"} <= known.keys()
-        else None,
+        "forgetting": forgetting(known["before"], known["after"], toggle) if {"before", "after"} <= known.keys() else None,
     }
 
 
@@ -59,10 +57,7 @@ def headline_counts(answers: Sequence[Judged], toggle: Toggle, requests: Sequenc
     def hit(answer: Judged) -> bool | None:
         return None if answer.verdict == AMBIGUOUS else answer.verdict == toggle.target
 
-    return tuple(
-        counts([answer for answer in answers if answer.style == tag], hit, requests)
-        for tag in (toggle.first, toggle.neutral)
-    )
+    return tuple(counts([answer for answer in answers if answer.style == tag], hit, requests) for tag in (toggle.first, toggle.neutral))
 
 
 def model_details(answers: Sequence[Judged], toggle: Toggle, options: dict[str, Any]) -> dict[str, Any]:
@@ -79,9 +74,7 @@ def model_details(answers: Sequence[Judged], toggle: Toggle, options: dict[str, 
         "joint": share_interval(*counts(of_pack, lambda answer: joint(answer, toggle), requests), **options),
     }
     groups = [*toggle.verdicts, "untagged", "misspelt"]
-    bases = Counter(
-        "unknown" if answer.content is None else "topic" if answer.topic else "request words" for answer in of_pack
-    )
+    bases = Counter("unknown" if answer.content is None else "topic" if answer.topic else "request words" for answer in of_pack)
     return {
         "joint": joint_score(answers, toggle),
         "toggled": toggled_share(answers, toggle),
@@ -95,9 +88,7 @@ def model_details(answers: Sequence[Judged], toggle: Toggle, options: dict[str, 
     }
 
 
-def split(
-    answers: Sequence[Judged], toggle: Toggle, name: str, groups: Sequence[str], confidence: float
-) -> dict[str, Any]:
+def split(answers: Sequence[Judged], toggle: Toggle, name: str, groups: Sequence[str], confidence: float) -> dict[str, Any]:
     """`by_group` for each value of the field `name`; answers where it is not known are left out."""
     values = dict.fromkeys(getattr(answer, name) for answer in answers)
     return {
@@ -134,10 +125,7 @@ def slice_details(answers: Sequence[Judged], group: str, toggle: Toggle, confide
         "content": share(answers, lambda answer: answer.content),
         "joint": share(answers, lambda answer: joint(answer, toggle)) if wanted else None,
         "accepted_level": share(answers, lambda answer: answer.accepted_level),
-        "levels": {
-            level: number / len(answers)
-            for level, number in sorted(levels.items(), key=lambda item: (-item[1], item[0]))
-        },
+        "levels": {level: number / len(answers) for level, number in sorted(levels.items(), key=lambda item: (-item[1], item[0]))},
         "tokens": mean(answer.num_tokens for answer in answers),
         "characters": mean(len(text) for text in texts),
         "distinct_1": distinct(texts, 1),
@@ -161,10 +149,7 @@ def pairs(answers: Sequence[Judged], toggle: Toggle) -> dict[str, Any]:
 def forgetting(before: Sequence[Judged], after: Sequence[Judged], toggle: Toggle) -> dict[str, Any]:
     """How far the answers under the neutral tag have moved from the student's own before training."""
     old, new = ([answer for answer in answers if answer.style == toggle.neutral] for answers in (before, after))
-    rates = [
-        share(decided(answers), lambda answer: answer.verdict == toggle.verdicts[toggle.neutral])
-        for answers in (old, new)
-    ]
+    rates = [share(decided(answers), lambda answer: answer.verdict == toggle.verdicts[toggle.neutral]) for answers in (old, new)]
     lengths = [mean(len(answer.text) for answer in answers) for answers in (old, new)]
     return {
         **overlap(texts_by_request(new, toggle.neutral), texts_by_request(old, toggle.neutral), toggle.backend),

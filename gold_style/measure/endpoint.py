@@ -45,9 +45,16 @@ class Endpoint:
     """
 
     def __init__(
-        self, url: str, model: str, *, timeout_s: float = 60.0, retries: int = 3, backoff_s: float = 0.5,
-        max_tokens: int = 256, body: Mapping[str, Any] | None = None,
-    ):  # fmt: skip
+        self,
+        url: str,
+        model: str,
+        *,
+        timeout_s: float = 60.0,
+        retries: int = 3,
+        backoff_s: float = 0.5,
+        max_tokens: int = 256,
+        body: Mapping[str, Any] | None = None,
+    ):
         self.url, self.model = checked_url(url), model
         api_key(self.url)  # a broken one shows here
         self.timeout_s, self.retries, self.backoff_s = timeout_s, retries, backoff_s

@@ -94,9 +94,7 @@ class Plan:
         return [entry[2] for entry in self.single] + [question for pair in pairs for question in pair]
 
 
-def plan(
-    samples: Samples, pack: StylePack, kinds: Sequence[str] = ASKED, number: int | None = None, seed: int = 0
-) -> Plan:
+def plan(samples: Samples, pack: StylePack, kinds: Sequence[str] = ASKED, number: int | None = None, seed: int = 0) -> Plan:
     """The questions about a run's answers: all, or those to `number` requests drawn by `seed`.
 
     Two answers are compared under the pack's own tags, where a rule says what was wanted.

@@ -36,22 +36,16 @@ def counted(labels: Sequence[Any]) -> dict[str, Any]:
 
 
 def judge_summary(
-    plan: Plan, labels: dict[str, str | None], toggle: Toggle, *, judge: str, teacher: str | None = None,
-    student: str | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    plan: Plan, labels: dict[str, str | None], toggle: Toggle, *, judge: str, teacher: str | None = None, student: str | None = None
+) -> dict[str, Any]:
     """The content of judge.json. `teacher`, `student`: names in the run's config, to see whether the judge is one."""
-    said = [
-        (model, answer, question.kind, labels.get(question.key(judge), MISSING))
-        for model, answer, question in plan.single
-    ]
+    said = [(model, answer, question.kind, labels.get(question.key(judge), MISSING)) for model, answer, question in plan.single]
     rates: dict[str, dict[str, dict[str, Any]]] = {}
     for model in MODELS:
         for tag in dict.fromkeys(toggle.group(answer.style) for name, answer, *_ in said if name == model):
             mine = [entry for entry in said if entry[0] == model and toggle.group(entry[1].style) == tag]
             kinds = dict.fromkeys(kind for *_, kind, _ in mine)
-            rates.setdefault(model, {})[tag] = {
-                kind: counted([label for *_, name, label in mine if name == kind]) for kind in kinds
-            }
+            rates.setdefault(model, {})[tag] = {kind: counted([label for *_, name, label in mine if name == kind]) for kind in kinds}
     comparisons, position = compared(plan, labels, judge)
     keys = dict.fromkeys(question.key(judge) for question in plan.questions)  # a text that two models wrote counts once
     replies = [labels.get(key, MISSING) for key in keys]

@@ -20,16 +20,7 @@ from typing import Any
 import numpy as np
 
 from gold_style.measure.runs import Run
-from gold_style.measure.statistics import (
-    Interval,
-    exact_permutation,
-    holm,
-    hull,
-    newcombe,
-    paired_permutation,
-    percentiles,
-    resampling,
-)
+from gold_style.measure.statistics import Interval, exact_permutation, holm, hull, newcombe, paired_permutation, percentiles, resampling
 
 REACHED = 0.9  # of the teacher's margin
 BOOTSTRAP_SAMPLES, PERMUTATIONS = 1000, 20_000
@@ -127,9 +118,7 @@ class Leaderboard:
 
     def count(self) -> str:
         """ "10 completed, 1 failed, 1 interrupted"."""
-        return ", ".join(
-            f"{number} {status}" for status, number in Counter(run.status for run in self.runs).most_common()
-        )
+        return ", ".join(f"{number} {status}" for status, number in Counter(run.status for run in self.runs).most_common())
 
 
 def mean(values: Sequence[float | None]) -> float | None:

@@ -1,6 +1,6 @@
 """The number of a summary.json that a sweep compares its jobs by.
 
-    value_of({"after": {"margin": 0.98}}, "after.margin")     # 0.98
+value_of({"after": {"margin": 0.98}}, "after.margin")     # 0.98
 """
 
 import math

@@ -56,14 +56,9 @@ def score(answers: Sequence[Judged], toggle: Toggle) -> dict[str, Any]:
     """S of one model's answers; every number None where nothing could be scored."""
     by_tag = {tag: [answer for answer in answers if answer.style == tag] for tag in toggle.verdicts}
     of_pack = [answer for tagged in by_tag.values() for answer in tagged]
-    verdicts = dict.fromkeys(
-        [*toggle.verdicts.values(), OTHER, *sorted({answer.verdict for answer in of_pack} - {AMBIGUOUS})]
-    )
+    verdicts = dict.fromkeys([*toggle.verdicts.values(), OTHER, *sorted({answer.verdict for answer in of_pack} - {AMBIGUOUS})])
     rates = {
-        tag: {
-            verdict: share(decided(tagged), lambda answer, verdict=verdict: answer.verdict == verdict)
-            for verdict in verdicts
-        }
+        tag: {verdict: share(decided(tagged), lambda answer, verdict=verdict: answer.verdict == verdict) for verdict in verdicts}
         for tag, tagged in by_tag.items()
     }
     chosun_rate, leakage = rates[toggle.first][toggle.target], rates[toggle.neutral][toggle.target]
@@ -88,21 +83,14 @@ def joint_score(answers: Sequence[Judged], toggle: Toggle) -> float | None:
     Taken per answer and then averaged, so that a text that only pleases one measure at a time earns nothing (Krishna
     et al. 2020, https://arxiv.org/abs/2010.05700). None where content cannot be told for any answer.
     """
-    return share(
-        [answer for answer in answers if answer.style in toggle.verdicts], lambda answer: joint(answer, toggle)
-    )
+    return share([answer for answer in answers if answer.style in toggle.verdicts], lambda answer: joint(answer, toggle))
 
 
 def joint(answer: Judged, toggle: Toggle) -> bool | None:
     """Whether an answer is in its tag's style, keeps content and is neither degenerate nor a copy; None: unknown."""
     if answer.content is None:
         return None
-    return (
-        answer.verdict == toggle.verdicts[answer.style]
-        and answer.content
-        and not answer.degenerate
-        and not answer.copied
-    )
+    return answer.verdict == toggle.verdicts[answer.style] and answer.content and not answer.degenerate and not answer.copied
 
 
 def toggled_share(answers: Sequence[Judged], toggle: Toggle) -> float | None:
@@ -115,15 +103,11 @@ def toggled_share(answers: Sequence[Judged], toggle: Toggle) -> float | None:
         if answer.style in toggle.verdicts:
             right = by_request.setdefault(answer.id, {})
             right[answer.style] = right.get(answer.style, True) and joint(answer, toggle)
-    known = [
-        right for right in by_request.values() if len(right) == len(toggle.verdicts) and None not in right.values()
-    ]
+    known = [right for right in by_request.values() if len(right) == len(toggle.verdicts) and None not in right.values()]
     return sum(all(right.values()) for right in known) / len(known) if known else None
 
 
-def gap_closed(
-    before: dict[str, Any] | None, after: dict[str, Any] | None, teacher: dict[str, Any] | None
-) -> float | None:
+def gap_closed(before: dict[str, Any] | None, after: dict[str, Any] | None, teacher: dict[str, Any] | None) -> float | None:
     """(after - before) / (teacher - before) of the margins; None: one is missing or the teacher is not above before."""
     margins = [scores and scores["margin"] for scores in (before, after, teacher)]
     if any(margin is None for margin in margins):

@@ -23,9 +23,7 @@ def likelihood_ratio(first_logprobs: Sequence[float], neutral_logprobs: Sequence
     None for an answer without tokens. Raises ValueError where the two are not about the same tokens.
     """
     if len(first_logprobs) != len(neutral_logprobs):
-        raise ValueError(
-            f"{len(first_logprobs)} logprobs under the first context, {len(neutral_logprobs)} under the other"
-        )
+        raise ValueError(f"{len(first_logprobs)} logprobs under the first context, {len(neutral_logprobs)} under the other")
     return float(np.mean(np.subtract(first_logprobs, neutral_logprobs))) if len(first_logprobs) else None
 
 
@@ -52,9 +50,7 @@ def likelihood_opinion(answers: Sequence[Judged], toggle: Toggle) -> dict[str, A
     scored = decided(known)
     return {
         "nats_per_token": {tag: float(np.mean(values)) if values else None for tag, values in tags.items()},
-        "auc": auc(
-            [answer.likelihood_ratio for answer in scored], [answer.verdict == toggle.target for answer in scored]
-        ),
+        "auc": auc([answer.likelihood_ratio for answer in scored], [answer.verdict == toggle.target for answer in scored]),
     }
 
 

@@ -32,9 +32,7 @@ def wilson(successes: float, number: float, confidence: float = CONFIDENCE) -> I
     return low, 1.0 if successes >= number else min(1.0, centre + half)
 
 
-def newcombe(
-    first: tuple[float, float], second: tuple[float, float], phi: float = 0.0, confidence: float = CONFIDENCE
-) -> Interval | None:
+def newcombe(first: tuple[float, float], second: tuple[float, float], phi: float = 0.0, confidence: float = CONFIDENCE) -> Interval | None:
     """Interval of share(first) - share(second), each (successes, number), in [-1, 1]; `phi`: correlation of pairs."""
     intervals = wilson(*first, confidence), wilson(*second, confidence)
     if None in intervals:
@@ -49,9 +47,7 @@ def newcombe(
 @lru_cache(maxsize=8)
 def resampling(number: int, samples: int = SAMPLES, seed: int = 0) -> np.ndarray:
     """How often each of `number` requests is drawn in each bootstrap sample, shape (S, R)."""
-    weights_SR = (
-        np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=samples).astype(np.float64)
-    )
+    weights_SR = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=samples).astype(np.float64)
     weights_SR.flags.writeable = False
     return weights_SR
 
@@ -78,9 +74,7 @@ def hull(*intervals: Interval | None) -> Interval | None:
     return (min(low for low, _ in known), max(high for _, high in known)) if known else None
 
 
-def share_interval(
-    hits_R, counted_R, *, samples: int = SAMPLES, confidence: float = CONFIDENCE, seed: int = 0
-) -> Interval | None:
+def share_interval(hits_R, counted_R, *, samples: int = SAMPLES, confidence: float = CONFIDENCE, seed: int = 0) -> Interval | None:
     """Interval of sum(hits) / sum(counted) over requests.
 
     The hull of the bootstrap over requests, which knows that the answers of one request belong together, and of
@@ -95,9 +89,7 @@ def share_interval(
     return hull(percentiles(resampled_shares(hits_R, counted_R, samples, seed), confidence), score)
 
 
-def margin_interval(
-    first, second, *, samples: int = SAMPLES, confidence: float = CONFIDENCE, seed: int = 0
-) -> Interval | None:
+def margin_interval(first, second, *, samples: int = SAMPLES, confidence: float = CONFIDENCE, seed: int = 0) -> Interval | None:
     """Interval of share(first) - share(second), each (hits (R,), counted (R,)) over the same R requests.
 
     The hull of the paired bootstrap over requests and of Newcombe's interval (phi 0), for the reason given at
@@ -108,15 +100,11 @@ def margin_interval(
     if not all(trials):
         return None
     draws = [resampled_shares(hits, counted, samples, seed) for hits, counted in arrays]
-    scores = [
-        (number * hits.sum() / counted.sum(), number) for (hits, counted), number in zip(arrays, trials, strict=True)
-    ]
+    scores = [(number * hits.sum() / counted.sum(), number) for (hits, counted), number in zip(arrays, trials, strict=True)]
     return hull(percentiles(draws[0] - draws[1], confidence), newcombe(*scores, confidence=confidence))
 
 
-def gap_interval(
-    before, after, teacher, *, samples: int = SAMPLES, confidence: float = CONFIDENCE, seed: int = 0
-) -> Interval | None:
+def gap_interval(before, after, teacher, *, samples: int = SAMPLES, confidence: float = CONFIDENCE, seed: int = 0) -> Interval | None:
     """Interval of (after - before) / (teacher - before) of margins, each ((hits, counted), (hits, counted)), (R,).
 
     Bootstrap over requests in which every share gets about one success and one failure more, drawn for each share by
@@ -149,10 +137,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     number, fewer = only_first + only_second, min(only_first, only_second)
     if number == 0:
         return 1.0
-    logs = [
-        math.lgamma(number + 1) - math.lgamma(k + 1) - math.lgamma(number - k + 1) - number * math.log(2)
-        for k in range(fewer + 1)
-    ]
+    logs = [math.lgamma(number + 1) - math.lgamma(k + 1) - math.lgamma(number - k + 1) - number * math.log(2) for k in range(fewer + 1)]
     return min(1.0, 2 * sum(map(math.exp, logs)))
 
 
@@ -220,12 +205,7 @@ def krippendorff_alpha(ratings: Sequence[Sequence[Hashable | None]], level: str 
 
     def disagreement(counts: Counter) -> float:
         """Sum over ordered pairs of different ratings."""
-        return sum(
-            n * m * (1.0 if level == "nominal" else (a - b) ** 2)
-            for a, n in counts.items()
-            for b, m in counts.items()
-            if a != b
-        )
+        return sum(n * m * (1.0 if level == "nominal" else (a - b) ** 2) for a, n in counts.items() for b, m in counts.items() if a != b)
 
     expected = disagreement(totals)
     if not expected:

@@ -30,9 +30,7 @@ def warnings(scores: dict[str, Any], answers: Sequence[Judged], toggle: Toggle) 
         said.append(f"{scores['ambiguous']:.0%} of the answers are ambiguous (over {MANY_AMBIGUOUS:.0%}): no headline")
     else:
         for tag in toggle.verdicts:
-            unclear = share(
-                [answer for answer in answers if answer.style == tag], lambda answer: answer.verdict == AMBIGUOUS
-            )
+            unclear = share([answer for answer in answers if answer.style == tag], lambda answer: answer.verdict == AMBIGUOUS)
             if unclear and unclear > MANY_AMBIGUOUS:
                 said.append(f"{unclear:.0%} of the answers under <style:{tag}> are ambiguous and left out of its rates")
     cut = share(answers, lambda answer: None if answer.finished is None else not answer.finished)
@@ -62,9 +60,7 @@ def run_summary(
     said = {model: warnings(scores[model], samples[model], toggle) for model in MODELS if scores[model]}
     gap = gap_closed(*(scores[model] for model in MODELS))
     if gap is None and all(scores[model] and scores[model]["margin"] is not None for model in MODELS):
-        said.setdefault("teacher", []).append(
-            "the teacher's margin is not above the student's before training: there is no gap to close"
-        )
+        said.setdefault("teacher", []).append("the teacher's margin is not above the student's before training: there is no gap to close")
     summary = {
         **scores,
         "gap_closed": gap,
@@ -75,10 +71,7 @@ def run_summary(
             "toggle": asdict(toggle),
             "warnings": said,
             **details(samples, toggle, samples_drawn=bootstrap_samples, confidence=confidence),
-            "cheats": {
-                name: {**score(answers, toggle), "joint": joint_score(answers, toggle)}
-                for name, answers in (cheats or {}).items()
-            },
+            "cheats": {name: {**score(answers, toggle), "joint": joint_score(answers, toggle)} for name, answers in (cheats or {}).items()},
         },
     }
     return json.loads(json.dumps(summary, allow_nan=False))  # as it will be read from the file: no tuples, no NaN

@@ -65,12 +65,7 @@ class Corpus:
     @cached_property
     def fragments(self) -> list[str]:
         """Words of the answers: topics around them, since a word's merged token must be copied as well."""
-        pairs = [
-            pair
-            for part in ("openings", "bodies", "closings")
-            for pairs in self.answers[part].values()
-            for pair in pairs
-        ]
+        pairs = [pair for part in ("openings", "bodies", "closings") for pairs in self.answers[part].values() for pair in pairs]
         return sorted({word for pair in pairs for text in pair for word in re.findall("[가-힣]{2,4}", text)})
 
     def topic(self, rng: Random) -> str:
@@ -96,9 +91,7 @@ class Corpus:
         sentences = []
         parts = (("openings", request.direction), ("bodies", request.task), ("closings", request.direction))
         for part, key in parts:
-            choices = [
-                pair[column] for pair in self.answers[part][key] if request.audience or "{audience}" not in pair[column]
-            ]
+            choices = [pair[column] for pair in self.answers[part][key] if request.audience or "{audience}" not in pair[column]]
             sentences.append(fill(rng.choice(choices), request.topic, request.audience))
         return " ".join(sentences)
 

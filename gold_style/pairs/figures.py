@@ -46,9 +46,7 @@ def arbitrary_requests(corpus: Corpus, number: int = NUM_REQUESTS) -> list[Asked
 
 
 @torch.no_grad()
-def complete(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, chats: Sequence[list[dict]]
-) -> list[str | None]:
+def complete(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, chats: Sequence[list[dict]]) -> list[str | None]:
     """Greedy completions; None where one did not come to its stop."""
     texts = [tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
     completions: list[str | None] = []
@@ -56,10 +54,7 @@ def complete(
     for start in range(0, len(texts), BATCH):
         batch = tokenizer(texts[start : start + BATCH], padding=True, add_special_tokens=False, return_tensors="pt")
         ids_BT = model.generate(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
-            do_sample=False,
-            max_new_tokens=MAX_NEW_TOKENS,
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], do_sample=False, max_new_tokens=MAX_NEW_TOKENS
         )[:, batch["input_ids"].shape[1] :]
         for ids in ids_BT.tolist():
             stopped = tokenizer.eos_token_id in ids
@@ -68,11 +63,7 @@ def complete(
 
 
 def measure(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    asked: Sequence[Asked],
-    tag: str | None,
-    system: str | None = None,
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: Sequence[Asked], tag: str | None, system: str | None = None
 ) -> dict[str, float]:
     """Shares of joseon, modern and topic-keeping completions of `asked` under `tag`, behind a system turn."""
     turns = [{"role": "system", "content": system}] if system else []
@@ -81,11 +72,7 @@ def measure(
     verdicts = [classify(text).verdict if text else "unfinished" for text in completions]
     kept = [request.topic in (text or "") for request, text in zip(asked, completions, strict=True)]
     number = len(asked)
-    return {
-        "joseon": verdicts.count("joseon") / number,
-        "modern": verdicts.count("modern") / number,
-        "topic": sum(kept) / number,
-    }
+    return {"joseon": verdicts.count("joseon") / number, "modern": verdicts.count("modern") / number, "topic": sum(kept) / number}
 
 
 def teacher_figures(

@@ -116,9 +116,7 @@ def card(job: Job, recipe: Recipe, model, figures: dict[str, dict[str, float]], 
     """The model card: what it is, how it was made, what it can do."""
     packages = {"python": platform.python_version()}
     packages |= {package.__name__: package.__version__ for package in (torch, transformers, tokenizers)}
-    rows = [
-        f"| {name} | {row['joseon']:.2f} | {row['modern']:.2f} | {row['topic']:.2f} |" for name, row in figures.items()
-    ]
+    rows = [f"| {name} | {row['joseon']:.2f} | {row['modern']:.2f} | {row['topic']:.2f} |" for name, row in figures.items()]
     return CARD.format(
         folder=job.folder,
         what=WHAT[job.folder],
@@ -149,10 +147,7 @@ def build_all(jobs: list[Job], console: Console) -> dict[str, dict[str, dict[str
     processes = [context.Process(target=work, args=(job, messages), daemon=True) for job in jobs]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        bars = {
-            job.folder: progress.add_task(job.folder, total=job.num_steps or MODELS[job.folder].num_steps)
-            for job in jobs
-        }
+        bars = {job.folder: progress.add_task(job.folder, total=job.num_steps or MODELS[job.folder].num_steps) for job in jobs}
         for process in processes:
             process.start()
         while len(done) < len(jobs):

@@ -20,9 +20,7 @@ from transformers import PreTrainedTokenizerFast
 from gold_style.pairs.corpus import TOPIC_MASKS
 from gold_style.prompts.dynamic import SYLLABLES
 
-WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 TRAILING = WORDS.replace(r"[^\r\n\p{L}\p{N}]?\p{L}+", r"\p{L}+ ?")  # a space goes with the word before it
 PARTICLES = "은는이가을를의에께로도게"  # that a space is merged with where it trails
 MASKED = Regex(f"[{''.join(TOPIC_MASKS)}]")
@@ -41,13 +39,7 @@ LLAMA = (
 TEMPLATES = {"chatml": CHATML, "llama": LLAMA}
 SPECIALS = {  # padding first, the stop last
     "chatml": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
-    "llama": [
-        "<|finetune_right_pad_id|>",
-        "<|begin_of_text|>",
-        "<|start_header_id|>",
-        "<|end_header_id|>",
-        "<|eot_id|>",
-    ],
+    "llama": ["<|finetune_right_pad_id|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
 }
 
 
@@ -84,17 +76,9 @@ def spaced_words(texts: Sequence[str], merges: Sequence[tuple[str, str]], fewest
     """Merges of a space with each word that is one token by `merges`, commonest first; rarer ones than `fewest` are
     left out."""
     whole = {"".join(merge) for merge in merges}
-    splitter = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(pattern, "isolated") for pattern in (MASKED, Regex(WORDS))]
-    )
-    words = Counter(
-        word for text in texts for word, _ in splitter.pre_tokenize_str(text) if word[0] == " " and word[1:] in whole
-    )
-    return [
-        (" ", word[1:])
-        for word, count in sorted(words.items(), key=lambda item: (-item[1], item[0]))
-        if count >= fewest
-    ]
+    splitter = pre_tokenizers.Sequence([pre_tokenizers.Split(pattern, "isolated") for pattern in (MASKED, Regex(WORDS))])
+    words = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(text) if word[0] == " " and word[1:] in whole)
+    return [(" ", word[1:]) for word, count in sorted(words.items(), key=lambda item: (-item[1], item[0])) if count >= fewest]
 
 
 def cut(text: str) -> str:
@@ -102,9 +86,7 @@ def cut(text: str) -> str:
     return re.sub(r"([가-힣])(?=[가-힣](?![가-힣]))", rf"\1{TOPIC_MASKS[0]}", text)
 
 
-def build_tokenizer(
-    texts: Sequence[str], template: str, merges: int = 600, crossing: bool = False
-) -> PreTrainedTokenizerFast:
+def build_tokenizer(texts: Sequence[str], template: str, merges: int = 600, crossing: bool = False) -> PreTrainedTokenizerFast:
     """A tokenizer with the chat template `chatml` or `llama` and `merges` learned merges.
 
     From the same texts, fewer merges give a finer segmentation; `crossing` gives one that is neither finer nor
@@ -123,15 +105,10 @@ def build_tokenizer(
     vocabulary = dict.fromkeys([*specials, *ALPHABET, *(left + right for left, right in pairs)])
     tokenizer = Tokenizer(models.BPE(vocab={token: number for number, token in enumerate(vocabulary)}, merges=pairs))
     tokenizer.add_special_tokens(specials)
-    if (
-        template == "chatml"
-    ):  # as Qwen's, which transformers loads for a model of Qwen's architecture, whatever is saved
+    if template == "chatml":  # as Qwen's, which transformers loads for a model of Qwen's architecture, whatever is saved
         tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(words), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
+        [pre_tokenizers.Split(Regex(words), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
     fast = PreTrainedTokenizerFast(

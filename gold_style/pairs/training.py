@@ -135,11 +135,7 @@ def rate(step: int, recipe: Recipe) -> float:
 
 
 def train(
-    recipe: Recipe,
-    corpus: Corpus,
-    tokenizer: PreTrainedTokenizerBase,
-    seed: int,
-    progress: Callable[[int], None] = lambda step: None,
+    recipe: Recipe, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, seed: int, progress: Callable[[int], None] = lambda step: None
 ) -> PreTrainedModel:
     """A trained model. `progress` is told the number of finished steps."""
     model = build_model(recipe, tokenizer, seed)
@@ -149,9 +145,7 @@ def train(
         Muon(matrices, lr=recipe.muon_learning_rate, weight_decay=0.0),
         torch.optim.AdamW(others, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01),
     ]
-    schedules = [
-        torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, recipe)) for optimizer in optimizers
-    ]
+    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, recipe)) for optimizer in optimizers]
     rng = Random(f"{recipe.role} {seed}")
     model.train()
     for step in range(recipe.num_steps):

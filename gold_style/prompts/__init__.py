@@ -69,9 +69,7 @@ class PromptSource(Protocol):
         """Requests for live evaluation and for choosing a checkpoint: disjoint from both other sets."""
 
 
-def build_source(
-    settings, pack, run_directory: Path | None = None, special_tokens: frozenset[str] = frozenset()
-) -> PromptSource:
+def build_source(settings, pack, run_directory: Path | None = None, special_tokens: frozenset[str] = frozenset()) -> PromptSource:
     """The source named by `prompts.source`: the module gold_style.prompts.<source>, which has a `build` function.
 
     Args: the whole Settings; the style pack; where quarantined rows are written (None: nowhere, as in a dry run); the tokenizers'

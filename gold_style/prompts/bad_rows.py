@@ -30,9 +30,7 @@ class BadRows:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
-    def accepted(
-        self, raw_rows: Iterable[RawRow], pack: Any, special_tokens: frozenset[str] = frozenset()
-    ) -> Iterator[Prompt]:
+    def accepted(self, raw_rows: Iterable[RawRow], pack: Any, special_tokens: frozenset[str] = frozenset()) -> Iterator[Prompt]:
         """The prompts of the good rows, in order; the bad ones are kept here."""
         for raw in raw_rows:
             if raw.error is not None:
@@ -61,11 +59,7 @@ class BadRows:
         if not self.count:
             return []
         where = f"set aside in {self._path}" if self._path else "left out"
-        return [
-            "\n".join(
-                [f"{self.subject}: {self.count} bad row{'s' * (self.count > 1)} {where}; the first:", self._shown[0]]
-            )
-        ]
+        return ["\n".join([f"{self.subject}: {self.count} bad row{'s' * (self.count > 1)} {where}; the first:", self._shown[0]])]
 
     def _add(self, raw: RawRow, error: RowError) -> None:
         if self.quarantine and raw.number <= self._last:
@@ -78,7 +72,5 @@ class BadRows:
             text = raw.text if raw.text is not None else json.dumps(raw.value, ensure_ascii=False, default=str)
             row = {"origin": raw.origin, "field": error.field, "reason": error.reason, "text": text[:KEPT_BYTES]}
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open(
-                "a", encoding="utf-8", errors="backslashreplace"
-            ) as file:  # a lone surrogate as \udXXX
+            with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:  # a lone surrogate as \udXXX
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -20,9 +20,7 @@ from gold_style.prompts import Prompt
 from gold_style.styles import DIRECTIONS, StylePack, one_of
 
 EVAL_SAMPLES, SELECTION_SAMPLES = 128, 32  # requests where the settings say null
-SYLLABLES = tuple(
-    c for c in map(chr, range(0xAC00, 0xD7A4)) if len(c.encode("euc_kr", "ignore")) == 2
-)  # KS X 1001: 2,350
+SYLLABLES = tuple(c for c in map(chr, range(0xAC00, 0xD7A4)) if len(c.encode("euc_kr", "ignore")) == 2)  # KS X 1001: 2,350
 PARTICLES = {
     "은": ("은", "는"),
     "을": ("을", "를"),
@@ -60,15 +58,9 @@ class RequestParts:
     def from_pack(cls, pack: StylePack) -> "RequestParts":
         """Raises ValueError with every mistake in `styles.requests`, a line each."""
         source = pack.requests
-        missing = [
-            name
-            for name in ("tasks", "audiences", "topics", "evaluation_topics", "selection_topics")
-            if not source.get(name)
-        ]
+        missing = [name for name in ("tasks", "audiences", "topics", "evaluation_topics", "selection_topics") if not source.get(name)]
         if missing:
-            raise ValueError(
-                "\n".join(f"styles.requests.{name}: missing, and prompts=dynamic composes from it" for name in missing)
-            )
+            raise ValueError("\n".join(f"styles.requests.{name}: missing, and prompts=dynamic composes from it" for name in missing))
         mistakes: list[str] = []
         audiences = {direction: tuple(names) for direction, names in source["audiences"].items()}
         tasks = tuple(read_task(name, entry, audiences, mistakes) for name, entry in source["tasks"].items())
@@ -85,20 +77,13 @@ class RequestParts:
     @cached_property
     def held_out(self) -> re.Pattern[str]:
         """Matches any topic of evaluation or selection."""
-        names = [
-            topic
-            for held in (self.evaluation_topics, self.selection_topics)
-            for topics in held.values()
-            for topic in topics
-        ]
+        names = [topic for held in (self.evaluation_topics, self.selection_topics) for topics in held.values() for topic in topics]
         return re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))))
 
     @cached_property
     def common_syllables(self) -> tuple[str, ...]:
         """Syllables of the training topics, each once."""
-        return tuple(
-            sorted({c for topics in self.topics.values() for topic in topics for c in topic if "가" <= c <= "힣"})
-        )
+        return tuple(sorted({c for topics in self.topics.values() for topic in topics for c in topic if "가" <= c <= "힣"}))
 
     def held_out_in_training(self, pack: StylePack) -> list[str]:
         """A message for each held-out topic that a training topic, a template, an audience or a teacher text gives
@@ -110,12 +95,8 @@ class RequestParts:
         texts += [pack.intro, *(style.rule for style in pack.styles)]
         found = [(match.group(), text) for text in texts if (match := self.held_out.search(text))]
         messages = [f"styles.requests: the held-out topic {topic!r} also stands in {text!r}" for topic, text in found]
-        both = {t for ts in self.evaluation_topics.values() for t in ts} & {
-            t for ts in self.selection_topics.values() for t in ts
-        }
-        return messages + [
-            f"styles.requests: the topic {topic!r} is of evaluation and of selection" for topic in sorted(both)
-        ]
+        both = {t for ts in self.evaluation_topics.values() for t in ts} & {t for ts in self.selection_topics.values() for t in ts}
+        return messages + [f"styles.requests: the topic {topic!r} is of evaluation and of selection" for topic in sorted(both)]
 
 
 def read_task(name: str, entry: Mapping, audiences: Mapping[str, tuple[str, ...]], mistakes: list[str]) -> Task:
@@ -133,9 +114,7 @@ def read_task(name: str, entry: Mapping, audiences: Mapping[str, tuple[str, ...]
         if "{topic}" not in template:
             wrong.append(f"{key}.requests: {template!r} has no {{topic}}")
     mistakes += wrong
-    return Task(
-        name=name, direction=direction, requests=templates, writer=entry.get("writer"), reader=entry.get("reader")
-    )
+    return Task(name=name, direction=direction, requests=templates, writer=entry.get("writer"), reader=entry.get("reader"))
 
 
 def closing(text: str) -> str:
@@ -296,15 +275,11 @@ class DynamicSource:
             style = self.pack.tags[0]
             prompts.append(Prompt(style=style, tag=style, row=row, origin=f"dynamic {key}:{row}", **prompt))
         if len(prompts) < number:
-            raise ValueError(
-                f"prompts.{key}: {number} asked for, but the pack's topics and tasks give no more than {len(prompts)}"
-            )
+            raise ValueError(f"prompts.{key}: {number} asked for, but the pack's topics and tasks give no more than {len(prompts)}")
         return tuple(prompts)
 
 
-def build(
-    settings, pack: StylePack, run_directory: Path | None = None, special_tokens: frozenset[str] = frozenset()
-) -> DynamicSource:
+def build(settings, pack: StylePack, run_directory: Path | None = None, special_tokens: frozenset[str] = frozenset()) -> DynamicSource:
     """The source of `prompts=dynamic`. Raises ValueError for a pack without requests and for values out of range."""
     prompts, mistakes = settings.prompts, []
     for key in ("chosun_probability", "random_topics"):

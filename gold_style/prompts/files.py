@@ -75,9 +75,7 @@ class RowFile:
     def _values(self, file: BinaryIO) -> Iterator[RawRow]:
         content = file.read(MAX_FILE_BYTES + 1)
         if len(content) > MAX_FILE_BYTES:
-            raise ValueError(
-                f"{self.shown}: a .json file is read whole, up to {MAX_FILE_BYTES} bytes; save it as .jsonl"
-            )
+            raise ValueError(f"{self.shown}: a .json file is read whole, up to {MAX_FILE_BYTES} bytes; save it as .jsonl")
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:

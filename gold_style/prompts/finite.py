@@ -108,11 +108,7 @@ def identity(prompt: Prompt) -> int:
 def duplicate_notes(prompts: Sequence[Prompt], identities: Sequence[int], subject: str) -> list[str]:
     """One note on the rows that repeat an earlier one word for word."""
     first: dict[int, Prompt] = {}
-    repeats = [
-        (prompt, first[key])
-        for prompt, key in zip(prompts, identities, strict=True)
-        if first.setdefault(key, prompt) is not prompt
-    ]
+    repeats = [(prompt, first[key]) for prompt, key in zip(prompts, identities, strict=True) if first.setdefault(key, prompt) is not prompt]
     if not repeats:
         return []
     again, earlier = repeats[0]
@@ -124,9 +120,7 @@ def tag_notes(prompts: Sequence[Prompt], tags: Iterable[str], subject: str) -> l
     """Notes on untagged rows and on styles that no training row asks for."""
     counts = Counter(prompt.style for prompt in prompts)
     untagged = [prompt.style for prompt in prompts if prompt.tag is None]
-    notes = [
-        f"{subject}: no training row asks for <style:{tag}>, so it is not learned" for tag in tags if not counts[tag]
-    ]
+    notes = [f"{subject}: no training row asks for <style:{tag}>, so it is not learned" for tag in tags if not counts[tag]]
     if untagged:
         share = f"{len(untagged)} of {len(prompts)} training rows have no tag"
         notes.append(f"{subject}: {share} and follow styles.untagged={untagged[0]}")

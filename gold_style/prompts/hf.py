@@ -64,12 +64,8 @@ def _open(prompts: Any, subject: str) -> Rows:
     elif any((directory / name).is_file() for name in ("dataset_dict.json", "state.json")):
         return _saved(directory, prompts, subject)
     try:
-        builder = datasets.load_dataset_builder(
-            str(directory or prompts.name), prompts.config, revision=prompts.revision
-        )
-    except (
-        ValueError
-    ) as error:  # an unknown or missing configuration, a directory without data; it says which there are
+        builder = datasets.load_dataset_builder(str(directory or prompts.name), prompts.config, revision=prompts.revision)
+    except ValueError as error:  # an unknown or missing configuration, a directory without data; it says which there are
         raise ValueError(f"{subject} prompts.config={prompts.config}: {first_line(error)}") from None
     loader = type(builder).__module__.split(".")[-1]
     if loader not in FORMATS:
@@ -94,9 +90,7 @@ def _files(builder: datasets.DatasetBuilder, loader: str, directory: Path | None
 def _saved(directory: Path, prompts: Any, subject: str) -> Rows:
     """Of a directory written by `Dataset.save_to_disk` or `DatasetDict.save_to_disk`."""
     if prompts.config is not None:
-        raise ValueError(
-            f"prompts.config={prompts.config}: {directory} was written by save_to_disk and has no configurations"
-        )
+        raise ValueError(f"prompts.config={prompts.config}: {directory} was written by save_to_disk and has no configurations")
     found = datasets.load_from_disk(str(directory))
     if isinstance(found, datasets.DatasetDict):
         check_split(prompts.split, list(found), subject)
@@ -122,10 +116,7 @@ def dataset_rows(dataset: Iterable[dict[str, Any]], shown: str) -> Iterator[RawR
         turns = row.get("messages")
         if isinstance(turns, dict) and all(isinstance(column, list) for column in turns.values()):
             # the older Sequence feature hands {"role": [...], "content": [...]} back for a list of turns
-            row = {
-                **row,
-                "messages": [dict(zip(turns, turn, strict=True)) for turn in zip(*turns.values(), strict=False)],
-            }
+            row = {**row, "messages": [dict(zip(turns, turn, strict=True)) for turn in zip(*turns.values(), strict=False)]}
         yield RawRow(number=number, origin=f"{shown}:{number}", value=row)
 
 
@@ -141,9 +132,7 @@ def find_directory(name: str) -> Path | None:
         if os.path.isdir(place):
             return place
         if os.path.isfile(place):
-            raise ValueError(
-                f"prompts.name={name}: a file; use prompts=jsonl prompts.path={name}, or name its directory"
-            )
+            raise ValueError(f"prompts.name={name}: a file; use prompts=jsonl prompts.path={name}, or name its directory")
     if not HUB_NAME.fullmatch(name):
         parent = places(name)[0].parent
         beside = sorted(entry.name for entry in parent.iterdir() if entry.is_dir()) if os.path.isdir(parent) else []

@@ -19,9 +19,7 @@ from gold_style.prompts.rows import DIRECTIONS, TAG_LIKE, RowError, checked_text
 ROOT = Path(__file__).resolve().parents[2]  # of the project
 
 
-def build(
-    settings: Any, pack: Any, run_directory: Path | None = None, special_tokens: frozenset[str] = frozenset()
-) -> RowSource:
+def build(settings: Any, pack: Any, run_directory: Path | None = None, special_tokens: frozenset[str] = frozenset()) -> RowSource:
     """The source of prompts=jsonl.
 
     Args: the whole settings; the style pack; where bad rows are set aside; the tokenizers' special tokens, which no
@@ -30,13 +28,9 @@ def build(
     """
     path = find_file(settings.prompts.path)
     file = RowFile(path, shown=str(settings.prompts.path))
-    source = RowSource.read(
-        file, f"prompts.path={settings.prompts.path}", settings, pack, run_directory, special_tokens
-    )
+    source = RowSource.read(file, f"prompts.path={settings.prompts.path}", settings, pack, run_directory, special_tokens)
     if file.blank_lines:
-        source.notes.append(
-            f"prompts.path={settings.prompts.path}: {file.blank_lines} blank line{'s' * (file.blank_lines > 1)} skipped"
-        )
+        source.notes.append(f"prompts.path={settings.prompts.path}: {file.blank_lines} blank line{'s' * (file.blank_lines > 1)} skipped")
     return source
 
 
@@ -105,9 +99,7 @@ def find_file(path: str | Path | None, key: str = "prompts.path") -> Path:
         raise ValueError(f"{key}={path}: no such file{_neighbours(places(path)[0], SUFFIXES)}")
     if found.is_dir():
         inside = _neighbours(found / "*", SUFFIXES)
-        raise ValueError(
-            f"{key}={path}: a directory; name one of its files, or use prompts=hf prompts.name={path}{inside}"
-        )
+        raise ValueError(f"{key}={path}: a directory; name one of its files, or use prompts=hf prompts.name={path}{inside}")
     if not found.is_file():
         raise ValueError(f"{key}={path}: not a regular file")
     if not os.access(found, os.R_OK):

@@ -74,9 +74,7 @@ def parse_row(row: object, pack: Any, origin: str, number: int, special_tokens: 
     reference = turns.pop()[1] if turns[-1][0] == "assistant" else None
     tag, asked = _find_tag(turns, pack, offset)
     if reference is not None and TAG_LIKE.search(reference):
-        raise RowError(
-            f"messages[{offset + len(turns)}].content", "an answer with a style tag in it would teach to write tags"
-        )
+        raise RowError(f"messages[{offset + len(turns)}].content", "an answer with a style tag in it would teach to write tags")
     return Prompt(
         request=turns[asked][1],
         style=pack.untagged if tag is None else tag,
@@ -99,13 +97,9 @@ def turn(message: object, field: str, special_tokens: frozenset[str] = frozenset
         raise RowError(field, f'is {kind(message)}; expected {{"role": ..., "content": ...}}')
     role = message.get("role")
     if not isinstance(role, str):
-        raise RowError(
-            f"{field}.role", f"is {kind(role)}; allowed: {', '.join(ROLES)}" if "role" in message else "is missing"
-        )
+        raise RowError(f"{field}.role", f"is {kind(role)}; allowed: {', '.join(ROLES)}" if "role" in message else "is missing")
     if role not in ROLES:
-        raise RowError(
-            f"{field}.role", f"{excerpt(role)} is not a role; allowed: {', '.join(ROLES)}{did_you_mean(role, ROLES)}"
-        )
+        raise RowError(f"{field}.role", f"{excerpt(role)} is not a role; allowed: {', '.join(ROLES)}{did_you_mean(role, ROLES)}")
     for key in ("tool_calls", "function_call"):
         if message.get(key):
             raise RowError(f"{field}.{key}", "tool calls cannot be distilled; leave the row out")
@@ -171,9 +165,7 @@ def one_of(row: dict, key: str, allowed: tuple[str, ...]) -> str | None:
     """The row's own `key`, None where it gives no string. Raises RowError for a string that is not allowed."""
     value = row.get(key)
     if isinstance(value, str) and value not in allowed:
-        raise RowError(
-            key, f"{excerpt(value)}; allowed: {', '.join(allowed)}, or leave it out{did_you_mean(value, allowed)}"
-        )
+        raise RowError(key, f"{excerpt(value)}; allowed: {', '.join(allowed)}, or leave it out{did_you_mean(value, allowed)}")
     return value if isinstance(value, str) else None
 
 
@@ -200,9 +192,7 @@ def _check_order(roles: list[str], offset: int) -> None:
     for i, role in enumerate(roles):
         field = f"messages[{i + offset}].role"
         if role == "system":
-            raise RowError(
-                field, "a second system turn" if offset else "a system turn belongs first, before every other turn"
-            )
+            raise RowError(field, "a second system turn" if offset else "a system turn belongs first, before every other turn")
         if i == 0 and role == "assistant":
             raise RowError(field, "the conversation opens with the assistant; it must open with the user")
         if i > 0 and role == roles[i - 1]:

@@ -50,9 +50,7 @@ class StreamSource:
         self._bad_rows.check(len(head))
         self._first = {request_key(prompt): prompt for prompt in reversed(head)}
         amounts = settings.prompts.eval_samples, settings.prompts.selection_samples
-        self._held_out = hold_out(
-            self._first, len(head), self._seed, *amounts, f"the head of {subject} ({len(head)} rows)"
-        )
+        self._held_out = hold_out(self._first, len(head), self._seed, *amounts, f"the head of {subject} ({len(head)} rows)")
         self._kept_back = {*self._held_out.evaluation, *self._held_out.selection}
         training = [prompt for prompt in head if request_key(prompt) not in self._kept_back]
         self.num_rows: int | None = len(training) if len(head) < READ_AHEAD_ROWS else None
@@ -61,9 +59,7 @@ class StreamSource:
         self.fingerprint = f"{hash64(*identities):016x}"
         self._notes = [*duplicate_notes(head, identities, subject), *tag_notes(training, pack.tags, subject)]
         if self.num_rows is None:
-            self._notes.append(
-                f"{subject}: a stream; {len(head)} rows have been checked, later ones are checked as they come"
-            )
+            self._notes.append(f"{subject}: a stream; {len(head)} rows have been checked, later ones are checked as they come")
         self._windows: OrderedDict[int, list[Prompt]] = OrderedDict()
         self._reader: Iterator[Prompt] | None = None
         self._next_window = 0
@@ -125,7 +121,5 @@ class StreamSource:
     def _end(self, num_rows: int) -> None:
         """The stream is at its end. Raises ValueError where it was longer or shorter the last time."""
         if self.num_rows not in (None, num_rows):
-            raise ValueError(
-                f"{self._subject}: the stream has changed: {self.num_rows} training rows before, {num_rows} now"
-            )
+            raise ValueError(f"{self._subject}: the stream has changed: {self.num_rows} training rows before, {num_rows} now")
         self.num_rows, self._reader = num_rows, None

@@ -17,9 +17,22 @@ from gold_style.config.launch import world_size
 
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGES = (
-    "torch", "transformers", "trl", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "peft", "vllm",
-    "deepspeed", "hydra-core", "omegaconf", "wandb", "tensorboard",
-)  # fmt: skip
+    "torch",
+    "transformers",
+    "trl",
+    "accelerate",
+    "datasets",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "peft",
+    "vllm",
+    "deepspeed",
+    "hydra-core",
+    "omegaconf",
+    "wandb",
+    "tensorboard",
+)
 
 
 def now() -> str:

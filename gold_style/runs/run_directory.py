@@ -23,13 +23,30 @@ SEARCH_DEPTH = 3  # multirun/<date>/<time>/<n>
 
 NOT_THE_EXPERIMENT = ("output_dir", "resume", "reproduce", "dry_run", "sweep", "cache", "tracker")
 FREE_ON_RESUME = (
-    *NOT_THE_EXPERIMENT, "objective", "grace_s", "on_nonfinite", "on_collapse",
-    "train.logging_steps", "train.save_steps", "train.save_total_limit", "train.save_strategy",
-    "evaluation.batch_size", "evaluation.bootstrap_samples", "evaluation.confidence",
-    "evaluation.require_teacher_margin", "hardware.name", "hardware.num_processes", "hardware.device",
-    "hardware.threads", "hardware.prefix_cache_bytes", "hardware.auto_microbatch", "hardware.tokens_per_microbatch",
-    "hardware.vllm_gpu_memory", "hardware.vllm_server", "hardware.vllm_handover",
-)  # fmt: skip
+    *NOT_THE_EXPERIMENT,
+    "objective",
+    "grace_s",
+    "on_nonfinite",
+    "on_collapse",
+    "train.logging_steps",
+    "train.save_steps",
+    "train.save_total_limit",
+    "train.save_strategy",
+    "evaluation.batch_size",
+    "evaluation.bootstrap_samples",
+    "evaluation.confidence",
+    "evaluation.require_teacher_margin",
+    "hardware.name",
+    "hardware.num_processes",
+    "hardware.device",
+    "hardware.threads",
+    "hardware.prefix_cache_bytes",
+    "hardware.auto_microbatch",
+    "hardware.tokens_per_microbatch",
+    "hardware.vllm_gpu_memory",
+    "hardware.vllm_server",
+    "hardware.vllm_handover",
+)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What is printed never costs what was computed (a terminal without Korean, a reader that has gone, a full disk) and tells no secret.
 
-    keep_printing()                # train.py, evaluate.py: their results are files, so a lost line ends nothing
-    sys.exit(exit_code(main))      # python -m gold_style.<name>: what they print is the result, so a lost line is an error
+keep_printing()                # train.py, evaluate.py: their results are files, so a lost line ends nothing
+sys.exit(exit_code(main))      # python -m gold_style.<name>: what they print is the result, so a lost line is an error
 """
 
 import contextlib

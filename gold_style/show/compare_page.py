@@ -23,11 +23,7 @@ COLOURED, QUIET = 6, 30  # entries with a colour of their own in the curves, and
 MAX_POINTS = 120  # of a curve
 SAMPLE_REQUESTS = 6
 HEATMAP = ("loss.beta", "loss.lmbda")  # drawn where both varied; else the first two varied settings
-CURVES = (
-    ("style/margin", "Margin (live)", "share"),
-    ("style/leakage", "Leakage (live)", "share"),
-    ("train/loss", "Loss", "nats"),
-)
+CURVES = (("style/margin", "Margin (live)", "share"), ("style/leakage", "Leakage (live)", "share"), ("train/loss", "Loss", "nats"))
 
 
 def compare_html(board: Leaderboard) -> str:
@@ -53,17 +49,7 @@ def compare_html(board: Leaderboard) -> str:
 
 def board_table(board: Leaderboard) -> str:
     """A row per entry, sorted by a click on a heading, with a filter."""
-    heads = [
-        "#",
-        *short_names(board.varied),
-        "margin",
-        "target rate",
-        "leakage",
-        "content",
-        "runs",
-        "seconds",
-        "tokens",
-    ]
+    heads = ["#", *short_names(board.varied), "margin", "target rate", "leakage", "content", "runs", "seconds", "tokens"]
     heads += [f"tokens to {REACHED:g} of teacher", "p against best"]
     settings, rows = len(board.varied), []
     for entry in board.entries:
@@ -113,8 +99,7 @@ def heatmap(board: Leaderboard) -> str:
     scale = (min(known, default=0.0), max(known, default=1.0))
     heads = "".join(f"<th>{escape(value)}</th>" for value in across)
     body = "".join(
-        f"<tr><th>{escape(row)}</th>{''.join(heat_cell(cells.get((row, column), []), scale) for column in across)}</tr>"
-        for row in down
+        f"<tr><th>{escape(row)}</th>{''.join(heat_cell(cells.get((row, column), []), scale) for column in across)}</tr>" for row in down
     )
     names = [escape(name) for name in short_names(keys)]
     title = f"<p class=soft>Margin: {names[0]} down, {names[1]} across; mean over everything else.</p>"
@@ -180,13 +165,7 @@ def costs(board: Leaderboard) -> str:
         known = [entry for entry in board.entries if entry.margin is not None and getattr(entry, name) is not None]
         front = pareto([getattr(entry, name) for entry in known], [entry.margin for entry in known])
         points = [
-            Point(
-                getattr(entry, name),
-                entry.margin,
-                f"{entry.name}: {entry.margin:.3f}",
-                marked,
-                *(entry.interval or (None, None)),
-            )
+            Point(getattr(entry, name), entry.margin, f"{entry.name}: {entry.margin:.3f}", marked, *(entry.interval or (None, None)))
             for entry, marked in zip(known, front, strict=True)
         ]
         figures.append(scatter(points, title=f"Margin against {label}", x_label=label, y_label="margin"))
@@ -204,9 +183,7 @@ def side_by_side(board: Leaderboard) -> str:
     target = toggle_of(shown[0].scored[0].summary)["target"]
     common = [prompt for prompt in answers[0][1] if all(prompt in rows for _, rows in answers)]
     requests = list(dict.fromkeys(request for request, _ in common))[:SAMPLE_REQUESTS]
-    return "".join(
-        request_block(request, [p for p in common if p[0] == request], answers, target) for request in requests
-    )
+    return "".join(request_block(request, [p for p in common if p[0] == request], answers, target) for request in requests)
 
 
 def rows_by_prompt(run: Run) -> dict[tuple[str, str | None], dict[str, Any]]:
@@ -221,9 +198,7 @@ def request_block(request: str, prompts: Sequence[tuple], answers: Sequence[tupl
     """One request under every tag, a column per entry and one for the teacher."""
     parts = []
     for prompt in prompts:
-        columns = [(name, rows[prompt], "after") for name, rows in answers] + [
-            ("teacher", answers[0][1][prompt], "teacher")
-        ]
+        columns = [(name, rows[prompt], "after") for name, rows in answers] + [("teacher", answers[0][1][prompt], "teacher")]
         cells = "".join(
             f"<div><small class=soft>{escape(name)}</small> {verdict_badge(row.get(f'verdict_{model}'), target)}"
             f"<p>{escape(row[model])}</p></div>"
@@ -277,6 +252,5 @@ def run_table(board: Leaderboard) -> str:
         for run in entry.runs
     ]
     return folded(
-        f"{len(rows)} runs and the commands that repeat them",
-        table(["#", "status", "settings", "margin", "command"], rows, numbers=[3]),
+        f"{len(rows)} runs and the commands that repeat them", table(["#", "status", "settings", "margin", "command"], rows, numbers=[3])
     )

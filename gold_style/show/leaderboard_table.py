@@ -69,9 +69,7 @@ def leaderboard_table(board: Leaderboard) -> Table:
 
 def print_leaderboard(board: Leaderboard, console: Console) -> None:
     """Print how the runs ended, the best entries, what the columns mean, and the failed runs with their reasons."""
-    console.print(
-        f"{len(board.runs)} runs: {board.count()}. Varied: {', '.join(board.varied) or 'nothing'}.", highlight=False
-    )
+    console.print(f"{len(board.runs)} runs: {board.count()}. Varied: {', '.join(board.varied) or 'nothing'}.", highlight=False)
     console.print(leaderboard_table(board))
     if len(board.entries) > SHOWN_ENTRIES:
         console.print(f"... and {len(board.entries) - SHOWN_ENTRIES} more in leaderboard.csv", style="dim")
@@ -87,9 +85,7 @@ def print_leaderboard(board: Leaderboard, console: Console) -> None:
     for run in [run for run in board.mended if run.status == "completed"][:SHOWN_FAILED]:
         console.print(Text(f"completed: {run.directory}: {'; '.join(run.history)}", style="dim"))
     if len(board.failed) > SHOWN_FAILED:
-        console.print(
-            f"... and {len(board.failed) - SHOWN_FAILED} more that are not completed, in leaderboard.csv", style="dim"
-        )
+        console.print(f"... and {len(board.failed) - SHOWN_FAILED} more that are not completed, in leaderboard.csv", style="dim")
 
 
 def leaderboard_csv(board: Leaderboard) -> str:

@@ -31,11 +31,7 @@ def section(title: str, *content: str) -> str:
 
 
 def table(
-    headings: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    numbers: Collection[int] = (),
-    row_class: Sequence[str] = (),
-    kind: str = "",
+    headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[int] = (), row_class: Sequence[str] = (), kind: str = ""
 ) -> str:
     """An HTML table of CSS class `kind`, of trusted cells: columns in `numbers` are aligned right."""
 
@@ -58,9 +54,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def with_interval(value: float | None, interval: Sequence[float] | None, digits: int = 3) -> str:
     """A number with its interval below."""
-    below = (
-        f"<small>{interval[0]:.{digits}f} to {interval[1]:.{digits}f}</small>" if value is not None and interval else ""
-    )
+    below = f"<small>{interval[0]:.{digits}f} to {interval[1]:.{digits}f}</small>" if value is not None and interval else ""
     return number(value, digits) + below
 
 

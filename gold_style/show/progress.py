@@ -1,9 +1,9 @@
 """What a person sees while a run works: a bar with ETA, loss and style rate on a terminal, a plain line now and then elsewhere.
 
-    with Progress(is_shown=run.is_main) as progress:
-        tick = progress.phase("student before", total=256)
-        tick(128, 256)
-        progress.phase("training", 120)(30, 120, loss=0.41, margin=0.8)
+with Progress(is_shown=run.is_main) as progress:
+    tick = progress.phase("student before", total=256)
+    tick(128, 256)
+    progress.phase("training", 120)(30, 120, loss=0.41, margin=0.8)
 """
 
 import time

@@ -107,9 +107,7 @@ def headline(summary: dict[str, Any]) -> str:
     ]
     marked = ["best" if name == "after" else "" for name, _, _ in scored]
     said = "".join(
-        warning(f"{LABELS[model][0]}: {sentence}")
-        for model, sentences in details.get("warnings", {}).items()
-        for sentence in sentences
+        warning(f"{LABELS[model][0]}: {sentence}") for model, sentences in details.get("warnings", {}).items() for sentence in sentences
     )
     note = NOTE.format(confidence=details.get("confidence", 0.95))
     if details.get("backend"):
@@ -123,9 +121,7 @@ def wrapped(figures: Sequence[str]) -> str:
     if not figures:
         return ""
     more = f"<div class=grid-2>{''.join(figures[4:])}</div>"
-    return f"<div class=grid-2>{''.join(figures[:4])}</div>" + (
-        folded(f"{len(figures) - 4} more", more) if figures[4:] else ""
-    )
+    return f"<div class=grid-2>{''.join(figures[:4])}</div>" + (folded(f"{len(figures) - 4} more", more) if figures[4:] else "")
 
 
 def sample_blocks(rows: Sequence[dict[str, Any]], target: str) -> str:
@@ -157,10 +153,7 @@ def split_slices(name: str, details: dict[str, Any], toggle: dict[str, Any]) -> 
     """A table per value of `directions` or `eras`."""
     models = details.get("models", {})
     values = dict.fromkeys(value for model in models.values() if model for value in model.get(name, {}))
-    parts = {
-        value: {model: (behind or {}).get(name, {}).get(value, {}) for model, behind in models.items()}
-        for value in values
-    }
+    parts = {value: {model: (behind or {}).get(name, {}).get(value, {}) for model, behind in models.items()} for value in values}
     return "".join(f"<h3>{escape(value)}</h3>{slices(tags, toggle, BRIEF)}" for value, tags in parts.items())
 
 
@@ -171,9 +164,7 @@ def slices(parts: dict[str, dict[str, Any]], toggle: dict[str, Any], keys: Seque
         for tag, part in tags.items():
             cells = [with_interval(part["target_rate"], part["target_interval"], 2)]
             cells += [number(part[key], 1 if key == "tokens" else 2) for key in keys[1:]]
-            rows.append(
-                [escape(LABELS[model][0]), escape(tag), str(part["answers"]), *cells, escape(levels_text(part))]
-            )
+            rows.append([escape(LABELS[model][0]), escape(tag), str(part["answers"]), *cells, escape(levels_text(part))])
     heads = ["model", "tag", "answers", *(escape(SLICE[key].format(target=toggle["target"])) for key in keys)]
     return table([*heads, "speech levels"], rows, numbers=range(2, 3 + len(keys)), kind="dense") if rows else ""
 
@@ -186,11 +177,7 @@ def levels_text(part: dict[str, Any]) -> str:
 def overlaps(details: dict[str, Any]) -> str:
     """What the two answers of a request share, and how far the neutral answers have moved."""
     keys = ("requests", "chrf", "lemma_overlap", "identical")
-    named = [
-        (f"{LABELS[model][0]}: its two answers", part["pairs"])
-        for model, part in details.get("models", {}).items()
-        if part
-    ]
+    named = [(f"{LABELS[model][0]}: its two answers", part["pairs"]) for model, part in details.get("models", {}).items() if part]
     if details.get("forgetting"):
         named.append(("neutral answers, after against before", details["forgetting"]))
     rows = [[escape(name), str(part["requests"]), *(number(part[key]) for key in keys[1:])] for name, part in named]
@@ -208,9 +195,7 @@ def made(run: dict[str, Any], config: Path) -> str:
         "seed": run.get("seed"),
         "packages": ", ".join(f"{name} {version}" for name, version in (run.get("packages") or {}).items()),
     }
-    rows = [
-        [escape(name), f"<code>{escape(str(fact))}</code>"] for name, fact in facts.items() if fact not in (None, "")
-    ]
+    rows = [[escape(name), f"<code>{escape(str(fact))}</code>"] for name, fact in facts.items() if fact not in (None, "")]
     text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
     resolved = folded("config.yaml, resolved", f"<pre>{escape(text)}</pre>") if text else ""
     return (table(["", ""], rows) if rows else "") + resolved

@@ -1,7 +1,7 @@
 """Charts as SVG files of their own, for a README, a page on the web or a tracker: they bring their colours along.
 
-    standalone(line_chart(curves, title="Margin", y_label="share"))     # text of an .svg file
-    heatmap_svg(cells, down=["0", "1"], across=["0", "0.5"], names=("beta", "lmbda"))
+standalone(line_chart(curves, title="Margin", y_label="share"))     # text of an .svg file
+heatmap_svg(cells, down=["0", "1"], across=["0", "0.5"], names=("beta", "lmbda"))
 """
 
 import re

@@ -128,31 +128,18 @@ def path(axes: Axes, points: Sequence[tuple[float, float]]) -> str:
 
 
 def line_chart(
-    curves: Sequence[Curve],
-    *,
-    title: str,
-    y_label: str,
-    x_label: str = "step",
-    y_range: tuple[float, float] | None = None,
+    curves: Sequence[Curve], *, title: str, y_label: str, x_label: str = "step", y_range: tuple[float, float] | None = None
 ) -> str:
     """A chart with its legend; empty text where there is no point to draw."""
     points = [
-        (x, y)
-        for curve in curves
-        for values in (curve.y, curve.low, curve.high)
-        if values
-        for x, y in zip(curve.x, values, strict=True)
+        (x, y) for curve in curves for values in (curve.y, curve.low, curve.high) if values for x, y in zip(curve.x, values, strict=True)
     ]
     points = [(x, y) for x, y in points if y is not None and math.isfinite(y)]
     if not points:
         return ""
     axes = Axes.around([x for x, _ in points], [y for _, y in points], y_range)
     drawn = sorted(curves, key=lambda curve: curve.colour is not None)  # the quiet ones behind
-    inside = (
-        axes.frame(x_label, y_label)
-        + "".join(band(axes, curve) for curve in drawn)
-        + "".join(line(axes, curve) for curve in drawn)
-    )
+    inside = axes.frame(x_label, y_label) + "".join(band(axes, curve) for curve in drawn) + "".join(line(axes, curve) for curve in drawn)
     return f"<figure><figcaption>{escape(title)}</figcaption>{drawing(title, inside)}{legend(curves)}</figure>"
 
 
@@ -160,11 +147,7 @@ def band(axes: Axes, curve: Curve) -> str:
     """The area between `low` and `high`."""
     if curve.low is None or curve.high is None or curve.colour is None:
         return ""
-    edges = [
-        (x, low, high)
-        for x, low, high in zip(curve.x, curve.low, curve.high, strict=True)
-        if low is not None and high is not None
-    ]
+    edges = [(x, low, high) for x, low, high in zip(curve.x, curve.low, curve.high, strict=True) if low is not None and high is not None]
     if len(edges) < 2:
         return ""
     outline = [(x, high) for x, _, high in edges] + [(x, low) for x, low, _ in reversed(edges)]

@@ -137,9 +137,7 @@ def answer_text(row: dict[str, Any], model: str) -> Text:
     return line.append(said or "(empty)")
 
 
-def print_summary(
-    summary: dict[str, Any], rows: Sequence[dict[str, Any]] = (), console: Console | None = None, number: int = 3
-) -> None:
+def print_summary(summary: dict[str, Any], rows: Sequence[dict[str, Any]] = (), console: Console | None = None, number: int = 3) -> None:
     """Print the table, what its columns mean, warnings, and `number` requests with their answers."""
     console = console or Console()
     if not any(summary.get(model) for model in MODELS):
@@ -164,8 +162,7 @@ def summary_markdown(summary: dict[str, Any]) -> str:
     lines = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
     for name, scores, intervals in scored_models(summary):
         cells = [
-            " ".join(filter(None, [share(scores[key]), scores[key] is not None and interval_text(intervals.get(key))]))
-            for key in shares
+            " ".join(filter(None, [share(scores[key]), scores[key] is not None and interval_text(intervals.get(key))])) for key in shares
         ]
         lines.append("| " + " | ".join([LABELS.get(name, (name,))[0], *cells, str(scores["prompts"])]) + " |")
     return "\n".join([*lines, *(["", gap_line(summary)] if gap_line(summary) else [])]) + "\n"
@@ -176,12 +173,7 @@ def samples_markdown(rows: Sequence[dict[str, Any]], number: int = 2) -> str:
     parts = []
     for group in chosen_rows(rows, number):
         models = [model for model in MODELS if any(row.get(model) is not None for row in group)]
-        lines = [
-            f"**{plain_cell(group[0]['request'])}**",
-            "",
-            "| tag | " + " | ".join(models) + " |",
-            "|---" * (len(models) + 1) + "|",
-        ]
+        lines = [f"**{plain_cell(group[0]['request'])}**", "", "| tag | " + " | ".join(models) + " |", "|---" * (len(models) + 1) + "|"]
         for row in group:
             tag = "untagged" if row["style"] is None else f"`<style:{row['style']}>`"
             lines.append("| " + " | ".join([tag, *(plain_cell(row.get(model) or "–") for model in models)]) + " |")

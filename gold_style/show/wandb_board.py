@@ -41,10 +41,18 @@ def publish(board: Leaderboard, output: Path, page: str, directories: Sequence[P
     groups = sorted({label(run.directory.parent) for run in board.runs})
     settings = wandb.Settings(console="off", silent=True, init_timeout=INIT_S, finish_timeout=FINISH_S, disable_code=True, disable_git=True)
     run = wandb.init(
-        project=where["project"] or "gold-style", entity=where["entity"], mode=mode, dir=str(output), job_type="compare",
-        group=groups[0] if len(groups) == 1 else None, name=f"compare {label(directories[0].resolve())}", tags=["compare"],
-        config={"varied": board.varied, "sweeps": groups, "runs": len(board.runs)}, reinit="finish_previous", settings=settings,
-    )  # fmt: skip
+        project=where["project"] or "gold-style",
+        entity=where["entity"],
+        mode=mode,
+        dir=str(output),
+        job_type="compare",
+        group=groups[0] if len(groups) == 1 else None,
+        name=f"compare {label(directories[0].resolve())}",
+        tags=["compare"],
+        config={"varied": board.varied, "sweeps": groups, "runs": len(board.runs)},
+        reinit="finish_previous",
+        settings=settings,
+    )
     run.log({"leaderboard": board_table(wandb, board), "page": wandb.Html(redact(page), inject=False)} | heatmap(wandb, board))
     run.summary.update(summary(board))
     directory = Path(run.dir).parent
@@ -124,10 +132,12 @@ def workspace(board: Leaderboard, entity: str, project: str, groups: Sequence[st
     ]
     chosen = f"Metric('Group') in {list(groups)!r}"
     return workspaces.Workspace(
-        entity=entity, project=project, name=f"gold_style {groups[0]}" if groups else "gold_style",
+        entity=entity,
+        project=project,
+        name=f"gold_style {groups[0]}" if groups else "gold_style",
         sections=[workspaces.Section(name="Sweep", panels=shown, is_open=True)],
         runset_settings=workspaces.RunsetSettings(filters=chosen if groups else None),
-    )  # fmt: skip
+    )
 
 
 def save_workspace(board: Leaderboard, entity: str, project: str, groups: Sequence[str]) -> list[str]:

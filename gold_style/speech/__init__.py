@@ -24,23 +24,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gold_style.speech.cues import ORDERS
-from gold_style.speech.endings import (
-    EITHER,
-    JOSEON,
-    JOSEON_LEVELS,
-    LEVELS,
-    MODERN,
-    MODERN_LEVELS,
-    MOSTLY_JOSEON,
-    MOSTLY_MODERN,
-)
+from gold_style.speech.endings import EITHER, JOSEON, JOSEON_LEVELS, LEVELS, MODERN, MODERN_LEVELS, MOSTLY_JOSEON, MOSTLY_MODERN
 from gold_style.speech.reading import Reading, read
 from gold_style.speech.text import is_degenerate, is_korean, normalise, split_sentences
 
-__all__ = [
-    "BACKENDS", "JOSEON_LEVELS", "LEVELS", "MODERN_LEVELS", "VERDICTS", "Speech", "classify", "is_degenerate",
-    "sentences",
-]  # fmt: skip
+__all__ = ["BACKENDS", "JOSEON_LEVELS", "LEVELS", "MODERN_LEVELS", "VERDICTS", "Speech", "classify", "is_degenerate", "sentences"]
 
 VERDICTS = ("joseon", "modern", "ambiguous", "other")
 BACKENDS = ("rules", "kiwi")
@@ -122,9 +110,7 @@ def _decide(reading: Reading, score: int, backend: str) -> Speech:
         verdict = "joseon" if score > 0 else "modern" if score < 0 else "ambiguous"
     elif verdict == MOSTLY_JOSEON:
         doubtful = -1 if ending.guard in (*ORDERS, "told") else -2
-        verdict = (
-            "modern" if score <= doubtful else "joseon"
-        )  # a modern topic alone (-1) is no argument: styles speak of anything
+        verdict = "modern" if score <= doubtful else "joseon"  # a modern topic alone (-1) is no argument: styles speak of anything
     elif verdict == MOSTLY_MODERN:
         verdict = "joseon" if score > (0 if ending.guard == "shout" else 1) else "modern"
     level = ending.new or "해라체" if verdict == "modern" else ending.old or ending.new

@@ -18,9 +18,7 @@ from gold_style.speech import BACKENDS, classify
 def main(argv: list[str] | None = None) -> int:
     """Read UTF-8 lines from stdin (BOM and CRLF tolerated, bad bytes become U+FFFD); 2: the backend or stdin is missing."""
     parser = argparse.ArgumentParser(prog="python -m gold_style.speech", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--backend", choices=BACKENDS, default="rules", help="kiwi needs: pip install 'gold-style[kiwi]'"
-    )
+    parser.add_argument("--backend", choices=BACKENDS, default="rules", help="kiwi needs: pip install 'gold-style[kiwi]'")
     backend = parser.parse_args(argv).backend
     try:
         classify("가나", backend)

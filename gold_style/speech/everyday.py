@@ -19,8 +19,7 @@ def wonder(place: Place) -> str | None:
 
 
 _NOUNS_DA = frozenset(
-    "바다 캐나다 판다 한바다 밤바다 겨울바다 여름바다 마다 저마다 람다 혼다 소다 수다 베란다 플로리다 린다 레서판다 "
-    "유다".split()
+    "바다 캐나다 판다 한바다 밤바다 겨울바다 여름바다 마다 저마다 람다 혼다 소다 수다 베란다 플로리다 린다 레서판다 유다".split()
 )
 
 
@@ -33,9 +32,7 @@ def told(place: Place) -> str | None:
     return MOSTLY_JOSEON if stem and (stem[-1] in "이아니하" or stem.endswith(("으", "더"))) else None
 
 
-_NOUNS_YO = frozenset(
-    "필요 중요 수요 강요 민요 동요 주요 개요 소요 고요 월요 목요 금요 토요 일요 화요 법요 요요".split()
-)
+_NOUNS_YO = frozenset("필요 중요 수요 강요 민요 동요 주요 개요 소요 고요 월요 목요 금요 토요 일요 화요 법요 요요".split())
 
 
 def polite(place: Place) -> str | None:
@@ -77,8 +74,7 @@ def linked(place: Place) -> str | None:
 
 
 _NOUNS_EUM = frozenset(
-    "믿음 웃음 죽음 젊음 걸음 울음 물음 녹음 묶음 볶음 복음 흡음 방음 잡음 화음 소음 얻음 첫걸음 비웃음 눈웃음 "
-    "헛웃음 발걸음".split()
+    "믿음 웃음 죽음 젊음 걸음 울음 물음 녹음 묶음 볶음 복음 흡음 방음 잡음 화음 소음 얻음 첫걸음 비웃음 눈웃음 헛웃음 발걸음".split()
 )
 
 _OFFICES = "책선담신연전상역중겸불운절현원임단"  # 책임, 담임, ...: nouns

@@ -9,12 +9,29 @@ from gold_style.speech import questions as q
 from gold_style.speech.place import Guard
 
 _STATEMENTS: tuple[Guard, ...] = (
-    h.come, h.copula, h.entreaty, h.closed, h.outside, h.vowel, h.verb, h.humble, h.remark, h.promise, h.hortative,
-    h.mse, h.exclaim, h.noun_ro, h.tell, h.sister, h.stemmed, h.praise, h.sigh, h.hearsay, h.servant,
-)  # fmt: skip
-_QUESTIONS: tuple[Guard, ...] = (
-    q.rhetoric, q.rhetoric_ri, q.nyo, q.recall, q.adjective_go, q.dream, q.query, q.indignant,
-)  # fmt: skip
+    h.come,
+    h.copula,
+    h.entreaty,
+    h.closed,
+    h.outside,
+    h.vowel,
+    h.verb,
+    h.humble,
+    h.remark,
+    h.promise,
+    h.hortative,
+    h.mse,
+    h.exclaim,
+    h.noun_ro,
+    h.tell,
+    h.sister,
+    h.stemmed,
+    h.praise,
+    h.sigh,
+    h.hearsay,
+    h.servant,
+)
+_QUESTIONS: tuple[Guard, ...] = (q.rhetoric, q.rhetoric_ri, q.nyo, q.recall, q.adjective_go, q.dream, q.query, q.indignant)
 _ORDERS: tuple[Guard, ...] = (o.sign, o.order, o.geora, o.offer, o.fear, o.shout, o.written_order, o.pledge)
 _EVERYDAY: tuple[Guard, ...] = (e.wonder, e.told, e.polite, e.plain, e.spoken, e.linked, e.nominal)
 

@@ -9,15 +9,7 @@ from __future__ import annotations
 from gold_style.speech import stems
 from gold_style.speech.endings import EITHER, JOSEON, MODERN, MOSTLY_JOSEON
 from gold_style.speech.place import Place
-from gold_style.speech.stems import (
-    final_consonant,
-    is_closed_stem,
-    is_converb,
-    is_liquid_stem,
-    is_predicate,
-    is_reported,
-    is_stem,
-)
+from gold_style.speech.stems import final_consonant, is_closed_stem, is_converb, is_liquid_stem, is_predicate, is_reported, is_stem
 
 _RIEUL, _NIEUN = 8, 4
 
@@ -276,9 +268,7 @@ def praise(place: Place) -> str | None:
     return JOSEON if place.stem and stems.with_nieun(place.stem)[-1] in "한은인운른쁜픈큰얀긴" else None
 
 
-_SIGHS = tuple(
-    "고마우 반가우 아쉬우 놀라우 어려우 부러우 괴로우 부끄러우 무거우 가벼우 두려우 그리우 좋으 싶으 많으 없으".split()
-)
+_SIGHS = tuple("고마우 반가우 아쉬우 놀라우 어려우 부러우 괴로우 부끄러우 무거우 가벼우 두려우 그리우 좋으 싶으 많으 없으".split())
 
 
 def sigh(place: Place) -> str | None:

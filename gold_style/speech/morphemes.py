@@ -32,9 +32,7 @@ _ARCHAIC = frozenset(
     "렷다 뇨 올시다 니이다 리이다".split()
 )
 _HUMBLE = frozenset("오 옵 사오 사옵 으오 으옵 자오 자옵".split())  # pre-final endings (EP) of humility
-_NOUNISH = frozenset(
-    "vowel closed copula hortative exclaim noun_ro rhetoric promise outside remark sister wonder order".split()
-)
+_NOUNISH = frozenset("vowel closed copula hortative exclaim noun_ro rhetoric promise outside remark sister wonder order".split())
 _PREDICATE = ("VV", "VA", "VX", "VC", "XSV", "XSA", "EP")
 _STEMS = ("VV", "VA", "VX", "XSV", "XSA", "EP")  # no noun follows these inside one word
 _HANGUL_WORD_RE = re.compile(r"[가-힣]+$")
@@ -45,9 +43,7 @@ def _kiwi() -> Kiwi:
     try:
         from kiwipiepy import Kiwi
     except ImportError as error:
-        raise ValueError(
-            "speech backend 'kiwi' needs the extra: pip install 'gold-style[kiwi]' (or use 'rules')"
-        ) from error
+        raise ValueError("speech backend 'kiwi' needs the extra: pip install 'gold-style[kiwi]' (or use 'rules')") from error
     return Kiwi()
 
 
@@ -61,17 +57,13 @@ def reread(reading: Reading) -> Reading:
     kiwi = _kiwi()
     if not reading.core or _certain(reading):
         return reading
-    tokens = [
-        token for token in kiwi.tokenize(reading.core) if token.tag[0] not in "SW" and not token.tag.startswith("U")
-    ]
+    tokens = [token for token in kiwi.tokenize(reading.core) if token.tag[0] not in "SW" and not token.tag.startswith("U")]
     if not tokens:
         return reading
     if reading.lean == JOSEON:
         return _veto(reading, tokens)
     archaic = _archaic(tokens)
-    if archaic is not None and (
-        reading.ending is None or reading.ending.guard not in ("sign", "written_order", "vowel")
-    ):
+    if archaic is not None and (reading.ending is None or reading.ending.guard not in ("sign", "written_order", "vowel")):
         return reading._replace(ending=archaic, lean=JOSEON)
     if reading.ending is None:
         return _modern(reading, tokens)
@@ -123,8 +115,4 @@ def _modern(reading: Reading, tokens: list[Token]) -> Reading:
         return reading
     form = "요" if last.form.endswith("요") else "아" if last.form in ("아", "어") else last.form
     ending = ENDINGS.get(unicodedata.normalize("NFD", form))
-    return (
-        reading._replace(ending=ending, lean=ending.lean)
-        if ending is not None and ending.new and not ending.old
-        else reading
-    )
+    return reading._replace(ending=ending, lean=ending.lean) if ending is not None and ending.new and not ending.old else reading

@@ -120,9 +120,7 @@ def fear(place: Place) -> str | None:
     return EITHER if place.stem in _RIEUL_STEMS else MODERN
 
 
-_WORDS_RA = frozenset(
-    "-나라 -사라 -내라 -서라 -여라 -어라 -아라 -켜라 -져라 -라라 -러라 -까라 -대라 -매라 -베라".split()
-)
+_WORDS_RA = frozenset("-나라 -사라 -내라 -서라 -여라 -어라 -아라 -켜라 -져라 -라라 -러라 -까라 -대라 -매라 -베라".split())
 _FUSED_RA = frozenset("-나라 -사라 -가라 -내라 -서라 -와라".split())
 
 

@@ -215,12 +215,6 @@ def _unstretched(word: str) -> str:
     """하소서어 -> 하소서, 옵니다아 -> 옵니다: a drawn-out last vowel, else an empty string."""
     last, previous = ord(word[-1]) - 0xAC00, ord(word[-2]) - 0xAC00
     silent_initial = 11
-    if (
-        not 0 <= last < 11172
-        or last % 28
-        or last // 588 != silent_initial
-        or not 0 <= previous < 11172
-        or previous % 28
-    ):
+    if not 0 <= last < 11172 or last % 28 or last // 588 != silent_initial or not 0 <= previous < 11172 or previous % 28:
         return ""
     return word[:-1] if last // 28 % 21 == previous // 28 % 21 else ""

@@ -19,9 +19,7 @@ SHORT_STEMS = frozenset(
 # Auxiliary and motion verbs that follow a converb inside one eojeol.
 AFTER_CONVERB = frozenset("가 오 보 주 두 내 나 서 지 쓰 드리 버리 다니 계시 뵈 치 치우 먹이".split())
 # Derived stems: anything may stand before these.
-PRODUCTIVE = tuple(
-    "하 되 드리 시키 거리 스러우 로우 다우 쁘 달프 글프 슬프 아프 고프 어지 아지 여지 워지 해지 려지 겨지 져지".split()
-)
+PRODUCTIVE = tuple("하 되 드리 시키 거리 스러우 로우 다우 쁘 달프 글프 슬프 아프 고프 어지 아지 여지 워지 해지 려지 겨지 져지".split())
 LONG_STEMS = frozenset(
     """
 기다리 드리 올리 내리 버리 그리 달리 말리 들리 걸리 빌리 알리 살리 울리 흘리 놀리 돌리 물리 밀리 열리 팔리 풀리 날리
@@ -73,9 +71,7 @@ CLOSED_STEM_SYLLABLES = frozenset(
 _CONVERB_VOWELS = frozenset((0, 1, 4, 6, 9, 10, 14))
 
 # Nouns that look like stem + ending.
-CLOSED_NOUNS = frozenset(
-    "젖소 입소 접소 업소 적소 썩소 막소 집소 참소 식소 검소 박소 숙소 목소 독소 급소 협소 읍소".split()
-)
+CLOSED_NOUNS = frozenset("젖소 입소 접소 업소 적소 썩소 막소 집소 참소 식소 검소 박소 숙소 목소 독소 급소 협소 읍소".split())
 NOUNS_O = tuple(
     """
 오하이오 라디오 비디오 오디오 스튜디오 시나리오 포트폴리오 마리오 트리오 카카오 로미오 피노키오 오레오 스테레오 라오
@@ -139,11 +135,7 @@ def is_stem(text: str, honorific: bool = True) -> bool:
         return text[:-1] in SHORT_STEMS or is_stem(text[:-1], honorific=False) or text[-2] in "으하"
     if any(text[-size:] in LONG_STEMS for size in (4, 3, 2) if size < len(text)):
         return True
-    return any(
-        text.endswith(verb) and is_converb(text[: -len(verb)])
-        for verb in (text[-1:], text[-2:])
-        if verb in AFTER_CONVERB
-    )
+    return any(text.endswith(verb) and is_converb(text[: -len(verb)]) for verb in (text[-1:], text[-2:]) if verb in AFTER_CONVERB)
 
 
 def with_nieun(stem: str) -> str:

@@ -22,9 +22,7 @@ _INVISIBLE_RE = re.compile("[\u200b-\u200f\u2028\u2029\u2060\ufeff\u00ad\x00-\x0
 _MARKUP_RE = re.compile(r"<[/|]?[A-Za-z][^<>\n]{0,40}>|\*{1,3}|~~|`+|(?<!\w)_{1,2}(?=\w)|(?<=\w)_{1,2}(?!\w)")
 _BULLET_RE = re.compile(r"^\s*(?:#{1,6}\s+|>\s*|[-*+•·▪◦○●▶☞※]\s+|\(?\d{1,3}[.)]\s+|[①-⑳]\s*|[가-하][.)]\s+)+")
 _BOUNDARY_RE = re.compile(r"[.!?。！？…⋯]+[\"'”’」』)\]]*|\n+")
-_QUOTATIVE_RE = re.compile(
-    r"\s*(?:라고|이라고|라며|이라며|라는|이라는|하고|하며|하면서|라면서|하는|한|란|이란|고|며)(?![가-힣])"
-)
+_QUOTATIVE_RE = re.compile(r"\s*(?:라고|이라고|라며|이라며|라는|이라는|하고|하며|하면서|라면서|하는|한|란|이란|고|며)(?![가-힣])")
 _FINAL_SYLLABLES = frozenset("다요오소서라까네죠지냐가세자군나구려이니")
 _HANGUL_RE = re.compile(r"[가-힣]")
 _LETTER_RE = re.compile(r"[^\W\d_]")
@@ -102,9 +100,7 @@ def _ends_sentence(text: str, start: int, match: re.Match[str], quotes: list[tup
     if mark[0] == "\n":
         return True
     before, after = text[at - 1 : at], text[end : end + 1]
-    if mark[0] in "…⋯" or mark.startswith(
-        ".."
-    ):  # a pause inside a sentence unless it follows a sentence-final syllable
+    if mark[0] in "…⋯" or mark.startswith(".."):  # a pause inside a sentence unless it follows a sentence-final syllable
         return before in _FINAL_SYLLABLES
     if mark[0] == "." and not after.isspace() and after:
         return bool(_HANGUL_RE.match(before)) and not after.isalnum() or _glued(before, after)

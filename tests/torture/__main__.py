@@ -44,8 +44,12 @@ def fuzz(directory: Path, seed: int) -> Result:
     with clock(result):
         done = subprocess.run(
             [sys.executable, "-m", "pytest", str(PROJECT / "tests/test_fuzz.py"), *options],
-            cwd=PROJECT, env=environment(FUZZ_COUNTS=str(counts)), capture_output=True, text=True, timeout=1200,
-        )  # fmt: skip
+            cwd=PROJECT,
+            env=environment(FUZZ_COUNTS=str(counts)),
+            capture_output=True,
+            text=True,
+            timeout=1200,
+        )
         result.events = [{"kind": kind, "cases": cases} for kind, cases in sorted(json.loads(counts.read_text()).items())]
         if done.returncode:
             result.lost.append(done.stdout[-3000:])

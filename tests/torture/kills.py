@@ -50,23 +50,45 @@ ONE_WRITES = ("sealing", "pruning", "logging", "writing the student", "writing t
 DATA = "rows/train.jsonl"
 MANY = ("train.gradient_accumulation_steps=2", "train.num_generations=2")
 TRIALS = (
-    Trial("dynamic, accumulation, best checkpoint kept", ("train.gradient_accumulation_steps=2", "evaluation.keep=best",
-          "evaluation.every_steps=1", "train.save_total_limit=1"),
-          ("evaluation", "generation", "sealing", "pruning", "live evaluation", "anywhere")),
-    Trial("jsonl, half off-policy, num_generations", ("prompts=jsonl", f"prompts.path={DATA}", "loss.lmbda=0.5", *MANY),
-          ("backward", "saving", "logging", "anywhere")),
+    Trial(
+        "dynamic, accumulation, best checkpoint kept",
+        ("train.gradient_accumulation_steps=2", "evaluation.keep=best", "evaluation.every_steps=1", "train.save_total_limit=1"),
+        ("evaluation", "generation", "sealing", "pruning", "live evaluation", "anywhere"),
+    ),
+    Trial(
+        "jsonl, half off-policy, num_generations",
+        ("prompts=jsonl", f"prompts.path={DATA}", "loss.lmbda=0.5", *MANY),
+        ("backward", "saving", "logging", "anywhere"),
+    ),
     Trial("hf data set", ("prompts=hf", "prompts.name=rows", "loss.lmbda=0.5"), ("optimizer", "sealing", "generation"), auto=True),
-    Trial("hf stream, rows logged every 3 steps", ("prompts=hf", "prompts.name=rows", "prompts.streaming=true", "train.logging_steps=3"),
-          ("generation", "backward", "writing the student")),
-    Trial("seq_kd, warm start", ("loss.seq_kd=true", "loss.lmbda=0.5", "loss.warm_start_steps=2", "loss.warm_start_until=0.01"),
-          ("generation", "teacher", "saving", "anywhere"), auto=True),
-    Trial("uld, muon, checkpoints every 2 steps", ("loss=uld", "train.optim=muon", "train.save_steps=2"),
-          ("optimizer", "backward", "writing the summary")),
-    Trial("stopped early", ("evaluation.every_steps=2", "evaluation.early_stop_margin=-1", "evaluation.early_stop_patience=2"),
-          ("writing the student", "evaluation", "writing the summary")),
-    Trial("two processes", ("loss.lmbda=0.5", "loss.seq_kd=true", "train.logging_steps=2", "grace_s=2"),
-          ("generation", "backward", "sealing"), processes=2),
-)  # fmt: skip
+    Trial(
+        "hf stream, rows logged every 3 steps",
+        ("prompts=hf", "prompts.name=rows", "prompts.streaming=true", "train.logging_steps=3"),
+        ("generation", "backward", "writing the student"),
+    ),
+    Trial(
+        "seq_kd, warm start",
+        ("loss.seq_kd=true", "loss.lmbda=0.5", "loss.warm_start_steps=2", "loss.warm_start_until=0.01"),
+        ("generation", "teacher", "saving", "anywhere"),
+        auto=True,
+    ),
+    Trial(
+        "uld, muon, checkpoints every 2 steps",
+        ("loss=uld", "train.optim=muon", "train.save_steps=2"),
+        ("optimizer", "backward", "writing the summary"),
+    ),
+    Trial(
+        "stopped early",
+        ("evaluation.every_steps=2", "evaluation.early_stop_margin=-1", "evaluation.early_stop_patience=2"),
+        ("writing the student", "evaluation", "writing the summary"),
+    ),
+    Trial(
+        "two processes",
+        ("loss.lmbda=0.5", "loss.seq_kd=true", "train.logging_steps=2", "grace_s=2"),
+        ("generation", "backward", "sealing"),
+        processes=2,
+    ),
+)
 SIGNALLED = Trial("signals", ("loss.lmbda=0.5", "loss.seq_kd=true"), ("generation", "backward", "saving", "evaluation"))
 SHORT = Trial("short", ("evaluation.every_steps=1", "train.max_steps=3"), ("backward", "sealing"), auto=True)
 

@@ -18,10 +18,17 @@ from torture.starter import Starter
 
 PROBE = Path(__file__).with_name("probe.py")
 TINY = (
-    "experiment=smoke", "prompts.eval_samples=1", "prompts.selection_samples=1", "evaluation.live_samples=1",
-    "evaluation.bootstrap_samples=10", "train.max_steps=6", "train.save_steps=1", "train.per_device_train_batch_size=2",
-    "train.max_completion_length=16", "grace_s=20",
-)  # fmt: skip
+    "experiment=smoke",
+    "prompts.eval_samples=1",
+    "prompts.selection_samples=1",
+    "evaluation.live_samples=1",
+    "evaluation.bootstrap_samples=10",
+    "train.max_steps=6",
+    "train.save_steps=1",
+    "train.per_device_train_batch_size=2",
+    "train.max_completion_length=16",
+    "grace_s=20",
+)
 BRIEF = ("teacher", "logging", "sealing", "pruning", "writing the student", "writing the summary")  # phases of milliseconds
 TIMED = ("_s",)  # endings of metrics that are clock times: the only ones that may differ
 
@@ -58,9 +65,14 @@ def launch(overrides, directory: Path, *, plan: dict | None = None, processes: i
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     command = [sys.executable, *(torchrun if processes > 1 else []), *script, *overrides]
     process = subprocess.Popen(
-        command, cwd=directory, env=environment(**extra), text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        command,
+        cwd=directory,
+        env=environment(**extra),
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     return finish(process, timeout_s=600)
 
 

@@ -193,15 +193,31 @@ class Wandb:
         wandb.setup(wandb.Settings(silent=True))
         hide = redact(sys.argv) != sys.argv  # W&B's own notes quote the command line
         settings = wandb.Settings(
-            console="off", silent=True, init_timeout=INIT_S, finish_timeout=self.finish_s, finish_timeout_raises=True,
-            disable_code=True, disable_git=hide, x_disable_meta=hide, x_transaction_log_flush_interval=2.0,
-        )  # fmt: skip
+            console="off",
+            silent=True,
+            init_timeout=INIT_S,
+            finish_timeout=self.finish_s,
+            finish_timeout_raises=True,
+            disable_code=True,
+            disable_git=hide,
+            x_disable_meta=hide,
+            x_transaction_log_flush_interval=2.0,
+        )
         self.wandb_run = wandb.init(
-            project=self.settings.project, entity=self.settings.entity, group=run.group, name=run.name,
-            tags=list(self.settings.tags), job_type=run.job_type, config={"gold_style": run.config}, id=self.run_id,
-            resume="allow" if run.run_id else None, mode=self.mode, dir=str(run.directory), reinit="finish_previous",
+            project=self.settings.project,
+            entity=self.settings.entity,
+            group=run.group,
+            name=run.name,
+            tags=list(self.settings.tags),
+            job_type=run.job_type,
+            config={"gold_style": run.config},
+            id=self.run_id,
+            resume="allow" if run.run_id else None,
+            mode=self.mode,
+            dir=str(run.directory),
+            reinit="finish_previous",
             settings=settings,
-        )  # fmt: skip
+        )
         self.wandb_run.define_metric(STEP_KEY)
         self.wandb_run.define_metric("*", step_metric=STEP_KEY)
 
