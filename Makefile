@@ -36,7 +36,7 @@ browser: setup
 	command -v chromium || command -v google-chrome || $(RUN) -m playwright install chromium
 
 test-vllm: $(VENV)-vllm/.installed  ## rollouts by a real vLLM on the CPU, in .venv-vllm: vLLM pins another transformers
-	OMP_NUM_THREADS=1 $(VENV)-vllm/bin/python -m pytest -m vllm tests/test_vllm.py $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV)-vllm/bin/python -m pytest -m vllm tests/engine/test_vllm.py $(ARGS)
 
 # Text alone needs no torchvision and its kind, whose usual builds do not load beside a torch for the CPU.
 $(VENV)-vllm/.installed: pyproject.toml
@@ -46,7 +46,7 @@ $(VENV)-vllm/.installed: pyproject.toml
 	touch $@
 
 torture: setup  ## kills, full disks, a failing W&B server, thousands of bad inputs (under 25 minutes on two cores)
-	PYTHONPATH=tests $(RUN) -m torture $(ARGS)
+	$(RUN) -m tests.torture $(ARGS)
 
 audit: setup  ## known vulnerabilities of what is installed; says so where the advisories cannot be reached
 	$(RUN) -m pip install --quiet -c constraints.txt -e '.[audit]'

@@ -9,7 +9,7 @@ import sys
 
 from omegaconf import DictConfig
 
-from gold_style.config.command_line import hydra_main
+from gold_style.config.check.command_line import hydra_main
 from gold_style.runs.terminal import keep_printing, told_interrupted
 
 
@@ -18,7 +18,7 @@ def main(cfg: DictConfig) -> float:
     from gold_style.config.settings import EvaluateSettings
 
     settings = EvaluateSettings.from_config(cfg)
-    from gold_style.examine import run_evaluation  # torch and transformers: not before the settings stand
+    from gold_style.job.evaluation import run_evaluation  # torch and transformers: not before the settings stand
 
     return run_evaluation(settings, sys.argv)
 

@@ -10,7 +10,7 @@ import sys
 
 from omegaconf import DictConfig
 
-from gold_style.config.command_line import hydra_main
+from gold_style.config.check.command_line import hydra_main
 from gold_style.runs.signals import Interrupted
 from gold_style.runs.terminal import keep_printing, told_interrupted
 from gold_style.sweep.command import sweep

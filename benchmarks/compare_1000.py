@@ -21,7 +21,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from run_files import write_run  # noqa: E402
+from tests.helpers.run_files import write_run  # noqa: E402
 
 METRICS = [f"train/extra_{number}" for number in range(24)]
 

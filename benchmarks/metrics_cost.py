@@ -21,10 +21,10 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from gold_style.build import build_trainer  # noqa: E402
 from gold_style.config.settings import Settings  # noqa: E402
 from gold_style.distil import trainer as trainer_module  # noqa: E402
-from gold_style.parts import Parts  # noqa: E402
+from gold_style.job.build import build_trainer  # noqa: E402
+from gold_style.job.inputs import Parts  # noqa: E402
 
 
 class NoRun:

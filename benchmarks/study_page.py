@@ -5,12 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gold_style.measure.leaderboard import Entry, Leaderboard, difference_p, leaderboard, mean, value_text
-from gold_style.measure.runs import Run, read_runs
+from gold_style.comparison.leaderboard import Entry, Leaderboard, difference_p, leaderboard, mean, value_text
+from gold_style.comparison.leaderboard_table import count, p_text
+from gold_style.comparison.page import entry_curve
+from gold_style.comparison.records import Run, read_runs
 from gold_style.measure.statistics import holm
 from gold_style.runs.files import write_text
-from gold_style.show.compare_page import entry_curve
-from gold_style.show.leaderboard_table import count, p_text
 from gold_style.show.standalone import heatmap_svg, standalone
 from gold_style.show.svg import line_chart
 

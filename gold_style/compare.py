@@ -1,63 +1,9 @@
-"""Compare runs by their files: `python -m gold_style.compare DIR [DIR ...] [--output DIR]`.
+"""Compare runs by their files: `python -m gold_style.compare DIR [DIR ...] [--output DIR]`."""
 
-Every run at or below the directories counts, whatever its day or state. Prints a leaderboard and writes leaderboard.csv
-and compare.html to --output, by default the first directory. --wandb publishes the same as one W&B run, and only --wandb does.
-"""
-
-import argparse
 import sys
-from pathlib import Path
 
-from rich.console import Console
-
-from gold_style.measure.leaderboard import Leaderboard, leaderboard
-from gold_style.measure.runs import read_runs
-from gold_style.runs.files import write_text
+from gold_style.comparison.command import main
 from gold_style.runs.terminal import exit_code
-from gold_style.show.compare_page import compare_html
-from gold_style.show.leaderboard_table import leaderboard_csv, print_leaderboard
-from gold_style.show.wandb_board import publish
-
-
-def compare(directories: list[Path], output: Path) -> Leaderboard:
-    """Read the runs, write both files into `output` (made if need be), return the leaderboard.
-
-    Raises ValueError for directories that are not there or hold no run, and for an output that cannot be made.
-    """
-    board = leaderboard(read_runs(directories, lambda text: print(f"warning: {text}", file=sys.stderr)))
-    if not board.runs:
-        raise ValueError(f"no run (a directory with run.json) in {', '.join(map(str, directories))}")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"--output {output}: cannot be made: {error.strerror}") from None
-    write_text(output / "leaderboard.csv", leaderboard_csv(board))
-    write_text(output / "compare.html", compare_html(board))
-    return board
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0, or 2 where there is nothing to compare."""
-    parser = argparse.ArgumentParser(prog="python -m gold_style.compare", description=__doc__.split("\n")[0])
-    parser.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="a run, a sweep, or anything above them")
-    parser.add_argument("--output", type=Path, help="where leaderboard.csv and compare.html go (default: the first DIR)")
-    parser.add_argument("--wandb", action="store_true", help="publish table, heatmap and page to W&B (offline without a key)")
-    given = parser.parse_args(arguments)
-    output = given.output or given.directories[0]
-    try:
-        board = compare(given.directories, output)
-        page = (output / "compare.html").read_text(encoding="utf-8") if given.wandb else ""
-        lines = publish(board, output, page, given.directories) if given.wandb else []
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print_leaderboard(board, Console())
-    for name in ("leaderboard.csv", "compare.html"):
-        print(output / name)
-    for line in lines:
-        print(line)
-    return 0
-
 
 if __name__ == "__main__":
     sys.exit(exit_code(main))

@@ -1,7 +1,10 @@
 """Settings that every test runs under: one thread, no network, no progress bars."""
 
 import os
+from pathlib import Path
 
+PROJECT = Path(__file__).resolve().parents[1]
+os.environ["PYTHONPATH"] = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])  # processes of tests, too
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported: tiny models only lose by more
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

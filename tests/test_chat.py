@@ -1,10 +1,10 @@
 """What student and teacher read: one system block, one BOS, one generation prompt, whatever the template."""
 
 import pytest
-import toys
 
 from gold_style.chat import Chat, encode, render, stop_ids, template_stop_id
 from gold_style.prompts import Prompt
+from tests.helpers import toys
 
 CHATML = toys.byte_tokenizer()
 QWEN25 = toys.byte_tokenizer(template=toys.QWEN25)

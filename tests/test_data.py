@@ -6,7 +6,6 @@ from itertools import product
 
 import pytest
 import yaml
-from prompt_settings import DEFAULTS, ROOT, pack, rows, settings, write
 
 from gold_style.config.settings import Settings, compose_config, register
 from gold_style.measure.content import keeps_topic
@@ -16,6 +15,7 @@ from gold_style.prompts.jsonl import build, read_requests
 from gold_style.speech import classify, sentences
 from gold_style.styles import StylePack
 from gold_style.verdicts import build_classifier
+from tests.helpers.prompt_settings import DEFAULTS, ROOT, pack, rows, settings, write
 
 PACK = pack()
 TOGGLES = build(settings(path="data/style_toggles.jsonl", eval_samples=0, selection_samples=0), PACK)

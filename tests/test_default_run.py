@@ -5,13 +5,13 @@ import re
 
 import pytest
 import torch
-from commands import PROJECT, Done, python
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from wandb_file import read_wandb_file
 
 from gold_style.measure.samples import read_samples
 from gold_style.measure.summary import from_samples
 from gold_style.speech import classify
+from tests.helpers.commands import PROJECT, Done, python
+from tests.helpers.wandb_file import read_wandb_file
 
 
 @pytest.fixture(scope="module")

@@ -18,26 +18,26 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from prompt_settings import pack
-from prompt_settings import settings as prompt_settings
-from test_jsonl import CONTENTS
-from test_rows import ROWS
 from transformers import AutoTokenizer
 
 from gold_style.chat import Chat
-from gold_style.config.command_line import check
+from gold_style.config.check.command_line import check
+from gold_style.config.check.paths import file_mistakes
+from gold_style.config.check.rules import notes, rule_mistakes
 from gold_style.config.gold_config import gold_config_fields
 from gold_style.config.mirror import keys_of
-from gold_style.config.places import file_mistakes
-from gold_style.config.rules import notes, rule_mistakes
 from gold_style.config.settings import PROJECT, Settings, SettingsError
-from gold_style.models import special_tokens
+from gold_style.engine.models import special_tokens
 from gold_style.prompts.files import RowFile
 from gold_style.prompts.finite import RowSource
 from gold_style.prompts.rows import RowError, parse_row
 from gold_style.prompts.stream import StreamSource
 from gold_style.runs.run_directory import choose, config_hash
 from gold_style.styles import StylePack
+from tests.helpers.prompt_settings import pack
+from tests.helpers.prompt_settings import settings as prompt_settings
+from tests.prompts.test_jsonl import CONTENTS
+from tests.prompts.test_rows import ROWS
 
 PACK = pack()
 EXAMPLES = settings.default.max_examples  # of the profile: 100, or thousands

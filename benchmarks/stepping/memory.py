@@ -44,7 +44,7 @@ def main() -> None:
     import torch
 
     from gold_style.chat import TeacherIds
-    from gold_style.distil.teacher import Scored, Teacher
+    from gold_style.engine.teacher import Scored, Teacher
     from stepping import ours, stock
     from stepping.shapes import PAIRS, Shape, build_model, load_tokenizer
 

@@ -7,10 +7,10 @@ from trl.experimental.gold import GOLDConfig
 
 from gold_style.chat import Chat, stop_ids, template_stop_id
 from gold_style.distil.objective import TokenExact
-from gold_style.distil.rollout import Sampling
-from gold_style.distil.setup import Distillation
-from gold_style.distil.teacher import Teacher
+from gold_style.distil.rows import Distillation
 from gold_style.distil.trainer import StyleGOLDTrainer
+from gold_style.engine.rollout import Sampling
+from gold_style.engine.teacher import Teacher
 from gold_style.prompts import Prompt
 from stepping.shapes import BETA, Shape, load_tokenizer, same_for_all, texts
 

@@ -19,12 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gold_style.distil.backbone import Backbone
-from gold_style.distil.packed import PackedReader
-from gold_style.distil.teacher import Teacher
 from gold_style.distil.window import MicroBatch, Row
-from gold_style.losses import JSD, fused_jsd, sorted_l1
-from gold_style.losses.divergence import entropy, forward_kl, reverse_kl
+from gold_style.engine.backbone import Backbone
+from gold_style.engine.packed_reading import PackedReader
+from gold_style.engine.teacher import Teacher
+from gold_style.losses.divergence import JSD, entropy, forward_kl, reverse_kl
+from gold_style.losses.fused import fused_jsd
+from gold_style.losses.sorted_l1 import sorted_l1
 
 
 class Objective(Protocol):

@@ -34,18 +34,18 @@ from transformers import PrinterCallback
 from trl.experimental.gold import GOLDConfig, GOLDTrainer
 from trl.trainer.utils import disable_dropout_in_model
 
-from gold_style.distil.backbone import Backbone
 from gold_style.distil.callbacks import Totals
-from gold_style.distil.draws import key64
-from gold_style.distil.guard import FiniteWeights, NonFinite
+from gold_style.distil.collapse import FiniteWeights, NonFinite
 from gold_style.distil.meters import Meters
 from gold_style.distil.objective import install_scoring
 from gold_style.distil.optimizer import MuonWithAdamW
 from gold_style.distil.out_of_memory import is_out_of_memory, out_of_memory_in_words
-from gold_style.distil.setup import Distillation
-from gold_style.distil.teacher import Scored
-from gold_style.distil.whole import WholeStudent
+from gold_style.distil.rows import Distillation
+from gold_style.distil.student_copy import WholeStudent
 from gold_style.distil.window import MicroBatch, Row, collate, cut
+from gold_style.engine.backbone import Backbone
+from gold_style.engine.draws import key64
+from gold_style.engine.teacher import Scored
 from gold_style.runs.files import full_disk_in_words, require_free_space
 from gold_style.runs.redact import say
 from gold_style.runs.resume import checkpoints_in, prune, seal_checkpoint, size_bytes

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from gold_style.chat import TeacherIds
-from gold_style.distil.backbone import right_pad
-from gold_style.distil.draws import key64
+from gold_style.engine.backbone import right_pad
+from gold_style.engine.draws import key64
 from gold_style.prompts import Prompt
 
 
@@ -30,7 +30,7 @@ class Row:
     completion: tuple[int, ...] = ()  # student ids, stop token included
     teacher_completion: tuple[int, ...] = ()  # teacher ids of the same bytes
     finished: bool = False
-    spans: list[tuple[int, int, int, int]] = field(default_factory=list)  # two tokenizers: see losses/alignment.py
+    spans: list[tuple[int, int, int, int]] = field(default_factory=list)  # two tokenizers: see tokens/alignment.py
     reason: str = "exact"  # how the completion reached the teacher's tokens
     num_scored: int = 0  # units of the loss: scored tokens, or spans
     num_matched: int = 0  # completion tokens that take part in them

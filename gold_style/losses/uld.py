@@ -26,10 +26,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gold_style.losses.alignment import Span
 from gold_style.losses.divergence import check_beta, jsd_of_logprobs
 from gold_style.losses.sorted_l1 import ROUNDING, TOP_K, sorted_l1_of_probs
-from gold_style.losses.vocabulary import VocabularyMatch
+from gold_style.tokens.alignment import Span
+from gold_style.tokens.vocabulary import VocabularyMatch
 
 
 @dataclass(frozen=True, kw_only=True)

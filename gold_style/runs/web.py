@@ -1,4 +1,4 @@
-"""HTTP as those need it who ask a model over it (measure/endpoint.py, distil/vllm_rollout.py): the standard library, no surprises."""
+"""HTTP as those need it who ask a model over it (opinions/endpoint.py, engine/vllm.py): the standard library, no surprises."""
 
 import ipaddress
 import json

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from gold_style.config.check.overrides import CommandLine, choices_of, groups_of, read_arguments
+from gold_style.config.check.presets import read_preset
 from gold_style.config.launch import is_main_process
-from gold_style.config.overrides import CommandLine, choices_of, groups_of, read_arguments
-from gold_style.config.presets import read_preset
 from gold_style.config.settings import CONF, PROJECT
 from gold_style.runs.files import FileLock, Locked, read_json, write_json
 from gold_style.runs.provenance import now

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gold_style.config.overrides import CommandLine
+from gold_style.config.check.overrides import CommandLine
 from gold_style.config.settings import default_directory
 from gold_style.runs.attempts import put_aside
 from gold_style.runs.files import lock_is_held, read_json

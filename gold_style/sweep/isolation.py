@@ -46,7 +46,7 @@ def context(tracker: str) -> Any:
     if method == "spawn":
         return multiprocessing.get_context(method)
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["gold_style.job", *(["wandb"] if tracker == "wandb" else [])])
+    server.set_forkserver_preload(["gold_style.job.training", *(["wandb"] if tracker == "wandb" else [])])
     return server
 
 
@@ -116,7 +116,7 @@ def _child(settings, argv: list[str], hydra: dict, environment: dict[str, str], 
     HydraConfig.instance().cfg = OmegaConf.create(hydra)
     code = 0
     try:
-        from gold_style.job import run_job
+        from gold_style.job.training import run_job
 
         sending.send(("value", run_job(settings, argv)))
     except Pruned as error:

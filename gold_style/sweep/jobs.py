@@ -32,7 +32,7 @@ from gold_style.sweep.isolation import JobFailed, can_isolate, run_isolated
 def run(settings, argv: Sequence[str]) -> float:
     """Run what `settings` ask for; returns the objective. In a sweep: raises JobFailed, or Interrupted after a signal."""
     if not in_sweep() or settings.dry_run:
-        from gold_style.job import run_job  # torch and transformers
+        from gold_style.job.training import run_job  # torch and transformers
 
         return run_job(with_cache(settings, None), argv)
     hydra = HydraConfig.get()
@@ -77,7 +77,7 @@ def _run_here(settings, argv: Sequence[str]) -> float:
     """In this process, which is left as it was found."""
     import torch
 
-    from gold_style.job import run_job
+    from gold_style.job.training import run_job
 
     threads = torch.get_num_threads()
     try:

@@ -1,9 +1,9 @@
 """make torture: every trial, two at a time, and the table of docs/reliability.md with its figures.
 
-    PYTHONPATH=tests python -m torture                      all of it, under 25 minutes on two cores
-    PYTHONPATH=tests python -m torture --only kills         one part: kills, signals, disk, tracker, fuzz
-    PYTHONPATH=tests python -m torture --seed 1             other moments
-    PYTHONPATH=tests python -m torture --missing            goes on where an earlier call was ended
+    python -m tests.torture                      all of it, under 25 minutes on two cores
+    python -m tests.torture --only kills         one part: kills, signals, disk, tracker, fuzz
+    python -m tests.torture --seed 1             other moments
+    python -m tests.torture --missing            goes on where an earlier call was ended
 
 Exit code 1 where anything was lost. Every trial's line is written as soon as it is over, in the place of its older one.
 """
@@ -22,12 +22,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
-from commands import PROJECT, environment
-
 from gold_style.runs.provenance import git_state
-from torture import disk, kills, uploads
-from torture.runs import Result, clock
-from torture.table import write_table
+from tests.helpers.commands import PROJECT, environment
+from tests.torture import disk, kills, uploads
+from tests.torture.runs import Result, clock
+from tests.torture.table import write_table
 
 RESULTS = PROJECT / "docs" / "reliability.json"
 WRITING = threading.Lock()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from gold_style.runs.files import read_json
 from gold_style.runs.run_directory import status_of
-from torture.runs import TINY, Result, clock, differences, faults_of_remains, good_steps, launch
+from tests.torture.runs import TINY, Result, clock, differences, faults_of_remains, good_steps, launch
 
 CONFIG = (*TINY, "train.max_steps=4", "evaluation.every_steps=2", "evaluation.keep=best")
 WORDS = ("space", "free", "large", "ENOSPC", "EFBIG")  # one of these tells the user what is wrong

@@ -13,13 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import test_resume_files
-from commands import environment
-from test_resume_files import SEALS_FOR_EVER
-
 from gold_style.runs.resume import checkpoint_fault, checkpoints_in, newest_valid_checkpoint, step_of, tidy
 from gold_style.runs.run_directory import status_of
-from torture.runs import TINY, Result, clock, differences, faults_of_remains, good_steps, launch, make_plan
+from tests.helpers.commands import environment
+from tests.runs.test_resume_files import SEALS_FOR_EVER
+from tests.torture.runs import TINY, Result, clock, differences, faults_of_remains, good_steps, launch, make_plan
 
 ROW = {"chosun": "%s의 일을 삼가 아뢰옵니다.", "none": "%s 소식을 전해 드려요."}
 NOUNS = "봄 비 산 달 별 강 꽃 길 집 책 옷 밥 차 말 소 닭 배 섬 눈 불 콩 팥 벼 밀".split()
@@ -168,7 +166,7 @@ def kill_writer(directory: Path, seed: int, kills: int = 150) -> Result:
     with clock(result):
         for _ in range(kills):
             tidy(directory)
-            arguments = [sys.executable, "-c", SEALS_FOR_EVER, str(directory), str(step), str(Path(test_resume_files.__file__).parent)]
+            arguments = [sys.executable, "-c", SEALS_FOR_EVER, str(directory), str(step)]
             child = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment())
             assert child.stdout.readline() == "ready\n"
             time.sleep(rng.uniform(0, 0.25))

@@ -25,14 +25,14 @@ SAMPLE_S = 0.001
 PROJECT = Path(__file__).resolve().parents[2]
 # phase -> (part of the file's path, function) of a frame that is on the stack
 PHASES = {
-    "loading": (("gold_style/build.py", "build_trainer"),),
-    "evaluation": (("gold_style/job.py", "student"), ("gold_style/job.py", "teacher")),
-    "generation": (("distil/setup.py", "rows"),),
+    "loading": (("gold_style/job/build.py", "build_trainer"),),
+    "evaluation": (("gold_style/job/training.py", "student"), ("gold_style/job/training.py", "teacher")),
+    "generation": (("distil/rows.py", "rows"),),
     "teacher": (("distil/trainer.py", "_teacher_hidden"),),
     "backward": (("distil/trainer.py", "_train_on"),),
     "optimizer": (("torch/optim/", "step"), ("distil/optimizer.py", "step")),
     "logging": (("distil/trainer.py", "log"), ("runs/run.py", "log")),
-    "live evaluation": (("gold_style/job.py", "live_numbers"),),
+    "live evaluation": (("gold_style/job/training.py", "live_numbers"),),
     "saving": (("distil/trainer.py", "_save_checkpoint"),),
     "sealing": (("runs/resume.py", "seal_checkpoint"),),
     "pruning": (("runs/resume.py", "prune"),),

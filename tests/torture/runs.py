@@ -9,12 +9,11 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from commands import PROJECT, Done, environment, finish
-
 from gold_style.runs.files import read_json, read_json_lines
 from gold_style.runs.resume import checkpoint_fault, checkpoints_in, step_of
 from gold_style.runs.run_directory import status_of
-from torture.starter import Starter
+from tests.helpers.commands import PROJECT, Done, environment, finish
+from tests.torture.starter import Starter
 
 PROBE = Path(__file__).with_name("probe.py")
 TINY = (

@@ -75,17 +75,17 @@ def become(request: dict) -> None:
     script = str(PROJECT / request["script"])
     sys.argv, sys.path[0] = [script, *request["arguments"]], str(PROJECT)
     if request["plan"]:
-        import probe
+        from tests.torture import probe
 
         probe.start(json.loads(Path(request["plan"]).read_text()))
     runpy.run_path(script, run_name="__main__")
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(PROJECT), str(Path(__file__).resolve().parent)]
+    sys.path[:0] = [str(PROJECT)]
     import wandb  # noqa: F401
 
-    import gold_style.job  # noqa: F401 - with torch, transformers and trl
+    import gold_style.job.training  # noqa: F401 - with torch, transformers and trl
 
     if (asked := serve()) is not None:
         become(asked)

@@ -1,4 +1,4 @@
-"""docs/reliability.json -> the table between the marks of docs/reliability.md. `python -m torture.table` draws it again."""
+"""docs/reliability.json -> the table between the marks of docs/reliability.md. `python -m tests.torture.table` draws it again."""
 
 import json
 from collections import Counter

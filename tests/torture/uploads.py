@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from wandb_file import read_wandb_file, wandb_files
-from wandb_server import WandbServer
-
 from gold_style.runs.files import read_json_lines
 from gold_style.runs.run_directory import status_of
-from torture.runs import TINY, Result, clock, differences, good_steps, launch, make_plan, untimed
+from tests.helpers.wandb_file import read_wandb_file, wandb_files
+from tests.helpers.wandb_server import WandbServer
+from tests.torture.runs import TINY, Result, clock, differences, good_steps, launch, make_plan, untimed
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 CONFIG = (*TINY, "tracker=wandb")

@@ -1,0 +1,1 @@
+"""Many runs -> leaderboard, page, W&B board."""

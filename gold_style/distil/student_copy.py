@@ -1,0 +1,82 @@
+"""The student in one piece, whatever precision it is trained in and however its weights are wrapped or sharded.
+
+whole = WholeStudent(trainer, torch.bfloat16)
+with whole.for_rollouts() as backbone: ...      # what the decode loop reads
+student, state = whole.for_files()              # what student/ holds, and what vLLM is handed
+"""
+
+import contextlib
+import copy
+from collections.abc import Iterator
+
+import torch
+from accelerate.utils import DistributedType
+from torch.distributed.tensor import DTensor
+from transformers import PreTrainedModel
+from trl.models import unwrap_model_for_generation
+
+from gold_style.engine.backbone import Backbone
+
+
+class WholeStudent:
+    """Made with the trainer, before its weights are sharded: a copy of them in the compute dtype then takes 2 bytes a parameter on
+    every GPU, against a gathering of all layers for every new token."""
+
+    def __init__(self, trainer, compute_dtype: torch.dtype):
+        self.trainer, self.accelerator, self.compute_dtype = trainer, trainer.accelerator, compute_dtype
+        self._is_sharded = self.accelerator.distributed_type == DistributedType.FSDP
+        self._twin = self._copy(trainer.model) if self._is_sharded else None
+
+    @contextlib.contextmanager
+    def for_rollouts(self) -> Iterator[Backbone]:
+        """Unwrapped, in the compute dtype, in eval mode. Collective where the weights are sharded."""
+        if self.accelerator.distributed_type == DistributedType.DEEPSPEED:
+            with unwrap_model_for_generation(self.trainer.model_wrapped, self.accelerator) as unwrapped:
+                yield Backbone(unwrapped)
+            return
+        student = self._unwrapped()
+        if self._is_sharded or next(student.parameters()).dtype != self.compute_dtype:
+            student = self._synced(student)
+        was_training = student.training
+        student.eval()
+        yield Backbone(student)
+        student.train(was_training)
+
+    def for_files(self) -> tuple[PreTrainedModel, dict[str, torch.Tensor]]:
+        """The student, LoRA merged, and its weights of now in the compute dtype, under the names of `from_pretrained`.
+
+        Collective: every process has to call it; under ZeRO 3 only the main one gets the weights.
+        """
+        student = self._unwrapped()
+        if self._is_sharded:
+            student = self._synced(student)
+        state = student.state_dict() if self._is_sharded else self.accelerator.get_state_dict(self.trainer.model_wrapped)
+        if hasattr(student, "merge_and_unload") and self.accelerator.is_main_process:
+            student = copy.deepcopy(student).merge_and_unload()
+            state = student.state_dict()
+        cast: dict[int, torch.Tensor] = {}  # tied tensors stay one tensor, which is then stored once
+        state = {name: cast.setdefault(tensor.data_ptr(), tensor.to(self.compute_dtype)) for name, tensor in (state or {}).items()}
+        return student, state
+
+    def _unwrapped(self) -> PreTrainedModel:
+        return self.accelerator.unwrap_model(self.trainer.model)
+
+    def _synced(self, student: PreTrainedModel) -> PreTrainedModel:
+        """The copy with today's weights: autocast would cast every weight again for every new token, and sharded ones would be gathered."""
+        if self._twin is None:
+            self._twin = self._copy(student)
+        if not self._is_sharded:
+            with torch.no_grad():
+                torch._foreach_copy_(list(self._twin.parameters()), [p.detach() for p in student.parameters()])
+            return self._twin
+        for own, parameter in zip(self._twin.parameters(), student.parameters(), strict=True):
+            weight = parameter.detach()
+            own.data.copy_(weight.full_tensor() if isinstance(weight, DTensor) else weight)
+        return self._twin
+
+    def _copy(self, student: PreTrainedModel) -> PreTrainedModel:
+        """The student once more, frozen, in the compute dtype, on this process's device."""
+        twin = copy.deepcopy(student).requires_grad_(False)
+        for parameter in twin.parameters():  # not buffers: rounded rotary frequencies move far positions
+            parameter.data = parameter.data.to(self.compute_dtype)
+        return twin.to(self.accelerator.device)

@@ -1,0 +1,94 @@
+"""The loss where student and teacher have different tokenizers: over spans between common byte boundaries.
+
+The student's completion becomes bytes, the bytes the teacher's tokens (gold_style/tokens/alignment.py); the teacher scores those
+behind its own prompt. What cannot be aligned is left out and counted, never guessed.
+
+Shapes: N student tokens of the micro-batch, M teacher tokens, D hidden, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from gold_style.distil.window import MicroBatch, Row
+from gold_style.engine.backbone import Backbone
+from gold_style.engine.rollout import Completion
+from gold_style.engine.teacher import Teacher
+from gold_style.tokens.alignment import align, retokenise
+from gold_style.tokens.token_bytes import TokenBytes
+
+Span = tuple[int, int, int, int]  # student tokens [s0, s1), teacher tokens [t0, t1)
+
+
+class SpanLoss(Protocol):
+    """ULD, hybrid ULD or the tree loss (gold_style/losses)."""
+
+    def units(self, span: Span, student_ids: Sequence[int]) -> int:
+        """How many losses a span of a completion contributes."""
+
+    def per_unit(
+        self,
+        student_logits_NV: Tensor,
+        teacher_logits_MV: Tensor,
+        student_ids_N: Tensor,
+        teacher_ids_M: Tensor,
+        spans_S4: Tensor,
+        teacher_lengths: Sequence[int],
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """-> (losses in nats, span by span, (U,); their parts, detached). Spans are flat indices (s0, s1, t0, t1)."""
+
+
+@dataclass(kw_only=True)
+class CrossTokenizer:
+    """Objective for two tokenizers."""
+
+    teacher: Teacher
+    student_tokenizer: PreTrainedTokenizerBase
+    student_stop_ids: tuple[int, ...]
+    student_stop_id: int
+    student_bytes: TokenBytes
+    teacher_bytes: TokenBytes
+    span_loss: SpanLoss
+
+    def prepare(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            ids, row.reason = retokenise(row.completion, self.student_bytes, self.teacher.tokenizer, row.finished, self.teacher.stop_id)
+            row.teacher_completion = tuple(ids or ())
+            row.spans = align(row.completion, row.teacher_completion, self.student_bytes, self.teacher_bytes) if ids else []
+            row.num_scored = sum(self.span_loss.units(span, row.completion) for span in row.spans)
+            row.num_matched = sum(s1 - s0 for s0, s1, _, _ in row.spans)
+
+    def to_student_ids(self, completion: Completion) -> Completion:
+        """A teacher-written completion in student ids, as far as its bytes go; empty where nothing can be carried over."""
+        ids, _ = retokenise(completion.ids, self.teacher_bytes, self.student_tokenizer, completion.finished, self.student_stop_id)
+        ids = tuple(ids or ())
+        return Completion(ids, bool(ids) and ids[-1] in self.student_stop_ids)
+
+    def loss(self, student: Backbone, hidden_ND: Tensor, batch: MicroBatch) -> Tensor:
+        device = hidden_ND.device
+        teacher_ids_M = torch.tensor([i for row in batch.rows for i in row.teacher_completion], dtype=torch.long, device=device)
+        spans, rows, offset = [], [], (0, 0)
+        for b, row in enumerate(batch.rows):
+            spans += [[s0 + offset[0], s1 + offset[0], t0 + offset[1], t1 + offset[1]] for s0, s1, t0, t1 in row.spans]
+            rows += [b] * row.num_scored
+            offset = offset[0] + len(row.completion), offset[1] + len(row.teacher_completion)
+        batch.stats_rows_N = torch.tensor(rows, dtype=torch.long, device=device)
+        if not spans:  # nothing could be aligned, but on every process the backward pass has to reach every weight, the head's too
+            return student.logits(hidden_ND[:0]).sum()
+        student_logits_NV = student.full_logits(hidden_ND)
+        with torch.no_grad():
+            teacher_logits_MV = self.teacher.backbone.full_logits(torch.cat(batch.teacher_hidden))
+        loss_U, parts = self.span_loss.per_unit(
+            student_logits_NV,
+            teacher_logits_MV,
+            batch.completion_N,
+            teacher_ids_M,
+            torch.tensor(spans, device=device),
+            [len(row.teacher_completion) for row in batch.rows],
+        )
+        batch.stats = {"loss_N": loss_U.detach(), **parts}
+        return batch.weight * loss_U.sum()

@@ -1,0 +1,109 @@
+"""Prompts x model -> answers: the same requests under every tag, greedy by default, in batches.
+
+    exam = Exam(source.evaluation(), chat, pack, max_completion_length=128)
+    before = exam.student(Backbone(student), stop_ids)        # a list of Answer, to be judged by gold_style.measure
+    ceiling = exam.teacher(teacher)
+
+With several processes every one answers its share and all get the whole list.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from accelerate.utils import gather_object
+from transformers import PreTrainedTokenizerBase
+
+from gold_style.chat import Chat
+from gold_style.engine.backbone import Backbone
+from gold_style.engine.draws import uniforms
+from gold_style.engine.rollout import GREEDY, Completion, Sampling, generate
+from gold_style.engine.teacher import Teacher
+from gold_style.measure.answers import Answer
+from gold_style.prompts import Prompt
+from gold_style.styles import StylePack
+
+
+@dataclass(kw_only=True)
+class Exam:
+    """A fixed set of requests, each asked under every tag of `tags` (None: untagged; unknown tags: as a misspelt tag).
+
+    `rank` and `num_processes` say which share this process answers; `tick(done, total)` is called after every batch.
+    """
+
+    requests: Sequence[Prompt]
+    chat: Chat
+    pack: StylePack
+    max_completion_length: int
+    sampling: Sampling = GREEDY
+    seed: int = 0
+    tags: Sequence[str | None] | None = None
+    rank: int = 0
+    num_processes: int = 1
+    batch_size: int = 128
+    tick: Callable[[int, int], None] | None = None
+
+    def __post_init__(self):
+        tags = self.pack.tags if self.tags is None else self.tags
+        self.prompts = [self._under(prompt, tag) for prompt in self.requests for tag in tags]
+
+    def _under(self, prompt: Prompt, tag: str | None) -> Prompt:
+        return prompt.under(tag, tag if tag in self.pack.tags else self.pack.untagged)
+
+    def student(self, backbone: Backbone, stop_ids: Sequence[int], vocab_size: int) -> list[Answer]:
+        """Answers to the prompt as the student reads it: tag and request."""
+
+        def write(prompts: list[Prompt], numbers: torch.Tensor | None) -> list[Completion]:
+            ids = [self.chat.student_ids(prompt) for prompt in prompts]
+            return generate(
+                backbone,
+                ids,
+                max_new_tokens=self.max_completion_length,
+                stop_ids=stop_ids,
+                vocab_size=vocab_size,
+                sampling=self.sampling,
+                uniforms_BG=numbers,
+            )
+
+        return self._answers(write, self.chat.student_tokenizer)
+
+    def teacher(self, teacher: Teacher) -> list[Answer]:
+        """Answers of the teacher with its system prompt in view: the ceiling."""
+
+        def write(prompts: list[Prompt], numbers: torch.Tensor | None) -> list[Completion]:
+            ids = [self.chat.teacher_ids(prompt) for prompt in prompts]
+            return teacher.generate(ids, max_new_tokens=self.max_completion_length, sampling=self.sampling, uniforms_BG=numbers)
+
+        return self._answers(write, teacher.tokenizer)
+
+    def _answers(self, write, tokenizer: PreTrainedTokenizerBase) -> list[Answer]:
+        mine = list(range(self.rank, len(self.prompts), self.num_processes))
+        answers: list[tuple[int, Answer]] = []
+        for start in range(0, len(mine), self.batch_size):
+            batch = mine[start : start + self.batch_size]
+            prompts = [self.prompts[i] for i in batch]
+            numbers = None
+            if self.sampling.temperature:
+                keys = [(self.seed, "evaluation", prompt.request, prompt.tag or "") for prompt in prompts]
+                numbers = uniforms(keys, self.max_completion_length)
+            for i, prompt, completion in zip(batch, prompts, write(prompts, numbers), strict=True):
+                answers.append((i, self._answer(i, prompt, completion, tokenizer)))
+            if self.tick:
+                self.tick(min(start + self.batch_size, len(mine)), len(mine))
+        if self.num_processes > 1:
+            answers = gather_object(answers)
+        return [answer for _, answer in sorted(answers, key=lambda pair: pair[0])]
+
+    def _answer(self, index: int, prompt: Prompt, completion: Completion, tokenizer: PreTrainedTokenizerBase) -> Answer:
+        num_tags = len(self.prompts) // len(self.requests)
+        return Answer(
+            id=index // num_tags,
+            style=prompt.tag,
+            request=prompt.request,
+            text=tokenizer.decode(completion.ids, skip_special_tokens=True).strip(),
+            finished=completion.finished,
+            num_tokens=len(completion.ids),
+            topic=prompt.topic,
+            direction=prompt.direction,
+            era=prompt.era,
+        )

@@ -1,0 +1,106 @@
+"""What several jobs of a sweep would compute alike, computed once: a teacher that looks its answers and prefixes up on the disk,
+and the student's answers before training.
+
+A key holds everything that the numbers depend on: code and library versions, device, threads, weights, data types, the ids of the
+whole batch (rounding depends on what a row is batched with), sampling, uniforms. So results are the same bits with and without.
+
+    teacher = RememberingTeacher(model, tokenizer, disk=DiskCache(directory, max_bytes))
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
+from functools import cached_property
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from gold_style.chat import TeacherIds
+from gold_style.engine.disk_cache import DiskCache, code_digest
+from gold_style.engine.prefix_cache import PrefixCache, PrefixKV
+from gold_style.engine.rollout import GREEDY, Completion, Sampling
+from gold_style.engine.teacher import Teacher
+from gold_style.measure.answers import Answer
+
+
+def weights_digest(model: nn.Module) -> str:
+    """SHA-256 over names, types and bytes of all parameters and buffers, and over the model's configuration."""
+    digest = hashlib.sha256(str(getattr(model, "config", "")).encode())
+    for name, tensor in sorted([*model.named_parameters(), *model.named_buffers()], key=lambda pair: pair[0]):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def surroundings(device: torch.device) -> list:
+    """Code, device, threads and the precision of float32 products (train.tf32): what the same call may depend on."""
+    precision = torch.backends.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return [code_digest(), str(device.type), name, precision, torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()]
+
+
+def uniforms_digest(uniforms_BG: Tensor | None) -> str | None:
+    if uniforms_BG is None:
+        return None
+    return hashlib.sha256(uniforms_BG.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+
+
+class RememberingTeacher(Teacher):
+    """A Teacher whose completions and prefixes are looked up on the disk first."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, disk: DiskCache, **options):
+        super().__init__(model, tokenizer, **options)
+        self.disk = disk
+        self.prefixes = RememberingPrefixes(self, self.prefixes.max_bytes)
+
+    @cached_property
+    def identity(self) -> list:
+        """Everything about this teacher that its numbers depend on."""
+        attention = getattr(self.model.config, "_attn_implementation", None)
+        prefixes = self.prefixes.enabled and self.prefixes.max_bytes  # a prefix that does not fit is read with each row
+        return [*surroundings(self.backbone.device), weights_digest(self.model), attention, prefixes]
+
+    @torch.no_grad()
+    def generate(
+        self, prompts: Sequence[TeacherIds], *, max_new_tokens: int, sampling: Sampling = GREEDY, uniforms_BG: Tensor | None = None
+    ) -> list[Completion]:
+        """As Teacher.generate."""
+        asked = [[list(prompt.prefix), list(prompt.rest)] for prompt in prompts]
+        key = ["completions", self.identity, self.stop_ids, self.vocab_size, asked, max_new_tokens, asdict(sampling)]
+        write = super().generate
+
+        def compute() -> list:
+            written = write(prompts, max_new_tokens=max_new_tokens, sampling=sampling, uniforms_BG=uniforms_BG)
+            return [[list(completion.ids), completion.finished] for completion in written]
+
+        told = self.disk.remember([*key, uniforms_digest(uniforms_BG)], compute)
+        return [Completion(tuple(ids), finished) for ids, finished in told]
+
+
+class RememberingPrefixes(PrefixCache):
+    """Key/values of a prefix from the disk, else computed and stored."""
+
+    def __init__(self, teacher: RememberingTeacher, max_bytes: int):
+        super().__init__(teacher.backbone, max_bytes)
+        self.teacher = teacher
+
+    def _compute(self, prefix: tuple[int, ...]) -> PrefixKV:
+        def compute() -> bytes:
+            layers = super(RememberingPrefixes, self)._compute(prefix).layers
+            return save({f"{i}.{name}": t.contiguous() for i, kv in enumerate(layers) for name, t in zip("kv", kv, strict=True)})
+
+        stored = load(self.teacher.disk.remember_bytes(["prefix", self.teacher.identity, prefix], compute))
+        layers = [tuple(stored[f"{i}.{name}"].to(self.backbone.device) for name in "kv") for i in range(len(stored) // 2)]
+        return PrefixKV(len(prefix), tuple(layers))
+
+
+def remembered_answers(disk: DiskCache | None, key: Sequence[Any], compute: Callable[[], list[Answer]]) -> list[Answer]:
+    """`compute()`, or what was computed under the same key before."""
+    if disk is None:
+        return compute()
+    names = [field.name for field in fields(Answer)]
+    told = disk.remember(["answers", *key], lambda: [[getattr(answer, name) for name in names] for answer in compute()])
+    return [Answer(**dict(zip(names, row, strict=True))) for row in told]

@@ -1,0 +1,200 @@
+"""Completions for a whole window in one left-padded batch, by exact sampling with numbers that belong to each row.
+
+    completions = generate(Backbone(student), prompts, sampling=Sampling(temperature=1.0), uniforms=uniforms(keys, 128), ...)
+
+A token is drawn by inverting the cumulative distribution at the row's own uniform number, so a row's completion does not depend
+on which rows it is batched with (up to rounding of the logits). Rows that have stopped leave the batch. The same function
+serves training, seq_kd (the teacher writes, behind its cached prefix) and evaluation (greedy).
+
+Shapes: B batch, T prompt tokens, P prefix tokens, G new tokens, V vocabulary, K nucleus candidates.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import Cache, DynamicCache
+
+from gold_style.engine.backbone import Backbone
+from gold_style.engine.decode_step import LeanDecoder
+from gold_style.engine.packed_reading import PackedReader
+from gold_style.engine.prefix_cache import PrefixKV, RoomyLayer, only_full_attention, roomy_cache
+
+NUCLEUS_CANDIDATES = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a token is drawn. `temperature=0` is greedy; `top_p=1` and `top_k=0` keep the whole distribution."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+
+
+GREEDY = Sampling(temperature=0.0)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Generated ids, the stop token included when the model wrote one; `finished` is False where the limit cut it."""
+
+    ids: tuple[int, ...]
+    finished: bool
+
+
+def draw(logits_BV: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
+    """One token id a row, shape (B,): the inverse of the (cut and renormalised) cumulative distribution at `uniform_B`.
+
+    The nucleus is the smallest set of most probable tokens whose mass reaches `top_p`. It is found among the
+    NUCLEUS_CANDIDATES most probable tokens, and by a full sort in the rare case that those do not reach `top_p`.
+    """
+    if sampling.temperature == 0:
+        return logits_BV.argmax(-1)
+    logits_BV = logits_BV.float()
+    if sampling.temperature != 1:
+        logits_BV = logits_BV / sampling.temperature
+    num_vocab = logits_BV.shape[-1]
+    if sampling.top_p >= 1 and not sampling.top_k:
+        return _invert(logits_BV.softmax(-1, dtype=torch.float64), uniform_B)
+    candidates = min(sampling.top_k or NUCLEUS_CANDIDATES, num_vocab)
+    top_BK, ids_BK = logits_BV.topk(candidates, dim=-1)
+    if sampling.top_k:  # the nucleus is taken within the top k, as `generate` does
+        probs_BK = top_BK.softmax(-1, dtype=torch.float64)
+    else:
+        probs_BK = (top_BK.double() - logits_BV.double().logsumexp(-1, keepdim=True)).exp()
+        if candidates < num_vocab and bool((probs_BK.sum(-1) < sampling.top_p).any()):
+            top_BK, ids_BK = logits_BV.sort(dim=-1, descending=True)
+            probs_BK = top_BK.softmax(-1, dtype=torch.float64)
+    mass_before_BK = probs_BK.cumsum(-1) - probs_BK
+    probs_BK = probs_BK.masked_fill(mass_before_BK >= sampling.top_p, 0.0)
+    return ids_BK.gather(1, _invert(probs_BK, uniform_B)[:, None])[:, 0]
+
+
+def _invert(probs_BV: Tensor, uniform_B: Tensor) -> Tensor:
+    """Index at which the cumulative sum of (unnormalised) probabilities first exceeds uniform x total."""
+    cumulative_BV = probs_BV.cumsum(-1)
+    total_B = cumulative_BV[:, -1]
+    below_total_B = torch.nextafter(total_B, torch.zeros_like(total_B))  # so that rounding cannot step past the last possible token
+    target_B = torch.minimum(uniform_B * total_B, below_total_B)
+    return torch.searchsorted(cumulative_BV, target_B[:, None], right=True)[:, 0]
+
+
+@torch.no_grad()
+def generate(
+    backbone: Backbone,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    stop_ids: Sequence[int],
+    vocab_size: int,
+    sampling: Sampling = GREEDY,
+    uniforms_BG: Tensor | None = None,
+    prefix: PrefixKV | None = None,
+    max_rows: int = 256,
+) -> list[Completion]:
+    """One completion for each prompt, in order.
+
+    Args: `prompts` are ids behind `prefix` (or whole prompts where that is None); `stop_ids` end a completion; ids >= `vocab_size`
+    (padded vocabulary rows) are never drawn; `uniforms_BG` are numbers in [0, 1), needed unless greedy; at most `max_rows` rows are
+    decoded at a time, similar lengths together.
+    """
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    completions: list[Completion | None] = [None] * len(prompts)
+    for start in range(0, len(order), max_rows):
+        rows = order[start : start + max_rows]
+        chosen = None if uniforms_BG is None else uniforms_BG[rows].to(backbone.device)
+        batch = _Batch(backbone, [prompts[i] for i in rows], max_new_tokens, prefix)
+        for row, completion in zip(rows, batch.decode(stop_ids, vocab_size, sampling, chosen), strict=True):
+            completions[row] = completion
+    return completions
+
+
+class _Batch:
+    """Rows that are decoded together."""
+
+    def __init__(self, backbone: Backbone, prompts: list[Sequence[int]], max_new_tokens: int, prefix: PrefixKV | None):
+        self.backbone, self.prompts, self.prefix = backbone, prompts, prefix
+        self.max_new_tokens = max_new_tokens
+        self.num_prefix = prefix.num_tokens if prefix else 0
+        width, device = max(map(len, prompts)), backbone.device
+        lengths = torch.tensor([len(p) for p in prompts], device=device)
+        self.ids_BT = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts], device=device)
+        columns = torch.arange(self.num_prefix + width + max_new_tokens, device=device)
+        padding = (columns >= self.num_prefix) & (columns < self.num_prefix + width - lengths[:, None])
+        self.mask_BL = ~padding  # every column that may be attended to, once it exists
+        self.positions_BT = (self.mask_BL.cumsum(-1) - 1)[:, self.num_prefix : self.num_prefix + width].clamp_min(0)
+        self.cache = self._cache(prefix, len(prompts), width + max_new_tokens)
+        self.padded = bool(padding.any())
+        roomy = isinstance(self.cache.layers[0], RoomyLayer)
+        self.lean = LeanDecoder.of(backbone, self.mask_BL.shape[1], len(prompts)) if roomy else None
+        self.bias_BL = torch.zeros_like(self.mask_BL, dtype=backbone.head_weight.dtype).masked_fill_(padding, -torch.inf)
+
+    def _cache(self, prefix: PrefixKV | None, batch_size: int, room: int) -> Cache:
+        if prefix is not None:
+            return prefix.expand(batch_size, room)
+        config = self.backbone.decoder.config
+        if only_full_attention(self.backbone):
+            return roomy_cache(config.num_hidden_layers, room)
+        return DynamicCache(config=config)
+
+    def decode(self, stop_ids: Sequence[int], vocab_size: int, sampling: Sampling, uniforms_BG: Tensor | None) -> list[Completion]:
+        device = self.backbone.device
+        stops = torch.tensor(list(stop_ids), device=device)
+        num_rows = self.ids_BT.shape[0]
+        out_BG = torch.full((num_rows, self.max_new_tokens), -1, device=device)
+        alive = torch.arange(num_rows, device=device)  # rows of out_BG that the batch still holds
+        stopped = torch.zeros(num_rows, dtype=torch.bool, device=device)
+        for g in range(self.max_new_tokens):
+            logits_BV = self._next_logits(g)[:, :vocab_size]
+            uniform_B = None if uniforms_BG is None else uniforms_BG[alive, g]
+            next_B = draw(logits_BV, uniform_B, sampling)
+            out_BG[alive, g] = torch.where(stopped, -1, next_B)
+            stopped = stopped | torch.isin(next_B, stops)
+            num_stopped = int(stopped.sum())
+            if num_stopped == len(alive) or g + 1 == self.max_new_tokens:
+                break
+            self.ids_BT, self.positions_BT = next_B[:, None], self.positions_BT[:, -1:] + 1
+            if 4 * num_stopped >= len(alive):  # let stopped rows leave once that saves a quarter of the work
+                keep = (~stopped).nonzero()[:, 0]
+                alive, stopped = alive[keep], stopped[keep]
+                self._keep(keep)
+        return _completions(out_BG, set(stop_ids))
+
+    def _next_logits(self, g: int) -> Tensor:
+        """Logits behind the newest token of every row, shape (B, V)."""
+        if g and self.lean:
+            bias_BL = self.bias_BL[:, : self.cache.get_seq_length() + 1] if self.padded else None
+            return self.lean.logits(self.lean.step(self.ids_BT[:, 0], self.positions_BT[:, 0], self.cache.layers, bias_BL))
+        reader = PackedReader.of(self.backbone) if g == 0 and self.lean and all(self.prompts) else None
+        if reader:
+            last_BD = torch.cat(reader.read(self.prompts, [1] * len(self.prompts), self.prefix, self._store))
+            return self.backbone.logits(last_BD)
+        seen = self.num_prefix + self.ids_BT.shape[1] if g == 0 else self.cache.get_seq_length() + 1
+        mask = self.mask_BL[:, :seen].long() if self.padded else None
+        hidden_BTD = self.backbone.hidden(self.ids_BT, self.cache, mask, self.positions_BT)
+        return self.backbone.logits(hidden_BTD[:, -1])
+
+    def _store(self, layer: int, keys_NKE: Tensor, values_NKE: Tensor) -> None:
+        """Put one layer's keys and values of all prompt tokens into the cache, each row's before its first new token."""
+        is_token_BT = self.mask_BL[:, self.num_prefix : self.num_prefix + self.ids_BT.shape[1]]
+        padded = []
+        for states_NKE in (keys_NKE, values_NKE):
+            states_BTKE = states_NKE.new_zeros(*is_token_BT.shape, *states_NKE.shape[1:])
+            states_BTKE[is_token_BT] = states_NKE
+            padded.append(states_BTKE.transpose(1, 2))
+        self.cache.layers[layer].update(*padded)
+
+    def _keep(self, rows: Tensor) -> None:
+        self.cache.batch_select_indices(rows)
+        self.ids_BT, self.positions_BT = self.ids_BT[rows], self.positions_BT[rows]
+        self.mask_BL, self.bias_BL = self.mask_BL[rows], self.bias_BL[rows]
+
+
+def _completions(out_BG: Tensor, stop_ids: set[int]) -> list[Completion]:
+    completions = []
+    for row in out_BG.tolist():
+        ids = tuple(i for i in row if i >= 0)
+        completions.append(Completion(ids, bool(ids) and ids[-1] in stop_ids))
+    return completions

@@ -1,0 +1,185 @@
+"""Rollouts by vLLM instead of our own decode loop (engine/rollout.py): in this process, or by a server.
+
+    vllm = Served("http://127.0.0.1:8000", handover, student=name)   # or Colocated(name, gpu_memory=0.3, ...)
+    vllm.take(trainer)                                               # the student's weights of today
+    completions = vllm.write(prompts, seeds, ask)
+
+Every row has its own seed, so a completion belongs to its row. vLLM's kernels depend on what a row is batched with, so that, other than
+with our own loop, the same bits after a resume are likely and not promised. Weights are handed over before every window: a completion
+of older weights would not be on-policy.
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from gold_style.engine.rollout import Completion, Sampling
+from gold_style.runs.files import full_disk_in_words
+from gold_style.runs.web import error_message, opener_for
+
+NEVER = -100.0  # added to the logit of an id that must not be drawn: as low as the server's interface goes
+CONNECTIONS = 64  # requests under way at a time; the server batches them
+PATIENCE_S = (1, 2, 4, 8)  # between tries of a server that does not answer
+TIMEOUT_S = 600.0  # of one answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """What is asked for every row of a window."""
+
+    sampling: Sampling
+    max_new_tokens: int
+    stop_ids: tuple[int, ...]
+    vocab_size: int  # ids from here up to the head's last row (padding) are never drawn
+
+    def fields(self, num_logits: int) -> dict[str, Any]:
+        """Under the names that vLLM's SamplingParams and its HTTP interface share; whatever a generation_config.json could set is set."""
+        return {
+            "max_tokens": self.max_new_tokens,
+            "temperature": self.sampling.temperature,
+            "top_p": self.sampling.top_p,
+            "top_k": self.sampling.top_k,
+            "min_p": 0.0,
+            "repetition_penalty": 1.0,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "stop_token_ids": list(self.stop_ids),
+            "ignore_eos": True,  # the stop ids above are the student's own
+            "logit_bias": {i: NEVER for i in range(self.vocab_size, num_logits)} or None,
+        }
+
+    def completion(self, ids: Sequence[int]) -> Completion:
+        return Completion(tuple(ids), bool(ids) and ids[-1] in self.stop_ids)
+
+
+def whole_state(trainer) -> dict[str, torch.Tensor]:
+    """The student's weights of now, those of the head under its own name even where it is tied to the embedding.
+
+    vLLM 0.32 keeps the head of before when a reload leaves a tied one out, and says nothing.
+    """
+    student, state = trainer.whole.for_files()
+    names = {module: name for name, module in student.named_modules()}
+    head, embedding = (f"{names[module]}.weight" for module in (student.get_output_embeddings(), student.get_input_embeddings()))
+    return {head: state[embedding], **state} if embedding in state else state
+
+
+class Colocated:
+    """vLLM in this process, beside student and teacher on the same GPU; it starts with the first weights it is given.
+
+    Raises ValueError where vLLM is not installed, or does not start.
+    """
+
+    def __init__(self, student: str, *, dtype: torch.dtype, gpu_memory: float, revision: str | None, trust_remote_code: bool):
+        if importlib.util.find_spec("vllm") is None:
+            raise ValueError("hardware.rollouts=vllm_colocate: vLLM is not installed: pip install 'gold-style[vllm]'")
+        self.options = {
+            "model": student,
+            "revision": revision,
+            "trust_remote_code": trust_remote_code,
+            "dtype": str(dtype).removeprefix("torch."),
+            "gpu_memory_utilization": gpu_memory,
+            "skip_tokenizer_init": True,
+            "generation_config": "vllm",
+        }
+        self.engine, self.num_logits = None, 0
+
+    def take(self, trainer) -> None:
+        """Replace the engine's weights by the student's."""
+        if self.engine is None:
+            os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # the engine shares our memory, so weights need no way out of it
+            from vllm import LLM
+
+            try:
+                self.engine = LLM(**self.options)
+            except (RuntimeError, ValueError) as error:
+                advice = "try another hardware.vllm_gpu_memory"
+                raise ValueError(f"hardware.rollouts=vllm_colocate: vLLM did not start: {error}; {advice}") from error
+        state = whole_state(trainer)
+        self.num_logits = trainer.model.config.vocab_size
+        self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(state.items())})
+        self.engine.reset_prefix_cache()
+
+    def write(self, prompts: list[list[int]], seeds: list[int], ask: Ask) -> list[Completion]:
+        """One completion for each prompt, in order."""
+        from vllm import SamplingParams
+
+        asked = [SamplingParams(**ask.fields(self.num_logits), seed=seed, detokenize=False) for seed in seeds]
+        answers = self.engine.generate([{"prompt_token_ids": list(ids)} for ids in prompts], asked, use_tqdm=False)
+        return [ask.completion(answer.outputs[0].token_ids) for answer in answers]
+
+
+class Served:
+    """vLLM as a server: `VLLM_SERVER_DEV_MODE=1 vllm serve <student>`. Weights go there through files in `handover`.
+
+    Raises ValueError, with the command to start one, for a server that cannot be reached or takes no weights. Every process of a run
+    asks for its own rows; the main one hands the weights over.
+    """
+
+    def __init__(self, url: str, handover: Path, *, student: str):
+        self.url, self.handover, self.num_logits = url.rstrip("/"), handover, 0
+        self.start = f"start one with: VLLM_SERVER_DEV_MODE=1 vllm serve {student} --host 127.0.0.1 --port 8000"
+        self._opener = opener_for(self.url)
+        self.model = self._call("/v1/models", tries=1)["data"][0]["id"]
+        try:
+            self._call("/server_info", tries=1)
+        except ValueError as error:
+            raise ValueError(f"hardware.vllm_server={self.url}: the server takes no weights; {self.start}") from error
+
+    def take(self, trainer) -> None:
+        """Let the server load the student's weights of now. Collective: every process of the run calls it."""
+        self.num_logits = trainer.model.config.vocab_size
+        state = whole_state(trainer)
+        if trainer.is_world_process_zero():
+            self.handover.mkdir(parents=True, exist_ok=True)
+            directory = Path(tempfile.mkdtemp(dir=self.handover))
+            try:
+                with full_disk_in_words(self.handover, "the weights for vLLM"):
+                    save_file({name: tensor.clone() for name, tensor in state.items()}, directory / "model.safetensors")
+                directory.chmod(0o755)  # the server may run as another user
+                self._call("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(directory.resolve())}})
+                self._call("/reset_prefix_cache", {})
+            finally:
+                shutil.rmtree(directory, ignore_errors=True)
+        trainer.accelerator.wait_for_everyone()
+
+    def write(self, prompts: list[list[int]], seeds: list[int], ask: Ask) -> list[Completion]:
+        """One completion for each prompt, in order."""
+        fields = ask.fields(self.num_logits) | {"model": self.model, "return_token_ids": True}
+
+        def one(prompt: list[int], seed: int) -> Completion:
+            answer = self._call("/v1/completions", {**fields, "prompt": list(prompt), "seed": seed})
+            return ask.completion(answer["choices"][0]["token_ids"])
+
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            return list(pool.map(one, prompts, seeds))
+
+    def _call(self, path: str, body: dict | None = None, tries: int = 1 + len(PATIENCE_S)) -> Any:
+        """The server's reply to a GET, or to a POST of `body`. Raises ValueError when it refuses, or does not answer."""
+        data = None if body is None else json.dumps(body).encode()
+        for attempt in range(tries):
+            try:
+                request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
+                with self._opener.open(request, timeout=TIMEOUT_S) as reply:
+                    text = reply.read()
+                return json.loads(text) if text else None
+            except urllib.error.HTTPError as error:
+                said = " ".join(error_message(error.read().decode("utf-8", "replace")).split())[:300]
+                raise ValueError(f"hardware.vllm_server={self.url}: {path} was answered with {error.code}: {said}") from None
+            except (OSError, ValueError) as error:
+                said = getattr(error, "reason", error)
+            if attempt + 1 < tries:
+                time.sleep(PATIENCE_S[attempt])
+        raise ValueError(f"hardware.vllm_server={self.url}: cannot be reached: {said}; {self.start}")

@@ -1,0 +1,1 @@
+"""One run from settings to summary, and what evaluate.py does."""

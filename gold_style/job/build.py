@@ -1,0 +1,243 @@
+"""settings and parts -> teacher, objective, trainer.
+
+trainer = build_trainer(settings, Parts.load(settings), run)
+"""
+
+import warnings
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+from trl.experimental.gold import GOLDConfig
+
+from gold_style.chat import stop_ids, template_stop_id
+from gold_style.config.settings import Settings, local_model
+from gold_style.distil.objective import Objective, TokenExact
+from gold_style.distil.rows import Distillation
+from gold_style.distil.trainer import StyleGOLDTrainer
+from gold_style.distil.two_tokenizers import CrossTokenizer
+from gold_style.engine.disk_cache import DiskCache
+from gold_style.engine.models import DTYPES, load_model
+from gold_style.engine.remembered import RememberingTeacher
+from gold_style.engine.rollout import Sampling
+from gold_style.engine.teacher import Teacher
+from gold_style.engine.vllm import Colocated, Served
+from gold_style.job.inputs import Parts, num_processes, rows_per_window
+from gold_style.losses.tree.lifting import Lifting
+from gold_style.losses.tree.loss import Tree
+from gold_style.losses.uld import ULD
+from gold_style.tokens.token_bytes import TokenBytes
+from gold_style.tokens.vocabulary import VocabularyMatch
+
+
+def gold_config(settings: Settings, run) -> GOLDConfig:
+    """TRL's configuration of this run; one step of its loop is one window of ours (see distil/trainer.py)."""
+    train = dict(settings.train)
+    if train.get("optim") == "muon":
+        train["optim"] = "adamw_torch"
+    saves = train.get("save_steps") is not None
+    train.setdefault("save_strategy", "steps" if saves else "no")
+    train.pop("save_total_limit", None)  # ours never deletes the best or the last good one
+    train["gradient_accumulation_steps"] = 1
+    train["per_device_train_batch_size"] = rows_per_window(settings)
+    num_rows = None
+    if train.get("max_steps", -1) <= 0:
+        num_rows = run.num_training_rows
+        rows_per_step = rows_per_window(settings) * num_processes() // train.get("num_generations", 1)
+        train["max_steps"] = max(1, round(train.get("num_train_epochs", 1) * num_rows / rows_per_step))
+    train.setdefault("gradient_checkpointing", False)
+    if train["gradient_checkpointing"]:
+        train.setdefault("gradient_checkpointing_kwargs", {"use_reentrant": False})
+    loss, dtype, hardware = settings.loss, settings.model.dtype, settings.hardware
+    warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)  # TRL's own default sets it
+    return GOLDConfig(
+        output_dir=str(run.checkpoints),
+        seed=settings.seed,
+        beta=loss.beta,
+        lmbda=loss.lmbda,
+        seq_kd=loss.seq_kd,
+        temperature=loss.temperature,
+        top_p=loss.top_p,
+        top_k=loss.top_k,
+        use_uld_loss=loss.kind != "jsd",
+        uld_use_hybrid_loss=loss.kind == "uld_hybrid",
+        bf16=dtype == "bfloat16",
+        fp16=dtype == "float16",
+        use_cpu=hardware.device == "cpu",
+        trust_remote_code=settings.model.trust_remote_code,
+        max_length=None,
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        ignore_data_skip=True,
+        logging_nan_inf_filter=False,
+        eval_strategy="no",
+        **train,
+    )
+
+
+def build_teacher(settings: Settings, parts: Parts) -> Teacher:
+    model, hardware = settings.model, settings.hardware
+    weights = load_model(
+        model.teacher,
+        DTYPES[model.teacher_dtype or model.dtype],
+        revision=model.teacher_revision,
+        trust_remote_code=model.trust_remote_code,
+        attn_implementation=model.attn_implementation,
+    )
+    options = {"prefix_cache_bytes": hardware.prefix_cache_bytes}
+    if settings.cache.dir in (None, "auto"):
+        return Teacher(weights, parts.chat.teacher_tokenizer, **options)
+    disk = DiskCache(Path(settings.cache.dir), settings.cache.max_bytes)
+    return RememberingTeacher(weights, parts.chat.teacher_tokenizer, disk=disk, **options)
+
+
+def load_student(settings: Settings) -> PreTrainedModel:
+    """The student with float32 weights, whatever the compute dtype."""
+    model = settings.model
+    return load_model(
+        model.student,
+        torch.float32,
+        revision=model.student_revision,
+        trust_remote_code=model.trust_remote_code,
+        attn_implementation=model.attn_implementation,
+    )
+
+
+def build_vllm(settings: Settings, run_directory: Path) -> Colocated | Served | None:
+    """Who writes the student's completions instead of our own loop. Raises ValueError where it is not there."""
+    hardware, model = settings.hardware, settings.model
+    if hardware.rollouts == "vllm_server":
+        handover = Path(hardware.vllm_handover) if hardware.vllm_handover else run_directory / ".handover"
+        return Served(hardware.vllm_server, handover, student=local_model(model.student))
+    if hardware.rollouts == "vllm_colocate":
+        return Colocated(
+            local_model(model.student),
+            dtype=DTYPES[model.dtype],
+            gpu_memory=hardware.vllm_gpu_memory,
+            revision=model.student_revision,
+            trust_remote_code=model.trust_remote_code,
+        )
+    return None
+
+
+def build_trainer(settings: Settings, parts: Parts, run, callbacks=()) -> StyleGOLDTrainer:
+    """Loads both models (trained weights in fp32) and puts the trainer together."""
+    if settings.hardware.threads:
+        torch.set_num_threads(settings.hardware.threads)
+    torch.manual_seed(settings.seed)
+    run.num_training_rows = parts.source.num_rows
+    args = gold_config(settings, run)
+    vllm = build_vllm(settings, run.directory)  # first: a server that is not there costs no loading
+    student = load_student(settings)
+    distillation = build_distillation(settings, parts, student)
+    distillation.vllm = vllm
+    return StyleGOLDTrainer(
+        student=student, distillation=distillation, run=run, args=args, callbacks=list(callbacks), peft_config=lora_config(settings)
+    )
+
+
+def build_distillation(settings: Settings, parts: Parts, student: PreTrainedModel) -> Distillation:
+    """Everything a step needs besides the student's weights; loads the teacher."""
+    model, loss = settings.model, settings.loss
+    teacher = build_teacher(settings, parts)
+    stops = stop_ids(parts.chat.student_tokenizer, student)
+    stop_id = template_stop_id(parts.chat.student_tokenizer, stops)
+    vocab_size = min(len(parts.chat.student_tokenizer), student.get_output_embeddings().weight.shape[0])
+    objective = build_objective(settings, parts, teacher, stops, stop_id, vocab_size)
+    return Distillation(
+        chat=parts.chat,
+        source=parts.source,
+        teacher=teacher,
+        objective=objective,
+        seed=settings.seed,
+        lmbda=loss.lmbda,
+        seq_kd=loss.seq_kd,
+        sampling=Sampling(temperature=loss.temperature, top_p=loss.top_p, top_k=loss.top_k),
+        max_completion_length=settings.train["max_completion_length"],
+        rows_per_window=rows_per_window(settings),
+        student_stop_ids=stops,
+        student_stop_id=stop_id,
+        student_vocab_size=min(vocab_size, teacher.vocab_size) if parts.same_tokenizer else vocab_size,
+        to_student_ids=(lambda completion: completion) if parts.same_tokenizer else objective.to_student_ids,
+        row_mistakes=parts.row_mistakes,
+        num_generations=settings.train.get("num_generations", 1),
+        warm_start_steps=loss.warm_start_steps,
+        warm_start_until=loss.warm_start_until,
+        rows_per_microbatch=settings.train["per_device_train_batch_size"],
+        tokens_per_microbatch=settings.hardware.tokens_per_microbatch,
+        auto_microbatch=settings.hardware.auto_microbatch,
+        muon_learning_rate=model.recipe.muon_learning_rate if settings.train.get("optim") == "muon" else None,
+        compute_dtype=DTYPES[model.dtype],
+        on_nonfinite=settings.on_nonfinite,
+        save_total_limit=settings.train.get("save_total_limit"),
+    )
+
+
+def build_objective(settings: Settings, parts: Parts, teacher: Teacher, stops: tuple[int, ...], stop_id: int, vocab_size: int) -> Objective:
+    """Token by token where the tokenizers are one, over spans of common bytes where they are two."""
+    loss = settings.loss
+    is_jsd = loss.kind == "jsd"
+    crossentropy_weight = 0.0 if is_jsd else loss.uld_crossentropy_weight
+    distillation_weight = 1.0 if is_jsd else loss.uld_distillation_weight
+    skip_stop = not is_jsd and (loss.uld_skip_student_eos or loss.uld_skip_teacher_eos)
+    student_temperature, teacher_temperature = divergence_temperatures(settings)
+    if parts.same_tokenizer:
+        return TokenExact(
+            teacher=teacher,
+            vocab_size=min(vocab_size, teacher.vocab_size),
+            beta=loss.beta,
+            plain_uld=loss.kind == "uld",
+            unscored_ids=stops if skip_stop else (),
+            temperatures=(student_temperature, teacher_temperature),
+            crossentropy_weight=crossentropy_weight,
+            distillation_weight=distillation_weight,
+        )
+    student_bytes = TokenBytes.from_tokenizer(parts.chat.student_tokenizer)
+    teacher_bytes = TokenBytes.from_tokenizer(teacher.tokenizer)
+    if loss.kind == "tree":
+        lifting = Lifting.between(parts.chat.student_tokenizer, teacher.tokenizer, stops, teacher.stop_ids)
+        span_loss = Tree(lifting=lifting, beta=loss.beta, temperature=student_temperature, skip_stop=skip_stop)
+    else:
+        span_loss = ULD(
+            match=VocabularyMatch.between(student_bytes, teacher_bytes, stop_id, teacher.stop_id),
+            hybrid=loss.kind == "uld_hybrid",
+            beta=loss.beta,
+            matched_weight=loss.uld_hybrid_matched_weight,
+            unmatched_weight=loss.uld_hybrid_unmatched_weight,
+            crossentropy_weight=crossentropy_weight,
+            distillation_weight=distillation_weight,
+            student_temperature=student_temperature,
+            teacher_temperature=teacher_temperature,
+            unscored_ids=stops if skip_stop else (),
+        )
+    return CrossTokenizer(
+        teacher=teacher,
+        student_tokenizer=parts.chat.student_tokenizer,
+        student_stop_ids=stops,
+        student_stop_id=stop_id,
+        student_bytes=student_bytes,
+        teacher_bytes=teacher_bytes,
+        span_loss=span_loss,
+    )
+
+
+def divergence_temperatures(settings: Settings) -> tuple[float, float]:
+    """What divides the student's and the teacher's logits in the loss: as TRL, the sampling temperature for jsd, ULD's own else."""
+    loss = settings.loss
+    if loss.kind == "jsd":
+        return loss.temperature, loss.temperature
+    return loss.uld_student_temperature, loss.uld_teacher_temperature
+
+
+def lora_config(settings: Settings):
+    """PEFT's configuration when LoRA is on, else None. Raises ValueError when PEFT is not installed."""
+    lora = settings.model.lora
+    if not lora.enabled:
+        return None
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise ValueError("model.lora.enabled=true needs PEFT: pip install 'gold-style[lora]'") from error
+    return LoraConfig(task_type="CAUSAL_LM", r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.target_modules)

@@ -1,0 +1,76 @@
+"""The model card of student/: what it was distilled from, how to ask it, and what was measured."""
+
+from pathlib import Path
+from typing import Any
+
+from gold_style.config.settings import Settings
+from gold_style.job.inputs import Parts
+
+CARD = """\
+---
+library_name: transformers
+pipeline_tag: text-generation
+language: ko
+tags: [gold-style, distillation, on-policy, style-toggle]
+---
+# {student_name}, distilled to toggle style
+
+Answers {tags} without a system prompt. Distilled from `{teacher}` into `{student}` with
+gold_style (a subclass of TRL's GOLDTrainer): loss {kind}, beta {beta}, lmbda {lmbda}, {steps} steps, seed {seed}.
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("student")
+model = AutoModelForCausalLM.from_pretrained("student")
+messages = [{{"role": "user", "content": "<style:{first}> {request}"}}]
+inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+output = model.generate(**inputs, max_new_tokens={max_new_tokens}, do_sample=False)
+print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
+```
+
+The chat template matters: the student was trained behind it, with the tag at the start of the user's turn.
+
+| measured on {prompts} held-out requests per tag, greedy | before | after | teacher with its system prompt |
+|---|---|---|---|
+{rows}
+
+The teacher's system prompt is not part of this model and is not needed.
+"""
+LABELS = {
+    "chosun_rate": "share in the style under `<style:{first}>`",
+    "leakage": "share in the style under `<style:{neutral}>` (leakage)",
+    "margin": "margin",
+    "content": "topic kept",
+    "degenerate": "degenerate",
+}
+
+
+def write_card(directory: Path, settings: Settings, parts: Parts, summary: dict[str, Any]) -> None:
+    """README.md in `directory`; numbers that were not measured stay out."""
+    pack = parts.pack
+    first, neutral = pack.tags[0], pack.neutral
+    columns = [summary["before"], summary["after"], summary["teacher"]]
+    rows = [
+        f"| {label.format(first=first, neutral=neutral)} | "
+        + " | ".join("not measured" if not s or s[name] is None else f"{s[name]:.3f}" for s in columns)
+        + " |"
+        for name, label in LABELS.items()
+    ]
+    text = CARD.format(
+        student_name=Path(settings.model.student).name,
+        tags=" and ".join(f"`<style:{tag}>`" for tag in pack.tags),
+        teacher=settings.model.teacher,
+        student=settings.model.student,
+        kind=settings.loss.kind,
+        beta=settings.loss.beta,
+        lmbda=settings.loss.lmbda,
+        steps=summary["steps"],
+        seed=settings.seed,
+        first=first,
+        request=parts.source[0].request,
+        max_new_tokens=settings.train["max_completion_length"],
+        prompts=summary["after"]["prompts"] if summary["after"] else 0,
+        rows="\n".join(rows),
+    )
+    (directory / "README.md").write_text(text, encoding="utf-8")

@@ -1,0 +1,155 @@
+"""settings -> everything that is read before any weights: style pack, tokenizers, prompts, and whether they fit together.
+
+parts = Parts.load(settings)         # raises ValueError for whatever can be refused without a model
+"""
+
+import inspect
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION, SchedulerType
+
+from gold_style.chat import Chat
+from gold_style.config.mirror import did_you_mean
+from gold_style.config.settings import Settings
+from gold_style.engine.models import context_tokens, load_tokenizer, special_tokens
+from gold_style.prompts import Prompt, PromptSource, build_source
+from gold_style.styles import StylePack
+from gold_style.tokens.identical import identical_tokenizers
+from gold_style.verdicts import Classifier, build_classifier
+
+MAX_CHECKED_ROWS = 50_000  # prompts whose length is checked before training; later rows are checked when their turn comes
+MAX_REPORTED_ROWS = 20
+
+
+@dataclass(kw_only=True)
+class Parts:
+    """What a run reads before any weights: also all that a dry run needs."""
+
+    settings: Settings
+    pack: StylePack
+    classifier: Classifier
+    source: PromptSource
+    chat: Chat
+    same_tokenizer: bool
+    student_context: int  # tokens of prompt and completion together
+    teacher_context: int
+
+    @classmethod
+    def load(cls, settings: Settings) -> "Parts":
+        """Raises ValueError for everything that stands against the run: names, rows, lengths, combinations."""
+        model = settings.model
+        pack = StylePack.from_settings(settings.styles)
+        student = load_tokenizer(model.student, model.student_revision, model.trust_remote_code)
+        teacher = load_tokenizer(model.teacher, model.teacher_revision, model.trust_remote_code)
+        chat = Chat(student, teacher, pack, settings.prompts.student_system_prompt, settings.prompts.teacher_system_prompt)
+        parts = cls(
+            settings=settings,
+            pack=pack,
+            classifier=build_classifier(settings.styles.classifier),
+            source=build_source(settings, pack, None, special_tokens(student, teacher)),
+            chat=chat,
+            same_tokenizer=identical_tokenizers(student, teacher),
+            student_context=context_tokens(model.student, model.student_revision, model.trust_remote_code),
+            teacher_context=context_tokens(model.teacher, model.teacher_revision, model.trust_remote_code),
+        )
+        parts.check()
+        return parts
+
+    def set_aside(self, run) -> list[str]:
+        """What the user should know about the source; with on_bad_row=quarantine the bad rows are written beside the run first."""
+        if self.settings.prompts.on_bad_row == "quarantine":
+            special = special_tokens(self.chat.student_tokenizer, self.chat.teacher_tokenizer)
+            self.source = build_source(self.settings, self.pack, run.directory, special)
+        return self.source.notes if run.is_main else []
+
+    def training_prompts(self) -> Iterator[Prompt]:
+        """Each distinct training row once, or a sample of an unlimited source."""
+        num_rows = self.source.num_rows
+        for number in range(256 if num_rows is None else min(num_rows, MAX_CHECKED_ROWS)):
+            yield self.source[number]
+
+    def check(self) -> None:
+        """Combinations that only the data or the tokenizers can show."""
+        settings, num_rows = self.settings, self.source.num_rows
+        mistakes = []
+        rows_per_step = rows_per_window(settings) * num_processes() // settings.train.get("num_generations", 1)
+        if num_rows is not None and num_rows < rows_per_step:
+            mistakes.append(
+                f"prompts: {num_rows} training rows are fewer than the {rows_per_step} of one step (train.per_device_train_batch_size x "
+                "train.gradient_accumulation_steps x processes / train.num_generations): lower those, or hold out less with "
+                "prompts.eval_samples"
+            )
+        if settings.loss.lmbda < 1 and not settings.loss.seq_kd and not self.source.has_references:
+            mistakes.append(
+                f"loss.lmbda={settings.loss.lmbda}: off-policy rows need an assistant turn, and not every row has one; set "
+                "loss.seq_kd=true to let the teacher write them, or loss.lmbda=1"
+            )
+        if settings.loss.kind == "jsd" and not self.same_tokenizer:
+            mistakes.append(
+                "loss.kind=jsd compares token by token, but teacher and student have different tokenizers: use loss=uld_hybrid, "
+                "loss=uld or loss=tree"
+            )
+        mistakes += schedule_mistakes(settings.train)
+        mistakes += self.length_mistakes()
+        if mistakes:
+            raise ValueError("\n".join(mistakes))
+
+    def length_mistakes(self) -> list[str]:
+        """Rows that do not fit, among those that are checked before training."""
+        checked = (*self.training_prompts(), *self.source.evaluation(), *self.source.selection())
+        found = [mistake for prompt in checked for mistake in self.row_mistakes(prompt)]
+        if len(found) > MAX_REPORTED_ROWS:
+            found = [*found[:MAX_REPORTED_ROWS], f"... and {len(found) - MAX_REPORTED_ROWS} more"]
+        return found
+
+    def row_mistakes(self, prompt: Prompt) -> list[str]:
+        """What of a row does not fit: a prompt longer than the models' room, an answer longer than train.max_completion_length."""
+        room = self.settings.train["max_completion_length"]
+        where = prompt.origin or f"prompts row {prompt.row}"
+        teacher_ids, found = self.chat.teacher_ids(prompt), []
+        for side, length, limit in (
+            ("student's", len(self.chat.student_ids(prompt)), self.settings.prompts.max_prompt_tokens or self.student_context - room),
+            ("teacher's", len(teacher_ids.prefix) + len(teacher_ids.rest), self.teacher_context - room),
+        ):
+            if length > limit:
+                found.append(f"{where}: the {side} prompt has {length} tokens, {limit} fit; shorten the request")
+        if self.settings.loss.lmbda < 1 and not self.settings.loss.seq_kd and prompt.reference is not None:
+            answer = self.chat.student_tokenizer(prompt.reference, add_special_tokens=False, split_special_tokens=True)
+            length = len(answer["input_ids"]) + 1
+            if length > room:
+                found.append(f"{where}: the answer has {length} tokens, train.max_completion_length is {room}")
+        return found
+
+
+def schedule_mistakes(train: dict) -> list[str]:
+    """Arguments of train.lr_scheduler_kwargs that the schedule does not take, or needs and is not given."""
+    given, name = train.get("lr_scheduler_kwargs"), train.get("lr_scheduler_type", "linear")
+    if not isinstance(given, dict) or name in ("constant", "constant_with_warmup"):
+        return []
+    parameters = inspect.signature(TYPE_TO_SCHEDULER_FUNCTION[SchedulerType(name)]).parameters
+    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return []
+    filled = ("optimizer", "num_warmup_steps", "num_training_steps")
+    takes = [parameter for parameter in parameters if parameter not in filled]
+    needs = [parameter for parameter in takes if parameters[parameter].default is inspect.Parameter.empty]
+    where, allowed = f"train.lr_scheduler_kwargs={given}: train.lr_scheduler_type={name}", ", ".join(takes) or "nothing"
+    wrong = [f"{where} takes no {key}{did_you_mean(key, takes)}; it takes {allowed}" for key in given if key not in takes]
+    return wrong + [f"{where} needs {key}" for key in needs if key not in given]
+
+
+def check_device(device: str) -> None:
+    """Raises ValueError for hardware.device=cuda where torch sees no such device: on the CPU it would be another run."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("hardware.device=cuda: torch sees no CUDA device here; give hardware=cpu or hardware=auto")
+
+
+def num_processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rows_per_window(settings: Settings) -> int:
+    """Rows of one optimizer step on one process."""
+    return settings.train["per_device_train_batch_size"] * settings.train["gradient_accumulation_steps"]

@@ -1,0 +1,43 @@
+"""Draw report.html of a run again, from its files: `python -m gold_style.report RUN [RUN ...]`.
+
+With `--markdown` the table and some answers are printed as Markdown instead: the README's result was made this way.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from gold_style.measure.samples import read_rows
+from gold_style.runs.files import read_json
+from gold_style.show.report import write_report
+from gold_style.show.tables import samples_markdown, summary_markdown
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0, or 2 for a directory that holds no run."""
+    parser = argparse.ArgumentParser(prog="python -m gold_style.report", description=__doc__.split("\n")[0])
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run directory (with run.json or summary.json)")
+    parser.add_argument("--markdown", action="store_true", help="print the summary and some answers as Markdown, write nothing")
+    asked = parser.parse_args(arguments)
+    runs = asked.runs
+    wrong = [run for run in runs if not any((run / name).is_file() for name in ("run.json", "summary.json"))]
+    if wrong:
+        for run in wrong:
+            print(f"{run}: no run directory (neither run.json nor summary.json in it)", file=sys.stderr)
+        return 2
+    for run in runs:
+        print(markdown(run) if asked.markdown else write_report(run))
+    return 0
+
+
+def markdown(run: Path) -> str:
+    """The table of a finished run and the answers to two requests; says so where the run has no summary.
+
+    Raises ValueError for a summary that cannot be read.
+    """
+    if not (run / "summary.json").is_file():
+        return f"{run}: not finished, no summary.json"
+    summary = read_json(run / "summary.json")
+    if summary is None:
+        raise ValueError(f"{run / 'summary.json'}: not a JSON object")
+    return f"{summary_markdown(summary)}\n{samples_markdown(read_rows(run / 'samples.jsonl'))}"

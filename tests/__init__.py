@@ -1,0 +1,1 @@
+"""Real trainer, real W&B client, real processes; folders mirror gold_style/, helpers/ is shared."""

@@ -1,0 +1,214 @@
+"""Our trainer on toy parts, and what a test wants to see of it: gradients, logged rows, weights.
+
+gradient, loss, trained = one_step(student, distillation(tokenizer, teacher, toys.prompts(8)), directory)
+"""
+
+import gc
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import TrainerCallback
+from trl.experimental.gold import GOLDConfig
+
+from gold_style.chat import Chat, stop_ids, template_stop_id
+from gold_style.distil.objective import TokenExact
+from gold_style.distil.rows import Distillation
+from gold_style.distil.trainer import StyleGOLDTrainer
+from gold_style.distil.two_tokenizers import CrossTokenizer
+from gold_style.engine.rollout import Sampling
+from gold_style.engine.teacher import Teacher
+from gold_style.losses.tree.lifting import Lifting
+from gold_style.losses.tree.loss import Tree
+from gold_style.losses.uld import ULD
+from gold_style.prompts import Prompt
+from gold_style.tokens.token_bytes import TokenBytes
+from gold_style.tokens.vocabulary import VocabularyMatch
+from tests.helpers import toys
+
+gc.freeze()  # the loop collects garbage as it starts: two thirds of a toy run, were it to look through every library
+
+
+class Recorder:
+    """What a trainer logs, row by row: stands where a run directory would."""
+
+    def __init__(self):
+        self.rows: list[dict] = []
+
+    def log(self, row: dict, step: int) -> None:
+        self.rows.append({"step": step, **row})
+
+    def sync(self) -> None:
+        """Nothing to make last."""
+
+
+class GradientRecorder(TrainerCallback):
+    """The gradients that each optimizer step was about to use, one dictionary a step."""
+
+    def __init__(self):
+        self.steps: list[dict[str, torch.Tensor]] = []
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        self.steps.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+
+
+def scored_positions(model) -> list[list[int]]:
+    """Filled, row by row, with the positions whose last hidden state receives a gradient."""
+    found: list[list[int]] = []
+
+    def note(module, args, kwargs, output):
+        if output.last_hidden_state.requires_grad:
+            output.last_hidden_state.register_hook(
+                lambda grad_BTD: found.extend(row.abs().sum(-1).nonzero()[:, 0].tolist() for row in grad_BTD)
+            )
+
+    model.get_decoder().register_forward_hook(note, with_kwargs=True)
+    return found
+
+
+class StrayDraws(TrainerCallback):
+    """Draws from every global generator, at every point of the loop."""
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        random.random(), torch.rand(3), np.random.rand()
+
+    on_substep_end = on_pre_optimizer_step = on_step_end = on_log = on_train_begin = on_step_begin
+
+
+def flat(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
+    """All of them in one float64 vector, in the order of their names."""
+    return torch.cat([tensors[name].detach().double().flatten() for name in sorted(tensors)])
+
+
+def weights(model) -> torch.Tensor:
+    """Every parameter in one float64 vector."""
+    return flat(dict(model.named_parameters()))
+
+
+def distance(a: torch.Tensor, b: torch.Tensor) -> float:
+    """|a - b| relative to |b|."""
+    return float((a - b).norm() / b.norm())
+
+
+def distillation(
+    tokenizer,
+    teacher: Teacher,
+    asked: list[Prompt],
+    *,
+    student=None,
+    beta: float = 0.3,
+    plain_uld: bool = False,
+    crossentropy_weight: float = 0.0,
+    vocab_size: int | None = None,
+    teacher_system_prompt: str | None = None,
+    student_system_prompt: str | None = None,
+    **changes,
+) -> Distillation:
+    """The parts of a run; `changes` are fields of Distillation. Without an `objective` the tokenizers are identical."""
+    stops = stop_ids(tokenizer, student)
+    parts = dict(
+        chat=Chat(tokenizer, teacher.tokenizer, toys.PACK, student_system_prompt, teacher_system_prompt),
+        source=toys.FixedSource(asked),
+        teacher=teacher,
+        objective=TokenExact(
+            teacher=teacher,
+            vocab_size=vocab_size or len(tokenizer),
+            beta=beta,
+            plain_uld=plain_uld,
+            crossentropy_weight=crossentropy_weight,
+        ),
+        seed=0,
+        lmbda=0.0,
+        seq_kd=False,
+        sampling=Sampling(),
+        max_completion_length=20,
+        rows_per_window=8,
+        student_stop_ids=stops,
+        student_stop_id=template_stop_id(tokenizer, stops),
+        student_vocab_size=len(tokenizer),
+        to_student_ids=lambda completion: completion,
+        rows_per_microbatch=8,
+    )
+    return Distillation(**{**parts, **changes})
+
+
+def training_arguments(directory: Path, **changes) -> GOLDConfig:
+    """What gold_style.build gives transformers' loop, for a few steps on the CPU."""
+    arguments = dict(
+        output_dir=str(directory),
+        per_device_train_batch_size=8,
+        gradient_accumulation_steps=1,
+        max_steps=1,
+        learning_rate=1e-3,
+        max_grad_norm=0.0,
+        max_completion_length=20,
+        max_length=None,
+        use_cpu=True,
+        bf16=False,
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        ignore_data_skip=True,
+        logging_nan_inf_filter=False,
+        logging_steps=1,
+        save_strategy="no",
+        gradient_checkpointing=False,
+    )
+    return GOLDConfig(**{**arguments, **changes})
+
+
+def trainer(student, parts: Distillation, directory: Path, *, callbacks=(), peft_config=None, **changes) -> StyleGOLDTrainer:
+    """Our trainer, not yet started; `changes` are fields of GOLDConfig. Its `run.rows` are the logged rows."""
+    return StyleGOLDTrainer(
+        student=student,
+        distillation=parts,
+        run=Recorder(),
+        args=training_arguments(directory, **changes),
+        callbacks=list(callbacks),
+        peft_config=peft_config,
+    )
+
+
+def train(
+    tokenizer, teacher: Teacher, directory: Path, *, student=None, asked=None, callbacks=(), training=None, peft_config=None, **changes
+) -> StyleGOLDTrainer:
+    """A finished run: four steps of four rows, on- and off-policy mixed, unless `training` (fields of GOLDConfig) or
+    `changes` (fields of Distillation) say otherwise."""
+    student = student or toys.model(len(tokenizer))
+    changes = {"lmbda": 0.5, "rows_per_window": 4, **changes}
+    parts = distillation(tokenizer, teacher, asked or toys.prompts(8), student=student, **changes)
+    arguments = {"max_steps": 4, **(training or {})}
+    trained = trainer(student, parts, directory, callbacks=callbacks, peft_config=peft_config, **arguments)
+    trained.train()
+    return trained
+
+
+def one_step(student, parts: Distillation, directory: Path, **changes) -> tuple[torch.Tensor, float, StyleGOLDTrainer]:
+    """Gradient (one flat float64 vector) and logged loss of one optimizer step, and the trainer."""
+    recorder = GradientRecorder()
+    trained = trainer(student, parts, directory, callbacks=[recorder], **changes)
+    trained.train()
+    return flat(recorder.steps[0]), trained.run.rows[0]["train/loss"], trained
+
+
+def cross_objective(tokenizer, teacher: Teacher, kind: str = "uld", **changes) -> CrossTokenizer:
+    """The objective for two tokenizers: "uld", "uld_hybrid" or "tree"; `changes` are fields of ULD or Tree."""
+    sides = TokenBytes.from_tokenizer(tokenizer), TokenBytes.from_tokenizer(teacher.tokenizer)
+    stops = stop_ids(tokenizer)
+    stop_id = template_stop_id(tokenizer, stops)
+    match = VocabularyMatch.between(*sides, stop_id, teacher.stop_id)
+    if kind == "tree":
+        span_loss = Tree(lifting=Lifting.between(tokenizer, teacher.tokenizer, stops, teacher.stop_ids), beta=0.3, **changes)
+    else:
+        span_loss = ULD(match=match, hybrid=kind == "uld_hybrid", beta=0.3, **changes)
+    return CrossTokenizer(
+        teacher=teacher,
+        student_tokenizer=tokenizer,
+        student_stop_ids=stops,
+        student_stop_id=stop_id,
+        student_bytes=sides[0],
+        teacher_bytes=sides[1],
+        span_loss=span_loss,
+    )

@@ -1,0 +1,164 @@
+"""train.py end to end in small: the origin's data, launchers, dry runs, other styles, interruption and resume. Three steps each."""
+
+import json
+import signal
+import time
+
+import pytest
+from accelerate import Accelerator
+
+from gold_style.config.settings import Settings
+from gold_style.job.build import build_distillation, load_student
+from gold_style.job.inputs import Parts
+from gold_style.job.training import value_of
+from tests.helpers import prompt_settings
+from tests.helpers.commands import SMALL, finish, python, start, torchrun
+
+CROSSING = "gold_style/pairs/tiny_cross_tokenizer/teacher_crossing"
+ORIGIN_ROW = '{"messages": [{"role": "user", "content": "<style:%s> %s 이야기를 들려줘."}]}\n'
+
+
+def rows_of(path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_origins_own_data_format_trains(tmp_path):
+    nouns = ("봄", "비", "산", "달", "별", "강", "꽃", "길", "집", "책", "옷", "밥", "차", "말", "소", "닭", "배", "섬", "눈", "불")
+    (tmp_path / "mine.jsonl").write_text("".join(ORIGIN_ROW % (("chosun", "none")[i % 2], noun) for i, noun in enumerate(nouns)))
+    done = python("train.py", *SMALL, "prompts=jsonl", "prompts.path=mine.jsonl", "prompts.selection_samples=0", cwd=tmp_path)
+    assert done.code == 0, done.stderr[-3000:]
+    summary = json.loads((done.run / "summary.json").read_text())
+    assert summary["steps"] == 3 and summary["after"]["prompts"] == 2
+
+
+def test_without_held_out_requests_the_run_completes_with_nulls(tmp_path):
+    done = python("train.py", *SMALL, "prompts.eval_samples=0", "output_dir=here", cwd=tmp_path)
+    assert done.code == 0 and done.run == tmp_path / "here", done.stderr[-3000:]
+    summary = json.loads((done.run / "summary.json").read_text())
+    assert summary["before"] is summary["after"] is summary["teacher"] is summary["gap_closed"] is None
+
+
+@pytest.mark.parametrize("overrides", [("loss=seq_kd",), ("loss.seq_kd=true", "loss.lmbda=0.5", "loss.warm_start_steps=1"), ("loss=uld",)])
+def test_the_loss_options_train(tmp_path, overrides):
+    done = python("train.py", *SMALL, *overrides, cwd=tmp_path)
+    assert done.code == 0, done.stderr[-3000:]
+    assert len(rows_of(done.run / "metrics.jsonl")) == 3
+
+
+def test_two_processes_make_one_run(tmp_path):
+    """One directory, one W&B run, and the numbers of one process with the same rows per step."""
+    alone = python("train.py", *SMALL, "tracker=wandb", "output_dir=alone", "train.per_device_train_batch_size=4", cwd=tmp_path)
+    both = torchrun(2, *SMALL, "tracker=wandb", "output_dir=both", "train.per_device_train_batch_size=2", cwd=tmp_path)
+    assert alone.code == both.code == 0, both.stderr[-3000:]
+    assert len(list((tmp_path / "both" / "wandb").glob("offline-run-*"))) == 1
+    for one, two in zip(rows_of(tmp_path / "alone" / "metrics.jsonl"), rows_of(tmp_path / "both" / "metrics.jsonl"), strict=True):
+        assert one["step"] == two["step"] and one["perf/tokens"] == two["perf/tokens"]
+        assert two["train/loss"] == pytest.approx(one["train/loss"], rel=1e-3)
+
+
+def test_a_dry_run_shows_both_sides_and_leaves_nothing(tmp_path):
+    done = python("train.py", "dry_run=true", cwd=tmp_path)
+    assert done.code == 0, done.stderr[-3000:]
+    assert "requests a tag: rate 1.00" in done.stderr and "P(style opening | <style:chosun>)" in done.stderr  # the teacher check
+    assert "student reads" in done.stdout and "teacher reads" in done.stdout and done.stdout.count("<|im_start|>system") == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_teacher_that_does_not_toggle_is_refused_before_training(tmp_path):
+    settings = (*SMALL, "prompts.teacher_system_prompt=너는 친절한 비서다.", "evaluation.require_teacher_margin=0.5")
+    for extra in ((), ("dry_run=true",)):
+        done = python("train.py", *settings, *extra, cwd=tmp_path)
+        assert done.code == 2 and "Traceback" not in done.stderr
+        assert "evaluation.require_teacher_margin=0.5: the teacher's margin on the held-out requests is" in done.stderr
+    assert not list(tmp_path.rglob("student"))
+
+
+def test_a_third_style_is_its_yaml_and_nothing_else(tmp_path):
+    done = python("train.py", *SMALL, "styles=village", cwd=tmp_path)
+    assert done.code == 0, done.stderr[-3000:]
+    rates = json.loads((done.run / "summary.json").read_text())["after"]["rates"]
+    assert set(rates) == {"village", "none"}
+
+
+@pytest.mark.parametrize("extra", [(), ("loss=uld_hybrid", f"model.teacher={CROSSING}", "loss.lmbda=0.5", "loss.seq_kd=true")])
+def test_a_teacher_of_another_tokenizer(tmp_path, extra):
+    """Its own template and tokens, and a stop signal; every row is scored but what does not align."""
+    done = python("train.py", *SMALL, "model=tiny_cross_tokenizer", *extra, cwd=tmp_path)
+    assert done.code == 0, done.stderr[-3000:]
+    for row in rows_of(done.run / "metrics.jsonl"):
+        assert row["train/loss"] > 0 and row["train/matched_tokens"] > 0.5
+    teacher = json.loads((done.run / "summary.json").read_text())["teacher"]
+    assert teacher["chosun_rate"] > 0.8 and teacher["leakage"] < 0.2
+
+
+def test_bad_rows_stop_the_run_before_anything_is_written(tmp_path):
+    (tmp_path / "bad.jsonl").write_text(ORIGIN_ROW % ("chosun", "봄") + '{"messages": [{"role": "user", "content": 3}]}\nnot json\n')
+    done = python("train.py", *SMALL, "prompts=jsonl", "prompts.path=bad.jsonl", "output_dir=out", cwd=tmp_path)
+    assert done.code == 2 and "Traceback" not in done.stderr
+    assert "bad.jsonl:2" in done.stderr and "bad.jsonl:3" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path):
+    """SIGTERM in the middle; the resumed run ends with the weights and metrics of one that was never stopped."""
+    extra = ("loss.seq_kd=true", "loss.lmbda=0.5", "train.num_generations=2")
+    settings = (*SMALL, "train.max_steps=6", "train.save_steps=2", *extra)
+    whole = python("train.py", *settings, "output_dir=whole", cwd=tmp_path)
+    process = start("train.py", *settings, "output_dir=cut", cwd=tmp_path)
+    while not (tmp_path / "cut" / "checkpoints" / "checkpoint-2").is_dir():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    cut = finish(process)
+    assert whole.code == 0 and cut.code == 143, cut.stderr[-3000:]
+    assert cut.run == tmp_path / "cut" and "Traceback" not in cut.stderr
+    assert json.loads((cut.run / "run.json").read_text())["status"] == "interrupted"
+    resumed = python("train.py", *settings, "resume=cut", cwd=tmp_path)
+    assert resumed.code == 0 and resumed.run == cut.run, resumed.stderr[-3000:]
+    name = "student/model.safetensors"
+    assert (cut.run / name).read_bytes() == (whole.run / name).read_bytes()
+    for expected, row in zip(rows_of(whole.run / "metrics.jsonl"), rows_of(cut.run / "metrics.jsonl"), strict=True):
+        assert {k: v for k, v in row.items() if not k.endswith("_s")} == {k: v for k, v in expected.items() if not k.endswith("_s")}
+
+
+def test_value_of_reads_dotted_keys():
+    summary = {"after": {"margin": 0.5, "leakage": None}, "before": None}
+    assert value_of(summary, "after.margin") == 0.5
+    assert all(value != value for value in (value_of(summary, key) for key in ("after.leakage", "before.margin", None)))
+
+
+def test_a_file_of_bare_requests_can_be_asked(tmp_path):
+    """data/'s evaluation requests are no conversations; evaluate.py asks them all the same, each under every tag."""
+    requests = "data/evaluation_prompts.jsonl"
+    model = "gold_style/pairs/tiny/student"
+    done = python("evaluate.py", f"target={model}", "prompts=jsonl", f"prompts.path={requests}", "prompts.eval_samples=3", cwd=tmp_path)
+    assert done.code == 0, done.stderr[-3000:]
+    rows = rows_of(done.run / "samples.jsonl")
+    assert len(rows) == 3 * 4 and {row["style"] for row in rows} == {"chosun", "none", None, "chosnu"}
+
+
+def test_a_row_past_those_checked_before_training_is_refused_in_its_turn(tmp_path, monkeypatch):
+    """Nothing is cut, however large the data set: here none is looked at before training, and one answer is too long."""
+    monkeypatch.setattr("gold_style.job.inputs.MAX_CHECKED_ROWS", 0)
+    rows = [prompt_settings.row(f"<style:none> {n}번 요청이오.", "가" * (90 if n == 5 else 3)) for n in range(8)]
+    data = prompt_settings.write(tmp_path / "data.jsonl", rows)
+    settings = Settings.compose(
+        "prompts=jsonl",
+        f"prompts.path={data}",
+        "prompts.eval_samples=0",
+        "prompts.selection_samples=0",
+        "loss.lmbda=0",
+        "loss=jsd",
+        "train.max_completion_length=60",
+        "train.per_device_train_batch_size=1",
+        "train.gradient_accumulation_steps=2",
+        "tracker=none",
+    )
+    parts = Parts.load(settings)
+    distillation = build_distillation(settings, parts, load_student(settings))
+    at_fault = next(n for n in range(8) if len(parts.source[n].reference) == 90) // 2
+    for step in range(4):
+        if step != at_fault:
+            assert all(0 < len(made.completion) <= 60 for made in distillation.rows(step, Accelerator(cpu=True), None))
+    with pytest.raises(ValueError, match=r"data\.jsonl:6: the answer has \d+ tokens, train\.max_completion_length is 60"):
+        distillation.rows(at_fault, Accelerator(cpu=True), None)

@@ -1,0 +1,180 @@
+"""Composed requests: a pure function of (seed, row), held-out topics that stay held out, particles that fit."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+import yaml
+
+from gold_style.prompts.dynamic import DynamicSource, RequestParts, build, compose, fill
+from gold_style.styles import StylePack
+from tests.helpers.prompt_settings import ROOT, pack, settings
+
+
+def source(**options):
+    return DynamicSource(pack(), seed=options.pop("seed", 0), **options)
+
+
+def drawing(**prompts):
+    """Settings with the values of a pair's recipe."""
+    return settings(**{"chosun_probability": 0.6, "pairing": "independent", "random_topics": 0.0, **prompts})
+
+
+def described(prompts):
+    return [(prompt.tag, prompt.request, prompt.topic, prompt.direction) for prompt in prompts]
+
+
+def test_rows_depend_on_seed_and_number_alone():
+    forwards, backwards = source(), source()
+    rows = [forwards[number] for number in range(50)]
+    assert rows == [backwards[number] for number in reversed(range(50))][::-1]
+    assert described(rows) != described(source(seed=1)[number] for number in range(50))
+
+
+def test_rows_are_the_same_in_another_process():
+    code = (
+        "import json; from tests.prompts.test_dynamic import source, described\n"
+        "print(json.dumps(described(source()[number] for number in range(20))))"
+    )
+    command = [sys.executable, "-c", code]
+    printed = subprocess.run(
+        command, cwd=ROOT, env={"PYTHONHASHSEED": "77", "PYTHONPATH": os.environ["PYTHONPATH"]}, capture_output=True, text=True, check=True
+    )
+    assert [tuple(row) for row in json.loads(printed.stdout)] == described(source()[number] for number in range(20))
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.25, 0.6, 1.0])
+def test_chosun_probability_is_the_share_of_the_first_tag(probability):
+    rows = source(chosun_probability=probability)
+    share = sum(rows[number].tag == "chosun" for number in range(1000)) / 1000
+    assert abs(share - probability) < 0.05
+
+
+def test_other_tags_share_the_rest():
+    mapping = yaml.safe_load((ROOT / "conf/styles/joseon.yaml").read_text(encoding="utf-8"))
+    village = {"rule": "명랑하게 답하라.", "verdict": "village"}
+    three = StylePack.from_settings({**mapping, "few_shots": 0, "styles": {**mapping["styles"], "village": village}})
+    rows = DynamicSource(three, seed=0, chosun_probability=0.5)
+    counts = Counter(rows[number].tag for number in range(1000))
+    assert abs(counts["none"] - 250) < 60 and abs(counts["village"] - 250) < 60
+
+
+def test_paired_rows_put_one_request_under_every_tag():
+    rows = source(pairing="paired")
+    for number in range(0, 40, 2):
+        first, second = rows[number], rows[number + 1]
+        assert (first.tag, second.tag) == ("chosun", "none")
+        assert (first.request, first.topic) == (second.request, second.topic)
+    assert rows[0].request != rows[2].request
+
+
+def test_either_era_stands_under_either_tag():
+    rows, eras = source(), RequestParts.from_pack(pack()).topics
+    seen = {(era, rows[number].tag) for number in range(300) for era in eras if rows[number].topic in eras[era]}
+    assert seen == {(era, tag) for era in ("modern", "joseon") for tag in ("chosun", "none")}
+
+
+@pytest.mark.parametrize("number", [1, 10, 128, 400])
+def test_evaluation_gives_exactly_the_requests_asked_for_all_distinct(number):
+    requests = [prompt.request for prompt in source(eval_samples=number).evaluation()]
+    assert len(requests) == len(set(requests)) == number
+
+
+def test_evaluation_covers_eras_tasks_and_directions_and_does_not_depend_on_the_seed():
+    parts, prompts = RequestParts.from_pack(pack()), source().evaluation()
+    topics = [prompt.topic for prompt in prompts]
+    assert len(prompts) == len(set(topics)) == 128
+    for era in parts.evaluation_topics.values():
+        assert 50 <= len(set(topics) & set(era)) <= 78
+    assert Counter(prompt.direction for prompt in prompts).keys() == {"up", "equal", "down"}
+    assert prompts == source(seed=5).evaluation()
+    assert source().selection() == source(seed=5).selection()
+
+
+def test_evaluation_selection_and_training_have_no_topic_in_common():
+    rows = source(random_topics=0.5, eval_samples=400, selection_samples=100)
+    evaluated = {prompt.topic for prompt in rows.evaluation()}
+    selected = {prompt.topic for prompt in rows.selection()}
+    assert len(evaluated) >= 140 and len(selected) >= 40
+    assert not evaluated & selected
+    training = "\n".join(rows[number].request for number in range(3000))
+    assert not [topic for topic in evaluated | selected if topic in training]
+
+
+def test_the_request_names_its_topic():
+    rows = source(random_topics=0.5)
+    for prompt in [*(rows[number] for number in range(200)), *rows.evaluation(), *rows.selection()]:
+        assert prompt.topic in prompt.request and "{" not in prompt.request
+
+
+@pytest.mark.parametrize(
+    ("topic", "expected"),
+    [
+        ("사과", "사과를 사과는 사과가 사과와 사과로"),
+        ("떡국", "떡국을 떡국은 떡국이 떡국과 떡국으로"),
+        ("한글", "한글을 한글은 한글이 한글과 한글로"),
+        ("「한글」", "「한글」을 「한글」은 「한글」이 「한글」과 「한글」로"),
+        ("2026", "2026을 2026은 2026이 2026과 2026으로"),
+        ("제7", "제7을 제7은 제7이 제7과 제7로"),
+        ("5", "5를 5는 5가 5와 5로"),
+        ("SNS", "SNS를 SNS는 SNS가 SNS와 SNS로"),
+        ("URL", "URL을 URL은 URL이 URL과 URL로"),
+        ("PPM", "PPM을 PPM은 PPM이 PPM과 PPM으로"),
+        ("chatbot", "chatbot을 chatbot은 chatbot이 chatbot과 chatbot으로"),
+        ("cake", "cake를 cake는 cake가 cake와 cake로"),
+    ],
+)
+def test_particles_fit_what_stands_before_them(topic, expected):
+    assert fill("{topic}{을} {topic}{은} {topic}{이} {topic}{과} {topic}{으로}", topic) == expected
+
+
+def test_compose():
+    assert compose(pack(), "introduce", "친구", "떡국") == "친구에게 떡국을 소개해 줘."
+    assert compose(pack(), "praise", "벗", "사과", 1) == "사과를 잘해 낸 벗을 칭찬하는 글을 써 줘."
+    with pytest.raises(ValueError, match="did you mean 'introduce'"):
+        compose(pack(), "introduct", "친구", "떡국")
+
+
+def changed(**requests):
+    mapping = yaml.safe_load((ROOT / "conf/styles/joseon.yaml").read_text(encoding="utf-8"))
+    changed = {**mapping["requests"], **requests}
+    return StylePack.from_settings({**mapping, "few_shots": 0, "requests": changed})
+
+
+@pytest.mark.parametrize(
+    ("requests", "parts"),
+    [
+        ({"topics": {}}, ["styles.requests.topics", "missing"]),
+        ({"evaluation_topics": {"modern": ["김치"]}}, ["'김치'", "also stands in"]),
+        ({"evaluation_topics": {"modern": ["우유"]}}, ["'우유'", "of selection"]),
+        ({"tasks": {"t": {"direction": "upp", "requests": ["{topic}"]}}}, ["tasks.t.direction", "did you mean 'up'"]),
+        ({"tasks": {"t": {"direction": "up", "requests": ["{topik}"]}}}, ["tasks.t.requests", "'topik'", "topic"]),
+        ({"tasks": {"t": {"direction": "up", "requests": ["글을 써 줘."]}}}, ["has no {topic}"]),
+    ],
+)
+def test_mistakes_in_a_pack_are_named(requests, parts):
+    with pytest.raises(ValueError) as error:
+        build(drawing(), changed(**requests))
+    assert all(part in str(error.value) for part in parts), str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "part"),
+    [
+        ({"chosun_probability": 1.5}, "prompts.chosun_probability: 1.5"),
+        ({"pairing": "pared"}, "did you mean 'paired'"),
+        ({"eval_samples": -1}, "prompts.eval_samples: -1"),
+        ({"eval_samples": 100_000}, "prompts.eval_samples: 100000 asked for"),
+    ],
+)
+def test_values_out_of_range_are_refused(prompts, part):
+    with pytest.raises(ValueError, match=part):
+        build(drawing(**prompts), pack())
+
+
+def test_evaluation_can_be_turned_off():
+    rows = build(drawing(eval_samples=0), pack())
+    assert len(rows.evaluation()) == 0 and len(rows.selection()) == 32

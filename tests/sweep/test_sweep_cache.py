@@ -1,0 +1,136 @@
+"""The cache that jobs of a sweep share: the same bits with and without, keyed by what counts, bounded, safe among processes."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+import torch
+
+from gold_style.chat import Chat
+from gold_style.engine.disk_cache import DiskCache
+from gold_style.engine.draws import uniforms
+from gold_style.engine.remembered import RememberingTeacher, remembered_answers, weights_digest
+from gold_style.engine.rollout import Sampling
+from gold_style.engine.teacher import Scored, Teacher
+from gold_style.measure.answers import Answer
+from tests.helpers import toys
+
+TOKENIZER = toys.byte_tokenizer()
+CHAT = Chat(TOKENIZER, TOKENIZER, toys.PACK)
+PROMPTS = [CHAT.teacher_ids(prompt) for prompt in toys.prompts(6)]
+UNIFORMS = uniforms([(0, "completion", 1, row) for row in range(len(PROMPTS))], 10)
+SAMPLED = {"max_new_tokens": 10, "sampling": Sampling(temperature=0.9), "uniforms_BG": UNIFORMS}
+
+
+def remembering(directory: Path, model=None, **options) -> RememberingTeacher:
+    disk = DiskCache(directory, 10**8)
+    return RememberingTeacher(model or toys.model(len(TOKENIZER)), TOKENIZER, disk=disk, **options)
+
+
+def fail(*arguments):
+    raise AssertionError("computed again")
+
+
+def test_a_teacher_that_remembers_says_the_same_bits(tmp_path):
+    plain, first, second = Teacher(toys.model(len(TOKENIZER)), TOKENIZER), remembering(tmp_path), remembering(tmp_path)
+    rows = [Scored(prompt, (5, 6, 7)) for prompt in PROMPTS]
+    for call in ({"max_new_tokens": 10}, SAMPLED):
+        expected = plain.generate(PROMPTS, **call)
+        assert first.generate(PROMPTS, **call) == expected and second.generate(PROMPTS, **call) == expected
+    for states in zip(plain.hidden(rows), first.hidden(rows), second.hidden(rows), strict=True):
+        assert torch.equal(states[0], states[1]) and torch.equal(states[0], states[2])
+    assert first.disk.hits == 0 and second.disk.misses == 0 and second.disk.hits == 3  # two calls, one prefix
+
+
+@pytest.mark.parametrize("changed", ["weights", "prompts", "sampling", "uniforms", "length", "threads", "precision", "room", "code"])
+def test_whatever_the_numbers_depend_on_is_in_the_key(tmp_path, monkeypatch, changed):
+    remembering(tmp_path).generate(PROMPTS, **SAMPLED)
+    model, prompts, call, options = toys.model(len(TOKENIZER)), PROMPTS, dict(SAMPLED), {}
+    if changed == "weights":
+        with torch.no_grad():
+            next(model.parameters())[0, 0] += 1e-3
+    elif changed == "prompts":
+        prompts = PROMPTS[:-1] + PROMPTS[:1]
+    elif changed == "sampling":
+        call["sampling"] = Sampling(temperature=0.9, top_p=0.9)
+    elif changed == "uniforms":
+        call["uniforms_BG"] = UNIFORMS.flip(0)
+    elif changed == "length":
+        call["max_new_tokens"] = 9
+    elif changed == "threads":
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 99)
+    elif changed == "precision":  # what train.tf32=true sets
+        monkeypatch.setattr(torch.backends, "fp32_precision", "tf32")
+    elif changed == "room":  # too little for the prefix
+        options = {"prefix_cache_bytes": 10}
+    else:
+        monkeypatch.setattr("gold_style.engine.remembered.code_digest", lambda: "another")
+    teacher = remembering(tmp_path, model, **options)
+    teacher.generate(prompts, **call)
+    assert teacher.disk.hits <= 1 and teacher.disk.misses >= 1  # at most the prefix is the same
+    expected = Teacher(model, TOKENIZER, **options).generate(prompts, **call)
+    assert remembering(tmp_path, model, **options).generate(prompts, **call) == expected
+
+
+def test_answers_come_back_as_they_were(tmp_path):
+    answers = [
+        Answer(id=0, style="chosun", request="요청", text="\ud800 답이오", finished=True, num_tokens=3, topic="봄"),
+        Answer(id="a", style=None, request="x", text=""),
+    ]
+    disk = DiskCache(tmp_path, 10**6)
+    assert remembered_answers(disk, ["k"], lambda: answers) == answers == remembered_answers(disk, ["k"], fail)
+    assert remembered_answers(None, ["k"], lambda: answers) is answers
+
+
+def test_a_digest_sees_every_weight():
+    one, other = toys.model(len(TOKENIZER)), toys.model(len(TOKENIZER))
+    assert weights_digest(one) == weights_digest(other)
+    with torch.no_grad():
+        list(other.parameters())[-1].view(-1)[-1] += 1e-4
+    assert weights_digest(one) != weights_digest(other)
+
+
+def test_torn_and_rotten_entries_are_computed_again(tmp_path):
+    cache = DiskCache(tmp_path, 10**6)
+    cache.remember("key", lambda: [1, 2])
+    (path,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    whole = path.read_bytes()
+    for data in (whole[:-1], whole[:70], b"", whole.replace(b"2", b"3")):
+        path.write_bytes(data)
+        assert cache.remember("key", lambda: [1, 2]) == [1, 2]
+        assert path.read_bytes() == whole
+    assert cache.remember("key", fail) == [1, 2]
+
+
+def test_it_stays_within_its_bytes_and_drops_what_was_not_read(tmp_path):
+    cache = DiskCache(tmp_path, max_bytes=40_000)
+    for number in range(100):
+        cache.remember(["entry", number], lambda: "x" * 1000)
+        cache.remember(["entry", 0], lambda: "x" * 1000)
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) <= 40_000
+    assert cache.remember(["entry", 0], fail) == "x" * 1000
+    assert DiskCache(tmp_path / "none", 10).remember("big", lambda: "y" * 100) == "y" * 100
+    assert not (tmp_path / "none").exists()
+
+
+def work(directory: str, number: int, results) -> None:
+    cache = DiskCache(Path(directory), 20_000)
+    results.put([cache.remember(["shared", key], lambda key=key: [key] * 200) for key in range(60)] == [[key] * 200 for key in range(60)])
+
+
+def test_processes_may_write_the_same_at_once(tmp_path):
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    processes = [context.Process(target=work, args=(str(tmp_path), number, results)) for number in range(4)]
+    for process in processes:
+        process.start()
+    assert all(results.get(timeout=60) for _ in processes)
+    for process in processes:
+        process.join()
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
+
+
+def test_a_disk_that_cannot_be_written_costs_nothing_but_the_entry(tmp_path):
+    (tmp_path / "file").write_text("")
+    cache = DiskCache(tmp_path / "file" / "below", 10**6)
+    assert cache.remember("key", lambda: 1) == 1 == cache.remember("key", lambda: 1)
