@@ -11,7 +11,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = PROJECT / "README.md"
-MAX_ARROWS = 80
+MAX_ARROWS = 82
 LINE = re.compile(r"^(?P<indent> *)(?P<paths>\S+(?: \S+)*?)(?:  +(?P<text>\S.*))?$")
 
 

@@ -8,7 +8,7 @@ from accelerate.utils import gather_object
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from gold_style.show.progress import Progress
+from gold_style.runs.progress import Progress
 
 
 class Remembering(TrainerCallback, ExportableState):

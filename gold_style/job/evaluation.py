@@ -36,9 +36,9 @@ from gold_style.measure.summary import run_summary
 from gold_style.prompts import Prompt, build_source
 from gold_style.prompts.jsonl import holds_requests, read_requests
 from gold_style.runs.files import plain, write_json, write_json_lines, write_text
+from gold_style.runs.progress import Progress
 from gold_style.runs.provenance import now, provenance
 from gold_style.runs.redact import redact
-from gold_style.show.progress import Progress
 from gold_style.show.report import write_report
 from gold_style.show.tables import print_summary
 

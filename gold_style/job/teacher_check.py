@@ -10,16 +10,16 @@ from collections.abc import Callable, Sequence
 from accelerate import PartialState
 
 from gold_style.config.settings import Settings
+from gold_style.distil.openings import Opening, cold_start_warning, measure_openings
 from gold_style.distil.rows import Distillation
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.exam import Exam
-from gold_style.engine.openings import Opening, cold_start_warning, measure_openings
 from gold_style.job.build import build_distillation, load_student
 from gold_style.job.inputs import Parts
 from gold_style.measure.answers import Judged, judge
 from gold_style.measure.rates import Toggle, score
 from gold_style.prompts import Prompt
-from gold_style.show.progress import Progress
+from gold_style.runs.progress import Progress
 
 LOW_MARGIN = 0.5  # a teacher below it hardly toggles: warn
 DRY_REQUESTS = 64  # requests that a dry run asks, each under every tag

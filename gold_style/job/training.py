@@ -18,10 +18,10 @@ from gold_style.config.launch import is_main_process
 from gold_style.config.settings import Settings
 from gold_style.distil.callbacks import Bar, LiveEvaluation, StopOnSignal, WarmStart
 from gold_style.distil.collapse import CollapseGuard
+from gold_style.distil.openings import Opening
 from gold_style.distil.pruning import Pruning
 from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.engine.exam import Exam
-from gold_style.engine.openings import Opening
 from gold_style.engine.remembered import remembered_answers, surroundings, weights_digest
 from gold_style.engine.rollout import GREEDY, Sampling
 from gold_style.job.build import build_trainer
@@ -35,13 +35,13 @@ from gold_style.measure.objective import value_of
 from gold_style.measure.rates import Toggle, score
 from gold_style.measure.samples import read_rows, sample_rows
 from gold_style.measure.summary import run_summary
+from gold_style.runs.progress import Progress
 from gold_style.runs.provenance import device_name
 from gold_style.runs.redact import say
 from gold_style.runs.repeat import repetition
 from gold_style.runs.resume import checkpoint_fault
 from gold_style.runs.run import Run, open_run
 from gold_style.runs.signals import Interrupted, StopRequest, listen
-from gold_style.show.progress import Progress
 from gold_style.show.report import write_report
 from gold_style.show.tables import print_summary
 

@@ -7,7 +7,7 @@ import pytest
 from accelerate import Accelerator
 
 from gold_style.distil.callbacks import LiveEvaluation, StopOnSignal, WarmStart
-from gold_style.engine.openings import Opening
+from gold_style.distil.openings import Opening
 from gold_style.engine.teacher import Teacher
 from gold_style.job.training import keep, least_opening
 from tests.helpers import run_settings, toy_runs, toys

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from gold_style.distil.openings import OPENING_TOKENS, Opening, _can_be_drawn, cold_start_warning, measure_openings
 from gold_style.engine.backbone import Backbone
-from gold_style.engine.openings import OPENING_TOKENS, Opening, _can_be_drawn, cold_start_warning, measure_openings
 from gold_style.engine.rollout import GREEDY, Sampling, draw
 from gold_style.engine.teacher import Teacher
 from tests.helpers import toy_runs, toys
