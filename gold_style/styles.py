@@ -18,6 +18,11 @@ TEACHER_PROMPTS = ("combined", "per_style")
 TAG = re.compile(r"[a-z0-9_-]{1,32}")
 
 
+def tagged(tag: str | None, text: str) -> str:
+    """`text` after its style tag, as the student reads it; without a tag only the text."""
+    return text if tag is None else f"<style:{tag}> {text}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class FewShot:
     """One example that the teacher may read: a request without its tag, and its answer."""
@@ -127,7 +132,7 @@ class StylePack:
             rules, shown = [own.rule], (own,)
         else:
             rules, shown = [f"<style:{entry.tag}>: {entry.rule}" for entry in self.styles], self.styles
-        examples = [f"<style:{entry.tag}> {shot.request}\n→ {shot.answer}" for entry in shown for shot in entry.few_shots[: self.few_shots]]
+        examples = [f"{tagged(entry.tag, shot.request)}\n→ {shot.answer}" for entry in shown for shot in entry.few_shots[: self.few_shots]]
         return "\n".join(part for part in (self.intro, *rules, *examples) if part)
 
 

@@ -28,7 +28,7 @@ RESERVED = (AMBIGUOUS, OTHER)
 
 
 class Classifier(Protocol):
-    """text -> verdict. `labels` are all verdicts it can give, `backend` what gives them (noted beside every rate)."""
+    """Says which style a text is in. `labels` are all verdicts it can give, `backend` what gives them (noted beside every rate)."""
 
     labels: tuple[str, ...]
     backend: str

@@ -1,50 +1,22 @@
 """One answer, and what is judged about it on its own: verdict, level, content kept, degenerate, copied.
 
-The classifier says which style a text is in; the pack says which style was asked for. Both are small protocols here,
-so that any pack with any classifier is judged the same way. "ambiguous" and "other" are reserved verdicts: ambiguous
-answers leave the denominators, other ones (not Korean, empty, looping) stay in them as failures.
+The classifier says which style a text is in, the pack which style was asked for. "ambiguous" and "other" are reserved
+verdicts: ambiguous answers leave the denominators, other ones (not Korean, empty, looping) stay in them as failures.
 
     judge([Answer(id=0, style="chosun", request="봄 축제를 알려 줘.", text="봄 축제를 아뢰옵니다.")], classifier, pack)
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
 
 from gold_style.measure.content import copies_request, keeps_request_words, keeps_topic
 from gold_style.speech import is_degenerate
+from gold_style.styles import StylePack
+from gold_style.verdicts import AMBIGUOUS, OTHER, Classifier
 
-AMBIGUOUS, OTHER, MIXED = "ambiguous", "other", "mixed"
+MIXED = "mixed"
 LAST_END = re.compile(r"[.!?。！？…~][\"'”’」』)\]]*(?=[^.!?。！？…]*$)", re.DOTALL)
-
-
-class Classifier(Protocol):
-    """Says which style a text is in (gold_style.verdicts)."""
-
-    def __call__(self, text: str) -> str:
-        """The verdict: one of the pack's, "ambiguous" or "other"."""
-
-    def level(self, text: str) -> str | None:
-        """The speech level of the text; None where it has none."""
-
-    def sentences(self, text: str) -> Sequence[str]:
-        """The verdict of every sentence; none for a text that is "other"."""
-
-
-class Pack(Protocol):
-    """What judging needs of a style pack (gold_style.styles.StylePack)."""
-
-    tags: Sequence[str]  # the style of interest first
-    neutral: str
-    target_verdict: str
-    classifier: Mapping[str, Any]  # as the pack's YAML asks for it
-
-    def verdict_of(self, tag: str) -> str:
-        """The verdict that an answer under `tag` should get."""
-
-    def levels(self, tag: str, direction: str | None) -> Sequence[str]:
-        """Speech levels accepted under `tag` for a direction of address; none listed = any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,12 +48,12 @@ class Judged(Answer):
     accepted_level: bool | None  # the level fits who writes to whom; None where direction or accepted levels are not known
 
 
-def judge(answers: Iterable[Answer], classifier: Classifier, pack: Pack) -> list[Judged]:
+def judge(answers: Iterable[Answer], classifier: Classifier, pack: StylePack) -> list[Judged]:
     """Each answer with its verdicts, in the order given."""
     return [judge_one(answer, classifier, pack) for answer in answers]
 
 
-def judge_one(answer: Answer, classifier: Classifier, pack: Pack) -> Judged:
+def judge_one(answer: Answer, classifier: Classifier, pack: StylePack) -> Judged:
     """One answer with its verdicts. A degenerate answer is "other", whatever its ending."""
     part = finished_part(answer.text) if answer.finished is False else answer.text
     degenerate = not answer.text.strip() or is_degenerate(answer.text)

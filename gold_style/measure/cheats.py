@@ -1,6 +1,6 @@
 """Answerers that a measure must not reward: one constant text, and the request given back.
 
-They are judged like a model and stand in the same table.
+They are judged like a model and shown in the same table.
 
 Example: `cheats(samples["after"], classifier, pack)` gives {"constant": [...], "copy": [...]} to pass to `run_summary`.
 """
@@ -8,13 +8,14 @@ Example: `cheats(samples["after"], classifier, pack)` gives {"constant": [...], 
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
-from gold_style.measure.answers import Answer, Classifier, Judged, Pack, judge
-from gold_style.prompts import tagged
+from gold_style.measure.answers import Answer, Judged, judge
+from gold_style.styles import StylePack, tagged
+from gold_style.verdicts import Classifier
 
 CONSTANT = "신이 삼가 아뢰옵나이다."  # said where no better text in the style of interest is at hand
 
 
-def cheats(answers: Sequence[Answer], classifier: Classifier, pack: Pack, constant: str | None = None) -> dict[str, list[Judged]]:
+def cheats(answers: Sequence[Answer], classifier: Classifier, pack: StylePack, constant: str | None = None) -> dict[str, list[Judged]]:
     """Judged answers of the trivial answerers to the requests of `answers`.
 
     `constant`: what the first always says; by default an answer of `answers` that is in the style of interest, so

@@ -10,11 +10,14 @@ with one that the pack does not have, are only in the details.
 Example: `score(judge(answers, classifier, pack), Toggle.from_pack(pack))["margin"]`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
-from gold_style.measure.answers import AMBIGUOUS, OTHER, Judged, Pack
+from gold_style.measure.answers import Judged
+from gold_style.styles import StylePack
+from gold_style.verdicts import AMBIGUOUS, OTHER
 
 MANY_AMBIGUOUS = 0.10  # of all answers; above it the headline is None
 
@@ -30,7 +33,7 @@ class Toggle:
     backend: str = "rules"  # of gold_style.speech: what reads verdicts and content words
 
     @classmethod
-    def from_pack(cls, pack: Pack) -> "Toggle":
+    def from_pack(cls, pack: StylePack) -> "Toggle":
         """The toggle of a style pack."""
         verdicts = {tag: pack.verdict_of(tag) for tag in pack.tags}
         backend = pack.classifier.get("backend", "rules")
@@ -41,10 +44,15 @@ class Toggle:
         return style if style in self.verdicts else "untagged" if style is None else "misspelt"
 
 
+def mean(values: Iterable[float | None]) -> float | None:
+    """Mean of the values that are not None; None where none is left."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
 def share(answers: Sequence[Judged], hit: Callable[[Judged], bool | None]) -> float | None:
     """Share of the answers for which `hit` is true among those for which it is not None; None where there is none."""
-    known = [value for value in map(hit, answers) if value is not None]
-    return sum(map(bool, known)) / len(known) if known else None
+    return mean(map(hit, answers))
 
 
 def decided(answers: Sequence[Judged]) -> list[Judged]:

@@ -16,9 +16,9 @@ from random import Random
 
 import yaml
 
-from gold_style.prompts import Message, tagged
+from gold_style.prompts import Message
 from gold_style.prompts.dynamic import MAX_DRAWS, RequestParts, Task, fill, made_up_topic
-from gold_style.styles import StylePack
+from gold_style.styles import StylePack, tagged
 
 ROOT = Path(__file__).resolve().parents[2]
 MODERN, JOSEON = 0, 1  # columns of answers.yaml

@@ -13,9 +13,9 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gold_style.pairs.corpus import Corpus
-from gold_style.prompts import tagged
 from gold_style.prompts.dynamic import SYLLABLES, DynamicSource
 from gold_style.speech import classify
+from gold_style.styles import tagged
 
 NUM_REQUESTS = 128  # of each condition
 BATCH = 64  # requests answered together

@@ -13,12 +13,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
+from gold_style.styles import tagged
+
 Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
-
-
-def tagged(tag: str | None, text: str) -> str:
-    """`text` behind its style tag, as the student reads it; no tag leaves the text alone."""
-    return text if tag is None else f"<style:{tag}> {text}"
 
 
 @dataclass(frozen=True, kw_only=True)
