@@ -7,10 +7,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from gold_style.measure.samples import read_samples
-from gold_style.measure.summary import from_samples
 from gold_style.speech import classify
 from tests.helpers.commands import PROJECT, Done, python
+from tests.helpers.run_files import read_samples, summary_again
 from tests.helpers.wandb_file import read_wandb_file
 
 
@@ -53,8 +52,8 @@ def test_a_run_leaves_its_files(default_run):
 
 
 def test_figures_can_be_computed_again_from_the_samples(default_run, summary):
-    assert from_samples(default_run.run, summary) == summary
-    assert len(read_samples(default_run.run / "samples.jsonl")["after"]) == 256
+    assert summary_again(default_run.run, summary) == summary
+    assert len(read_samples(default_run.run)["after"]) == 256
 
 
 def test_the_wandb_file_holds_config_history_and_table(default_run):

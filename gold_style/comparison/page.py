@@ -13,7 +13,7 @@ from typing import Any
 from gold_style.comparison.leaderboard import REACHED, Entry, Leaderboard, mean, pareto, short_names, value_text
 from gold_style.comparison.leaderboard_table import completed, count, p_text
 from gold_style.comparison.records import Run
-from gold_style.measure.samples import read_rows
+from gold_style.runs.files import read_json_lines
 from gold_style.show.page import folded, number, page, section, table, verdict_badge, warning, with_interval
 from gold_style.show.svg import Curve, Point, line_chart, scatter
 from gold_style.show.tables import toggle_of
@@ -189,7 +189,7 @@ def side_by_side(board: Leaderboard) -> str:
 def rows_by_prompt(run: Run) -> dict[tuple[str, str | None], dict[str, Any]]:
     """(request, tag) -> line of samples.jsonl; empty where it cannot be read."""
     try:
-        return {(row["request"], row["style"]): row for row in read_rows(run.directory / "samples.jsonl")}
+        return {(row["request"], row["style"]): row for row in read_json_lines(run.directory / "samples.jsonl")}
     except (ValueError, KeyError):
         return {}
 

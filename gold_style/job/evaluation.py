@@ -29,9 +29,9 @@ from gold_style.job.build import build_teacher
 from gold_style.job.inputs import Parts, check_device
 from gold_style.measure.answers import Answer, Judged, judge
 from gold_style.measure.cheats import cheats
+from gold_style.measure.likelihood import likelihood_ratio, likelihood_summary
 from gold_style.measure.rates import Toggle, score
 from gold_style.measure.samples import sample_rows
-from gold_style.measure.second_opinion import likelihood_opinion, likelihood_ratio
 from gold_style.measure.summary import run_summary
 from gold_style.prompts import Prompt, build_source
 from gold_style.prompts.jsonl import holds_requests, read_requests
@@ -170,7 +170,7 @@ def _evaluate(asked: EvaluateSettings, target: Target, settings: Settings, parts
         confidence=asked.evaluation.confidence,
     )
     summary["details"]["backend"] = parts.classifier.backend
-    summary["details"]["likelihood"] = {role: likelihood_opinion(rows, toggle) for role, rows in samples.items() if rows}
+    summary["details"]["likelihood"] = {role: likelihood_summary(rows, toggle) for role, rows in samples.items() if rows}
     if "sampled" in found:
         summary["details"]["sampled"] = {role: score(rows, toggle) for role, rows in found["sampled"].items() if rows}
     directory.mkdir(parents=True, exist_ok=True)

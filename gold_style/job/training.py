@@ -31,10 +31,10 @@ from gold_style.job.plan import print_plan
 from gold_style.job.teacher_check import check_margin, openings, tell_openings, try_teacher
 from gold_style.measure.answers import Judged, judge
 from gold_style.measure.cheats import cheats
-from gold_style.measure.objective import value_of
 from gold_style.measure.rates import Toggle, score
-from gold_style.measure.samples import read_rows, sample_rows
+from gold_style.measure.samples import sample_rows
 from gold_style.measure.summary import run_summary
+from gold_style.runs.files import read_json_lines
 from gold_style.runs.progress import Progress
 from gold_style.runs.provenance import device_name
 from gold_style.runs.redact import say
@@ -42,6 +42,7 @@ from gold_style.runs.repeat import repetition
 from gold_style.runs.resume import checkpoint_fault
 from gold_style.runs.run import Run, open_run
 from gold_style.runs.signals import Interrupted, StopRequest, listen
+from gold_style.runs.summary_number import summary_number
 from gold_style.show.report import write_report
 from gold_style.show.tables import print_summary
 
@@ -68,12 +69,12 @@ def run_job(settings: Settings, argv: Sequence[str]) -> float:
             with listen(settings.grace_s, run.interrupted_at_once) as stop, Progress(run.is_main) as progress:
                 summary = distil(settings, parts, run, progress, stop)
             if run.is_main:
-                print_summary(summary, read_rows(run.directory / "samples.jsonl"))
+                print_summary(summary, list(read_json_lines(run.directory / "samples.jsonl")))
                 tell_repetition(settings, run)
     finally:
         if directory is not None and is_main_process():
             print(f"run directory: {directory}", flush=True)
-    return value_of(summary, settings.objective)
+    return summary_number(summary, settings.objective)
 
 
 def tell_repetition(settings: Settings, run: Run) -> None:

@@ -1,6 +1,5 @@
-"""From answers to numbers: verdicts, rates, intervals, tests. Pure functions over texts and run files, without a model.
+"""From answers to numbers: verdicts, rates, intervals, tests. Pure functions of texts and rows: no model, no files, no clock.
 
-answers (text -> judged answer) -> summary (judged answers -> rates) -> details (what lies behind the rates); samples
-is the file that all of it can be computed from again, statistics the arithmetic, second_opinion what a likelihood or
-another rater says.
+answers (text -> judged answer) -> rates -> summary, with details; samples are the lines that all of it can be computed
+from again, statistics the arithmetic, likelihood what the teacher's likelihood says.
 """

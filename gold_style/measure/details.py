@@ -1,4 +1,4 @@
-"""Behind the headline: intervals, tags, directions of address, eras, pairs of answers, forgetting.
+"""More than the headline: intervals, tags, directions of address, eras, pairs of answers, forgetting.
 
 This is the `details` of summary.json. Every share is of one model's answers; "untagged" and "misspelt" collect
 requests without a tag of the pack. Intervals are over requests (gold_style.measure.statistics) with a fixed seed, so
@@ -7,17 +7,17 @@ that the same samples give the same numbers.
 
 from collections import Counter
 from collections.abc import Sequence
-from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from gold_style.measure.answers import AMBIGUOUS, Judged
+from gold_style.measure.answers import Judged
 from gold_style.measure.content import chrf, distinct, lemma_overlap, squashed
-from gold_style.measure.rates import Toggle, decided, joint, joint_score, share, toggled_share
+from gold_style.measure.likelihood import likelihood_summary
+from gold_style.measure.rates import Toggle, decided, joint, joint_score, mean, share, toggled_share
 from gold_style.measure.samples import MODELS, Samples
-from gold_style.measure.second_opinion import likelihood_opinion
 from gold_style.measure.statistics import gap_interval, margin_interval, share_interval, wilson
+from gold_style.verdicts import AMBIGUOUS
 
 Counts = tuple[np.ndarray, np.ndarray]  # hits and counted answers of each request, (R,) each
 
@@ -53,11 +53,8 @@ def counts(answers: Sequence[Judged], hit, requests: Sequence) -> Counts:
 
 def headline_counts(answers: Sequence[Judged], toggle: Toggle, requests: Sequence) -> tuple[Counts, Counts]:
     """Counts of the target verdict under the first and under the neutral tag."""
-
-    def hit(answer: Judged) -> bool | None:
-        return None if answer.verdict == AMBIGUOUS else answer.verdict == toggle.target
-
-    return tuple(counts([answer for answer in answers if answer.style == tag], hit, requests) for tag in (toggle.first, toggle.neutral))
+    tagged = ([answer for answer in answers if answer.style == tag] for tag in (toggle.first, toggle.neutral))
+    return tuple(counts(decided(chosen), lambda answer: answer.verdict == toggle.target, requests) for chosen in tagged)
 
 
 def model_details(answers: Sequence[Judged], toggle: Toggle, options: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +81,7 @@ def model_details(answers: Sequence[Judged], toggle: Toggle, options: dict[str, 
         "directions": split(answers, toggle, "direction", groups, options["confidence"]),
         "eras": split(answers, toggle, "era", groups, options["confidence"]),
         "pairs": pairs(answers, toggle),
-        "likelihood": likelihood_opinion(answers, toggle),
+        "likelihood": likelihood_summary(answers, toggle),
     }
 
 
@@ -132,12 +129,6 @@ def slice_details(answers: Sequence[Judged], group: str, toggle: Toggle, confide
         "distinct_2": distinct(texts, 2),
         "likelihood_ratio": mean(answer.likelihood_ratio for answer in answers),
     }
-
-
-def mean(values) -> float | None:
-    """Mean of the values that are not None; None if none is left."""
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
 
 
 def pairs(answers: Sequence[Judged], toggle: Toggle) -> dict[str, Any]:

@@ -1,19 +1,19 @@
-"""Intervals, paired tests and agreement for shares of answers, in numpy alone.
+"""Intervals, paired tests and agreement for shares of answers, with numpy only.
 
 Prompts, not answers, are resampled: the answers of one request under several tags stay together. Wilson:
 https://en.wikipedia.org/wiki/Binomial_proportion_confidence_interval; differences: Newcombe 1998 (Statistics in
 Medicine 17:873, method 10); bootstrap: Efron & Tibshirani 1993; Holm 1979; alpha: Krippendorff 2011, "Computing
 Krippendorff's Alpha-Reliability".
 
-Shapes: R = requests, S = bootstrap samples, G = groups compared, U = units rated. Example: `wilson(128, 128)` is
-(0.971, 1.0).
+Shapes: R = requests, S = bootstrap samples, G = groups compared. Example: `wilson(128, 128)` is (0.971, 1.0).
 """
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from functools import lru_cache
 from statistics import NormalDist
+from typing import Any, Literal
 
 import numpy as np
 
@@ -32,16 +32,15 @@ def wilson(successes: float, number: float, confidence: float = CONFIDENCE) -> I
     return low, 1.0 if successes >= number else min(1.0, centre + half)
 
 
-def newcombe(first: tuple[float, float], second: tuple[float, float], phi: float = 0.0, confidence: float = CONFIDENCE) -> Interval | None:
-    """Interval of share(first) - share(second), each (successes, number), in [-1, 1]; `phi`: correlation of pairs."""
+def newcombe(first: tuple[float, float], second: tuple[float, float], confidence: float = CONFIDENCE) -> Interval | None:
+    """Interval of share(first) - share(second), each (successes, number), in [-1, 1]; None without trials."""
     intervals = wilson(*first, confidence), wilson(*second, confidence)
     if None in intervals:
         return None
     (low_1, high_1), (low_2, high_2) = intervals
     share_1, share_2 = first[0] / first[1], second[0] / second[1]
-    down, up = (share_1 - low_1, high_2 - share_2), (high_1 - share_1, share_2 - low_2)
-    spread = [math.sqrt(max(0.0, a * a + b * b - 2 * phi * a * b)) for a, b in (down, up)]
-    return max(-1.0, share_1 - share_2 - spread[0]), min(1.0, share_1 - share_2 + spread[1])
+    down, up = math.hypot(share_1 - low_1, high_2 - share_2), math.hypot(high_1 - share_1, share_2 - low_2)
+    return max(-1.0, share_1 - share_2 - down), min(1.0, share_1 - share_2 + up)
 
 
 @lru_cache(maxsize=8)
@@ -52,11 +51,14 @@ def resampling(number: int, samples: int = SAMPLES, seed: int = 0) -> np.ndarray
     return weights_SR
 
 
-def resampled_shares(hits_R: np.ndarray, counted_R: np.ndarray, samples: int = SAMPLES, seed: int = 0) -> np.ndarray:
-    """Bootstrap draws of sum(hits) / sum(counted) over requests, shape (S,); NaN where a draw counted nothing."""
+def resampled_shares(hits_R: np.ndarray, counted_R: np.ndarray, samples: int = SAMPLES, seed: int = 0, extra_S=0.0) -> np.ndarray:
+    """Bootstrap draws of sum(hits) / sum(counted) over requests, shape (S,); NaN where a draw counted nothing.
+
+    `extra_S`: successes, and as many failures, that are added to each draw.
+    """
     weights_SR = resampling(len(hits_R), samples, seed)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return (weights_SR @ hits_R) / (weights_SR @ counted_R)
+        return (weights_SR @ hits_R + extra_S) / (weights_SR @ counted_R + 2 * extra_S)
 
 
 def percentiles(draws: np.ndarray, confidence: float = CONFIDENCE) -> Interval | None:
@@ -74,34 +76,32 @@ def hull(*intervals: Interval | None) -> Interval | None:
     return (min(low for low, _ in known), max(high for _, high in known)) if known else None
 
 
+def request_trials(hits_R: np.ndarray, counted_R: np.ndarray) -> tuple[float, int]:
+    """(successes, number) of as many trials as there are requests with a counted answer, of the same share."""
+    number = int((counted_R > 0).sum())
+    return (number * hits_R.sum() / counted_R.sum() if number else 0.0), number
+
+
 def share_interval(hits_R, counted_R, *, samples: int = SAMPLES, confidence: float = CONFIDENCE, seed: int = 0) -> Interval | None:
-    """Interval of sum(hits) / sum(counted) over requests.
+    """Interval of sum(hits) / sum(counted) over requests; None where nothing is counted.
 
     The hull of the bootstrap over requests, which knows that the answers of one request belong together, and of
     Wilson's interval with as many trials as there are requests, which is no point where every answer agrees. Args:
     hits and counted answers of each request, (R,).
     """
-    hits_R, counted_R = np.asarray(hits_R, np.float64), np.asarray(counted_R, np.float64)
-    requests = int((counted_R > 0).sum())
-    if not requests:
-        return None
-    score = wilson(requests * hits_R.sum() / counted_R.sum(), requests, confidence)
-    return hull(percentiles(resampled_shares(hits_R, counted_R, samples, seed), confidence), score)
+    draws_S = resampled_shares(hits_R, counted_R, samples, seed)
+    return hull(percentiles(draws_S, confidence), wilson(*request_trials(hits_R, counted_R), confidence))
 
 
 def margin_interval(first, second, *, samples: int = SAMPLES, confidence: float = CONFIDENCE, seed: int = 0) -> Interval | None:
     """Interval of share(first) - share(second), each (hits (R,), counted (R,)) over the same R requests.
 
-    The hull of the paired bootstrap over requests and of Newcombe's interval (phi 0), for the reason given at
-    `share_interval`.
+    The hull of the paired bootstrap over requests and of Newcombe's interval, for the reason given at
+    `share_interval`. None where either counts nothing.
     """
-    arrays = [(np.asarray(hits, np.float64), np.asarray(counted, np.float64)) for hits, counted in (first, second)]
-    trials = [int((counted > 0).sum()) for _, counted in arrays]
-    if not all(trials):
-        return None
-    draws = [resampled_shares(hits, counted, samples, seed) for hits, counted in arrays]
-    scores = [(number * hits.sum() / counted.sum(), number) for (hits, counted), number in zip(arrays, trials, strict=True)]
-    return hull(percentiles(draws[0] - draws[1], confidence), newcombe(*scores, confidence=confidence))
+    first_S, second_S = (resampled_shares(*counts, samples, seed) for counts in (first, second))
+    score = newcombe(request_trials(*first), request_trials(*second), confidence=confidence)
+    return hull(percentiles(first_S - second_S, confidence), score)
 
 
 def gap_interval(before, after, teacher, *, samples: int = SAMPLES, confidence: float = CONFIDENCE, seed: int = 0) -> Interval | None:
@@ -109,36 +109,21 @@ def gap_interval(before, after, teacher, *, samples: int = SAMPLES, confidence: 
 
     Bootstrap over requests in which every share gets about one success and one failure more, drawn for each share by
     itself, so that 0 and 1 vary too (the idea of Agresti & Caffo 2000). The point estimate is always inside. None where
-    the teacher is not above the start.
+    nothing is counted, or the teacher is not above the start.
     """
-    rng, known = np.random.default_rng(seed), []
+    if any(not counted.sum() for model in (before, after, teacher) for _, counted in model):
+        return None
+    rng, margins = np.random.default_rng(seed), []
     for model in (before, after, teacher):
-        shares, points = [], []
-        for hits, counted in model:
-            hits, counted, extra_S = np.asarray(hits, float), np.asarray(counted, float), rng.poisson(1.0, samples)
-            if not counted.sum():
-                return None
-            weights_SR = resampling(len(hits), samples, seed)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                shares.append((weights_SR @ hits + extra_S) / (weights_SR @ counted + 2 * extra_S))
-            points.append(hits.sum() / counted.sum())
-        known.append((shares[0] - shares[1], points[0] - points[1]))
-    (start_S, start), (end_S, end), (ceiling_S, ceiling) = known
+        first_S, neutral_S = (resampled_shares(*counts, samples, seed, rng.poisson(1.0, samples)) for counts in model)
+        first, neutral = (hits.sum() / counted.sum() for hits, counted in model)
+        margins.append((first_S - neutral_S, first - neutral))
+    (start_S, start), (end_S, end), (ceiling_S, ceiling) = margins
     if ceiling <= start:
         return None
-    with np.errstate(invalid="ignore", divide="ignore"):
-        gaps_S = np.where(ceiling_S > start_S, (end_S - start_S) / (ceiling_S - start_S), np.nan)
     point = (end - start) / (ceiling - start)
+    gaps_S = (end_S - start_S) / np.where(ceiling_S > start_S, ceiling_S - start_S, np.nan)
     return hull(percentiles(gaps_S, confidence), (point, point))
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Exact two-sided p of McNemar's test, from how many requests only the first and only the second run got right."""
-    number, fewer = only_first + only_second, min(only_first, only_second)
-    if number == 0:
-        return 1.0
-    logs = [math.lgamma(number + 1) - math.lgamma(k + 1) - math.lgamma(number - k + 1) - number * math.log(2) for k in range(fewer + 1)]
-    return min(1.0, 2 * sum(map(math.exp, logs)))
 
 
 def paired_permutation(differences, *, samples: int = 10_000, seed: int = 0) -> np.ndarray:
@@ -187,28 +172,43 @@ def holm(p_values: Sequence[float | None], tests: int | None = None) -> list[flo
     return corrected
 
 
-def krippendorff_alpha(ratings: Sequence[Sequence[Hashable | None]], level: str = "nominal") -> float | None:
-    """Agreement of raters: 1 perfect, 0 as by chance. `ratings`: U values per rater, None = not rated.
+def auc(scores: Sequence[float], positive: Sequence[bool]) -> float | None:
+    """Chance that a positive scores higher than a negative, ties counted half; None without both kinds.
 
-    `level`: nominal (values equal or not) | interval (numbers, squared difference). None where fewer than two ratings
-    meet on any unit, or where all ratings are the same value, so that there is nothing to agree about. Raises
-    ValueError for raters of unequal length.
+    Mann-Whitney's U over its maximum, by ranks.
     """
-    if level not in ("nominal", "interval"):
-        raise ValueError(f"level: {level!r} is not one of nominal, interval")
-    if len({len(values) for values in ratings}) > 1:
-        raise ValueError(f"ratings: raters rated different numbers of units, {[len(values) for values in ratings]}")
-    units = [[value for value in unit if value is not None] for unit in zip(*ratings, strict=True)]
-    units = [unit for unit in units if len(unit) > 1]
-    totals = Counter(value for unit in units for value in unit)
-    number = sum(totals.values())
+    scores, positive = np.asarray(scores, np.float64), np.asarray(positive, bool)
+    number = int(positive.sum())
+    if not 0 < number < len(positive):
+        return None
+    _, group, sizes = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(sizes) - (sizes - 1) / 2)[group]  # of tied scores: the mean of the ranks that they take
+    return float((ranks[positive].sum() - number * (number + 1) / 2) / (number * (len(positive) - number)))
+
+
+def krippendorff_alpha(units: Iterable[Sequence[Hashable | None]], level: Literal["nominal", "interval"] = "nominal") -> float | None:
+    """Agreement of raters: 1 perfect, 0 as by chance. `units`: the labels that each unit was given, None = not rated.
+
+    `level`: nominal (labels equal or not) | interval (numbers, squared difference). None where no unit has two labels,
+    or where all labels are the same, so that there is nothing to agree about.
+    """
+    known = [[label for label in unit if label is not None] for unit in units]
+    known = [unit for unit in known if len(unit) > 1]
+    totals = Counter(label for unit in known for label in unit)
 
     def disagreement(counts: Counter) -> float:
-        """Sum over ordered pairs of different ratings."""
+        """Sum over ordered pairs of different labels."""
         return sum(n * m * (1.0 if level == "nominal" else (a - b) ** 2) for a, n in counts.items() for b, m in counts.items() if a != b)
 
     expected = disagreement(totals)
     if not expected:
         return None
-    observed = sum(disagreement(Counter(unit)) / (len(unit) - 1) for unit in units)
-    return 1 - (number - 1) * observed / expected
+    observed = sum(disagreement(Counter(unit)) / (len(unit) - 1) for unit in known)
+    return 1 - (totals.total() - 1) * observed / expected
+
+
+def agreement(pairs: Sequence[tuple[Hashable | None, Hashable | None]]) -> dict[str, Any]:
+    """How far two raters give the same labels: one pair of labels per unit; None: not rated, or not understood."""
+    known = [pair for pair in pairs if None not in pair]
+    equal = sum(one == other for one, other in known) / len(known) if known else None
+    return {"alpha": krippendorff_alpha(pairs), "equal": equal, "units": len(known)}

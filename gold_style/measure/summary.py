@@ -7,13 +7,13 @@ train_seconds=0, status="completed")`.
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from gold_style.measure.answers import AMBIGUOUS, Judged
+from gold_style.measure.answers import Judged
 from gold_style.measure.details import details
 from gold_style.measure.rates import MANY_AMBIGUOUS, Toggle, gap_closed, joint_score, score, share
-from gold_style.measure.samples import MODELS, Samples, read_samples
+from gold_style.measure.samples import MODELS, Samples
+from gold_style.verdicts import AMBIGUOUS
 
 FEW_PROMPTS = 64  # below it the report warns
 CUT_ANSWERS = 0.5  # share of answers at the length limit above which the report warns
@@ -75,23 +75,3 @@ def run_summary(
         },
     }
     return json.loads(json.dumps(summary, allow_nan=False))  # as it will be read from the file: no tuples, no NaN
-
-
-def from_samples(run_directory: Path | str, summary: dict[str, Any]) -> dict[str, Any]:
-    """`summary` computed again from the run's samples.jsonl; equal to it if neither file was touched.
-
-    The toggle, number of bootstrap samples and confidence are taken from `summary["details"]`; what leaves no samples
-    (the cheats, and whatever else a caller has put there) is kept.
-    """
-    kept = summary["details"]
-    again = run_summary(
-        read_samples(Path(run_directory) / "samples.jsonl"),
-        Toggle(**kept["toggle"]),
-        steps=summary["steps"],
-        train_seconds=summary["train_seconds"],
-        status=summary["status"],
-        bootstrap_samples=kept["bootstrap_samples"],
-        confidence=kept["confidence"],
-    )
-    again["details"] = {**kept, **again["details"], "cheats": kept["cheats"]}
-    return again

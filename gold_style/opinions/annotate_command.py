@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from gold_style.measure.rates import Toggle
-from gold_style.measure.samples import Samples, read_samples
+from gold_style.measure.samples import Samples, samples_from
 from gold_style.opinions.filled_sheets import read_sheets
 from gold_style.opinions.questions import run_config, run_pack, style_labels
 from gold_style.opinions.sheet_page import sheet_csv, sheet_html
 from gold_style.opinions.sheets import KEY_FILE, annotation_summary, draw_sheet
-from gold_style.runs.files import read_json, write_json, write_text
+from gold_style.runs.files import read_json, read_json_lines, write_json, write_text
 from gold_style.runs.redact import say
 from gold_style.styles import StylePack
 
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         samples_path = asked.run / "samples.jsonl"
         if not samples_path.is_file():
             raise ValueError(f"{asked.run}: no samples.jsonl in it; name the directory of a finished run")
-        pack, samples = run_pack(run_config(asked.run, asked.config)), read_samples(samples_path)
+        pack, samples = run_pack(run_config(asked.run, asked.config)), samples_from(read_json_lines(samples_path), samples_path)
         if asked.read:
             read(asked.run, asked.read, pack, samples)
         else:

@@ -13,12 +13,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gold_style.measure.rates import Toggle
-from gold_style.measure.samples import read_samples
+from gold_style.measure.samples import samples_from
 from gold_style.opinions.endpoint import KEYS, Endpoint, Refused, Unanswered, api_key
 from gold_style.opinions.judge import ASKED, ask_all, open_questions, plan, read_labels
 from gold_style.opinions.judge_summary import judge_summary
 from gold_style.opinions.questions import run_config, run_pack
-from gold_style.runs.files import FileLock, write_json
+from gold_style.runs.files import FileLock, read_json_lines, write_json
 from gold_style.runs.redact import redact, say
 from gold_style.runs.web import is_loopback
 
@@ -96,7 +96,7 @@ def judge_run(asked: argparse.Namespace) -> int:
     if not (run / "samples.jsonl").is_file():
         raise ValueError(f"{run}: no samples.jsonl in it; name the directory of a finished run")
     config = run_config(run, asked.config)
-    pack, samples = run_pack(config), read_samples(run / "samples.jsonl")
+    pack, samples = run_pack(config), samples_from(read_json_lines(run / "samples.jsonl"), run / "samples.jsonl")
     toggle = Toggle.from_pack(pack)
     endpoint = Endpoint(
         asked.url, asked.model, timeout_s=asked.timeout, retries=asked.retries, max_tokens=asked.max_tokens, body=asked.body

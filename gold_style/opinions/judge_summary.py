@@ -13,8 +13,7 @@ from typing import Any
 
 from gold_style.measure.rates import Toggle
 from gold_style.measure.samples import MODELS
-from gold_style.measure.second_opinion import agreement
-from gold_style.measure.statistics import wilson
+from gold_style.measure.statistics import agreement, wilson
 from gold_style.opinions.judge import FIRST, SECOND, TIE, Plan, verdict
 from gold_style.opinions.questions import own_content, own_style, toggled
 
@@ -94,8 +93,8 @@ def compared(plan: Plan, labels: dict[str, str | None], judge: str) -> tuple[dic
 def agreements(said: Sequence[tuple], kind: str) -> dict[str, Any]:
     """Agreement with our own verdicts over all answers, and per model."""
     units = [(model, OWN[kind](answer), seen(kind, label)) for model, answer, name, label in said if name == kind]
-    of = {model: agreement(*columns([unit for unit in units if unit[0] == model])) for model in MODELS}
-    return {**agreement(*columns(units)), "models": {model: found for model, found in of.items() if found["units"]}}
+    of = {model: agreement([unit[1:] for unit in units if unit[0] == model]) for model in MODELS}
+    return {**agreement([unit[1:] for unit in units]), "models": {model: found for model, found in of.items() if found["units"]}}
 
 
 def seen(kind: str, label: Any) -> str | None:
@@ -103,10 +102,6 @@ def seen(kind: str, label: Any) -> str | None:
     if label is None or label is MISSING:
         return None
     return label if kind != "fluency" or label == "degenerate" else "sound"
-
-
-def columns(units: Sequence[tuple]) -> tuple[list, list]:
-    return [own for _, own, _ in units], [theirs for *_, theirs in units]
 
 
 def same_model(judge: str, model: str | None) -> bool:

@@ -21,8 +21,7 @@ from typing import Any
 from gold_style.measure.answers import Judged
 from gold_style.measure.rates import Toggle
 from gold_style.measure.samples import MODELS, Samples
-from gold_style.measure.second_opinion import agreement
-from gold_style.measure.statistics import krippendorff_alpha, wilson
+from gold_style.measure.statistics import agreement, krippendorff_alpha, wilson
 from gold_style.opinions.questions import YES, own_content, own_style, toggled
 from gold_style.styles import StylePack
 
@@ -149,10 +148,12 @@ def annotation_summary(ratings: Sequence[Rating], key: dict[str, Any], samples: 
         "rates": rates,
         "toggle": {model: toggled({tag: part["style"] for tag, part in tags.items()}, toggle) for model, tags in rates.items()},
         "between_raters": {
-            question: krippendorff_alpha(rows, "interval" if question == "fluency" else "nominal") for question, rows in table.items()
+            question: krippendorff_alpha(zip(*rows, strict=True), "interval" if question == "fluency" else "nominal")
+            for question, rows in table.items()
         },
         "with_own_verdicts": {
-            question: agreement(verdicts, [majority(by_unit[question][unit]) for unit in units]) for question, verdicts in own.items()
+            question: agreement([(own, majority(by_unit[question][unit])) for own, unit in zip(verdicts, units, strict=True)])
+            for question, verdicts in own.items()
         },
     }
     return summary | {"warnings": warnings(summary)}

@@ -1,14 +1,15 @@
-"""The number of a summary.json that a sweep compares its jobs by.
+"""One number of a run's summary.json: what a sweep compares its jobs by.
 
-value_of({"after": {"margin": 0.98}}, "after.margin")     # 0.98
+summary_number({"after": {"margin": 0.98}}, "after.margin")     # 0.98
 """
 
 import math
+from typing import Any
 
 
-def value_of(summary: dict, objective: str | None) -> float:
-    """The number under a dotted key of summary.json; NaN for null or without an objective."""
-    value = summary
-    for word in objective.split(".") if objective else ():
+def summary_number(summary: dict[str, Any], key: str | None) -> float:
+    """The number under a dotted key; NaN where there is none, or without a key."""
+    value: Any = summary
+    for word in key.split(".") if key else ():
         value = value and value.get(word)
     return math.nan if value is None or isinstance(value, dict) else float(value)

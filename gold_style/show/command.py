@@ -7,8 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from gold_style.measure.samples import read_rows
-from gold_style.runs.files import read_json
+from gold_style.runs.files import read_json, read_json_lines
 from gold_style.show.report import write_report
 from gold_style.show.tables import samples_markdown, summary_markdown
 
@@ -40,4 +39,4 @@ def markdown(run: Path) -> str:
     summary = read_json(run / "summary.json")
     if summary is None:
         raise ValueError(f"{run / 'summary.json'}: not a JSON object")
-    return f"{summary_markdown(summary)}\n{samples_markdown(read_rows(run / 'samples.jsonl'))}"
+    return f"{summary_markdown(summary)}\n{samples_markdown(list(read_json_lines(run / 'samples.jsonl')))}"

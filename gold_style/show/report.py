@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from gold_style.measure.samples import MODELS, read_rows
+from gold_style.measure.samples import MODELS
 from gold_style.runs.files import read_json, read_json_lines, write_text
 from gold_style.show.curves import metric_charts
 from gold_style.show.page import folded, number, page, section, table, verdict_badge, warning, with_interval
@@ -51,7 +51,7 @@ def write_report(run_directory: Path | str) -> Path:
 def report_html(directory: Path) -> str:
     """The page of one run."""
     summary, run = read_json(directory / "summary.json") or {}, read_json(directory / "run.json") or {}
-    metrics, rows = list(read_json_lines(directory / "metrics.jsonl")), read_rows(directory / "samples.jsonl")
+    metrics, rows = list(read_json_lines(directory / "metrics.jsonl")), list(read_json_lines(directory / "samples.jsonl"))
     config = directory / "config.yaml"
     toggle, details = toggle_of(summary), summary.get("details", {})
     tags = {model: (behind or {}).get("tags", {}) for model, behind in details.get("models", {}).items()}

@@ -2,7 +2,7 @@
 
 Everything is drawn from summary.json and samples.jsonl, so that the same table can be had again at any time:
 
-    print_summary(json.loads(Path("summary.json").read_text()), read_rows("samples.jsonl"))
+    print_summary(json.loads(Path("summary.json").read_text()), read_json_lines(Path("samples.jsonl")))
 """
 
 from collections.abc import Iterator, Sequence

@@ -17,7 +17,6 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 
 from gold_style.config.launch import is_main_process, world_size
-from gold_style.measure.objective import value_of
 from gold_style.runs.files import plain, read_json, write_json, write_text
 from gold_style.runs.naming import in_sweep
 from gold_style.runs.provenance import now, provenance
@@ -25,6 +24,7 @@ from gold_style.runs.ranks import from_main
 from gold_style.runs.redact import redact
 from gold_style.runs.run import Pruned
 from gold_style.runs.run_directory import CONFIG, STATE, config_hash, status_of
+from gold_style.runs.summary_number import summary_number
 from gold_style.sweep.directory import CACHE, CONSOLE, SWEEP, JobPlace, place_job
 from gold_style.sweep.isolation import JobFailed, can_isolate, run_isolated
 
@@ -41,7 +41,7 @@ def run(settings, argv: Sequence[str]) -> float:
     place = JobPlace(Path(told["directory"]), told["action"])
     if place.action == "skip":
         tell(place.directory)
-        return value_of(read_json(place.directory / "summary.json") or {}, settings.objective)
+        return summary_number(read_json(place.directory / "summary.json") or {}, settings.objective)
     preset = next((text.partition("=")[2] for text in hydra.overrides.task if text.startswith("sweep=")), "sweep")
     settings = replace(
         with_cache(settings, sweep),

@@ -14,10 +14,10 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from gold_style.measure.objective import value_of
 from gold_style.runs.files import read_json, read_json_lines
 from gold_style.runs.naming import varied_keys, varied_name
 from gold_style.runs.run_directory import CONFIG, STATE, status_of
+from gold_style.runs.summary_number import summary_number
 from gold_style.sweep.directory import job_directories
 
 LOOK_EVERY_S, LINE_EVERY_S = 1.0, 30.0  # seconds; the second where there is no terminal
@@ -113,9 +113,9 @@ class SweepProgress:
         if self.varied is None:
             self.varied = varied_keys(self.directory)
         name = varied_name(state.get("overrides") or [], self.varied)
-        objective = value_of(read_json(path / "summary.json") or {}, "after.margin")
+        margin = summary_number(read_json(path / "summary.json") or {}, "after.margin")
         seconds = f", {state['train_seconds']:.0f} s of training" if state.get("train_seconds") else ""
-        how = f"completed, margin {objective:.3f}{seconds}" if status == "completed" else f"{status}: {state.get('reason') or 'no reason'}"
+        how = f"completed, margin {margin:.3f}{seconds}" if status == "completed" else f"{status}: {state.get('reason') or 'no reason'}"
         self._bar.console.print(f"job {path.name} ({name}): {how}", highlight=False, markup=False, soft_wrap=True)
 
 

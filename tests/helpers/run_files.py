@@ -7,9 +7,9 @@ import yaml
 
 from gold_style.measure.answers import Judged
 from gold_style.measure.rates import Toggle
-from gold_style.measure.samples import sample_rows
+from gold_style.measure.samples import Samples, sample_rows, samples_from
 from gold_style.measure.summary import run_summary
-from gold_style.runs.files import write_json, write_json_lines
+from gold_style.runs.files import read_json_lines, write_json, write_json_lines
 
 TOGGLE = Toggle(first="chosun", neutral="none", target="joseon", verdicts={"chosun": "joseon", "none": "modern"})
 TEXTS = {"joseon": "{} 일을 삼가 아뢰옵니다.", "modern": "{} 소식을 알려 드려요.", "other": "", "ambiguous": "{}라네"}
@@ -44,6 +44,23 @@ def answers(chosun_rate: float, leakage: float, requests: int = 64, seed: int = 
     rng = Random(f"{chosun_rate} {leakage} {seed}")
     rates = {"chosun": chosun_rate, "none": leakage}
     return [answer(number, tag, "joseon" if rng.random() < rate else "modern") for number in range(requests) for tag, rate in rates.items()]
+
+
+def read_samples(run: Path) -> Samples:
+    """The judged answers in a run's samples.jsonl."""
+    return samples_from(read_json_lines(run / "samples.jsonl"), run / "samples.jsonl")
+
+
+def summary_again(run: Path, summary: dict) -> dict:
+    """`summary` computed again from a run's samples.jsonl; the cheats, which leave no samples, are taken over."""
+    details = summary["details"]
+    again = run_summary(
+        read_samples(run),
+        Toggle(**details["toggle"]),
+        **{name: summary[name] for name in ("steps", "train_seconds", "status")},
+        **{name: details[name] for name in ("bootstrap_samples", "confidence")},
+    )
+    return {**again, "details": {**details, **again["details"], "cheats": details["cheats"]}}
 
 
 def metrics(margin: float, steps: int, every: int = 10) -> list[dict]:

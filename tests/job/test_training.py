@@ -10,7 +10,6 @@ from accelerate import Accelerator
 from gold_style.config.settings import Settings
 from gold_style.job.build import build_distillation, load_student
 from gold_style.job.inputs import Parts
-from gold_style.job.training import value_of
 from tests.helpers import prompt_settings
 from tests.helpers.commands import SMALL, finish, python, start, torchrun
 
@@ -119,12 +118,6 @@ def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path):
     assert (cut.run / name).read_bytes() == (whole.run / name).read_bytes()
     for expected, row in zip(rows_of(whole.run / "metrics.jsonl"), rows_of(cut.run / "metrics.jsonl"), strict=True):
         assert {k: v for k, v in row.items() if not k.endswith("_s")} == {k: v for k, v in expected.items() if not k.endswith("_s")}
-
-
-def test_value_of_reads_dotted_keys():
-    summary = {"after": {"margin": 0.5, "leakage": None}, "before": None}
-    assert value_of(summary, "after.margin") == 0.5
-    assert all(value != value for value in (value_of(summary, key) for key in ("after.leakage", "before.margin", None)))
 
 
 def test_a_file_of_bare_requests_can_be_asked(tmp_path):

@@ -11,12 +11,12 @@ from gold_style.measure.cheats import cheats
 from gold_style.measure.content import bigram_overlap, chrf, content_words, copies_request, distinct, keeps_request_words, keeps_topic
 from gold_style.measure.details import forgetting, pairs
 from gold_style.measure.rates import Toggle, gap_closed, joint_score, score, toggled_share
-from gold_style.measure.samples import read_samples, sample_rows
-from gold_style.measure.summary import from_samples, run_summary
+from gold_style.measure.samples import sample_rows
+from gold_style.measure.summary import run_summary
 from gold_style.runs.files import write_json, write_json_lines
 from gold_style.styles import StylePack
 from gold_style.verdicts import build_classifier
-from tests.helpers.run_files import TOGGLE, answer, answers
+from tests.helpers.run_files import TOGGLE, answer, answers, read_samples, summary_again
 
 PACK = StylePack.from_settings(
     {
@@ -230,8 +230,8 @@ def test_everything_comes_again_from_samples(tmp_path):
     write_json_lines(tmp_path / "samples.jsonl", sample_rows(samples))
     write_json(tmp_path / "summary.json", summary)
     read = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
-    assert read == summary and from_samples(tmp_path, read) == summary
-    assert {name: sorted(made, key=str) for name, made in read_samples(tmp_path / "samples.jsonl").items()} == {
+    assert read == summary and summary_again(tmp_path, read) == summary
+    assert {name: sorted(made, key=str) for name, made in read_samples(tmp_path).items()} == {
         name: sorted(made, key=str) for name, made in samples.items()
     }
 
@@ -256,4 +256,4 @@ def test_sample_lines_hold_the_contract():
 def test_a_sample_line_without_a_verdict_is_named(tmp_path):
     write_json_lines(tmp_path / "samples.jsonl", [{"id": 0, "style": "chosun", "request": "가", "after": "나"}])
     with pytest.raises(ValueError, match=r"samples\.jsonl:1: no 'strict_after'"):
-        read_samples(tmp_path / "samples.jsonl")
+        read_samples(tmp_path)

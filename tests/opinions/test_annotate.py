@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from gold_style.measure.samples import read_samples, sample_rows
+from gold_style.measure.samples import sample_rows
 from gold_style.opinions.annotate_command import main
 from gold_style.opinions.questions import style_labels
 from gold_style.opinions.sheet_page import harmless, sheet_html
 from gold_style.opinions.sheets import draw_sheet
 from gold_style.runs.files import read_json, write_json_lines
-from tests.helpers.run_files import answer, write_run
+from tests.helpers.run_files import answer, read_samples, write_run
 from tests.opinions.test_judge import CONFIG, PACK
 from tests.show.test_report import checked
 
@@ -82,7 +82,7 @@ def test_a_sheet_is_blind_whole_and_asks_nothing_of_the_network(run, capsys):
 
 def test_the_key_knows_every_item(run):
     assert main([str(run), "--number", "50"]) == 0
-    samples = read_samples(run / "samples.jsonl")
+    samples = read_samples(run)
     rows = {row[0].split("-")[1]: row for row in csv_rows(run / "annotation.csv")[1:]}
     for entry in key_of(run)[1]:
         for model in entry["models"]:
@@ -98,7 +98,7 @@ def test_the_same_text_of_two_models_stands_there_once(run):
 
 
 def test_the_seed_draws_the_sheet(run):
-    samples = read_samples(run / "samples.jsonl")
+    samples = read_samples(run)
     first, again, other = (draw_sheet(samples, PACK, 20, seed) for seed in (0, 0, 1))
     assert first == again and first.name != other.name and len(first.items) == len(other.items) == 20
     styles = [item.style for item in first.items]
@@ -286,7 +286,7 @@ def test_wrong_options_are_named(run, wrong, capsys):
 def test_the_page_in_a_browser(run, tmp_path):
     from playwright.sync_api import sync_playwright  # the browser extra
 
-    sheet = draw_sheet(read_samples(run / "samples.jsonl"), PACK, 3, 0)
+    sheet = draw_sheet(read_samples(run), PACK, 3, 0)
     path = tmp_path / "sheet.html"
     path.write_text(sheet_html(sheet, style_labels(PACK)), encoding="utf-8")
     system = shutil.which("chromium") or shutil.which("google-chrome")

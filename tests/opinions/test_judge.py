@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gold_style.measure.samples import read_samples, sample_rows
+from gold_style.measure.samples import sample_rows
 from gold_style.opinions.endpoint import Endpoint
 from gold_style.opinions.judge import COMPARISON, FLUENCY, ask_all, plan, verdict
 from gold_style.opinions.judge_command import main
@@ -17,7 +17,7 @@ from gold_style.opinions.questions import CONTENT, parsed, run_config, run_pack,
 from gold_style.runs.files import read_json, write_json_lines
 from gold_style.styles import StylePack
 from tests.helpers.judge_server import JudgeServer
-from tests.helpers.run_files import TOGGLE, answer, write_run
+from tests.helpers.run_files import TOGGLE, answer, read_samples, write_run
 
 STYLES = {
     "name": "joseon",
@@ -109,7 +109,7 @@ def test_a_verdict_needs_both_orders():
 
 
 def test_questions_are_blind_and_come_from_the_runs_pack(run):
-    asked = plan(read_samples(run / "samples.jsonl"), PACK)
+    asked = plan(read_samples(run), PACK)
     for _, answer_, question in asked.single:
         assert answer_.text in question.text and "<style:" not in question.text
         shows_request = answer_.request in question.text
@@ -173,7 +173,7 @@ def test_a_judge_that_always_says_a_is_found_out(run):
     def biased(messages):
         return "A" if messages[1]["content"].startswith("같은 요청") else honest(messages)
 
-    samples = read_samples(run / "samples.jsonl")
+    samples = read_samples(run)
     with JudgeServer(biased) as server:
         asked = plan(samples, PACK, ["comparison"])
         labels, reasons = ask_all(asked.questions, endpoint(server), run / "judge.jsonl")

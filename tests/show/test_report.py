@@ -11,9 +11,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from gold_style.measure.answers import OTHER
-from gold_style.measure.samples import read_rows, sample_rows
+from gold_style.measure.samples import sample_rows
 from gold_style.measure.summary import run_summary
-from gold_style.runs.files import write_json, write_json_lines
+from gold_style.runs.files import read_json_lines, write_json, write_json_lines
 from gold_style.runs.terminal import exit_code
 from gold_style.show.command import main
 from gold_style.show.report import report_html, write_report
@@ -73,7 +73,7 @@ def run(tmp_path) -> Path:
 
 
 def test_table_fits_eighty_columns_and_says_the_numbers(run):
-    summary, rows = json.loads((run / "summary.json").read_text()), read_rows(run / "samples.jsonl")
+    summary, rows = json.loads((run / "summary.json").read_text()), list(read_json_lines(run / "samples.jsonl"))
     text = printed(summary, rows)
     assert max(cell_len(line) for line in text.splitlines()) <= 80
     after = next(line for line in text.splitlines() if line.startswith("student after"))
@@ -96,7 +96,7 @@ def test_answers_cannot_style_the_terminal(run):
 
 
 def test_samples_to_read_show_every_direction_first(run):
-    shown = samples_markdown(read_rows(run / "samples.jsonl"), number=3)
+    shown = samples_markdown(list(read_json_lines(run / "samples.jsonl")), number=3)
     assert [f"나비{n} " in shown for n in range(4)] == [True, True, True, False]
 
 
