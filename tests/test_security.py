@@ -16,7 +16,7 @@ from gold_style.config.check.command_line import check
 from gold_style.config.settings import PROJECT, Settings, SettingsError
 from gold_style.engine.models import load_model
 from gold_style.engine.teacher import Teacher
-from gold_style.runs.resume import seal_checkpoint
+from gold_style.runs.checkpoints import seal_checkpoint
 from tests.helpers import toy_runs, toys
 
 SOURCES = sorted([*(PROJECT / "gold_style").rglob("*.py"), PROJECT / "train.py", PROJECT / "evaluate.py"])

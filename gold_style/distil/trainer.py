@@ -46,9 +46,9 @@ from gold_style.distil.window import MicroBatch, Row, collate, cut
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.draws import key64
 from gold_style.engine.teacher import Scored
-from gold_style.runs.files import full_disk_in_words, require_free_space
+from gold_style.runs.checkpoints import checkpoints_in, prune, seal_checkpoint, size_bytes
+from gold_style.runs.files import full_disk_explained, require_free_space
 from gold_style.runs.redact import say
-from gold_style.runs.resume import checkpoints_in, prune, seal_checkpoint, size_bytes
 
 MEASURED_TOKENS = 32  # scored tokens of a window on which the costly statistics are measured
 
@@ -333,7 +333,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         if self.is_world_process_zero():
             self.run.sync()  # a checkpoint counts on the metrics up to its step
             require_free_space(directory, self._checkpoint_bytes(directory), "the next checkpoint")
-        with full_disk_in_words(directory, "the checkpoint"):
+        with full_disk_explained(directory, "the checkpoint"):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.is_world_process_zero():
@@ -356,7 +356,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         student, state = self.whole.for_files()
         if not self.is_world_process_zero():
             return
-        with full_disk_in_words(directory.parent, "the student"):
+        with full_disk_explained(directory.parent, "the student"):
             student.save_pretrained(directory, state_dict=state)
         config = copy.deepcopy(student.config)  # it names the dtype of the live weights: say that of the files
         config.dtype = self.distillation.compute_dtype

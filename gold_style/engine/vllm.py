@@ -27,7 +27,7 @@ import torch
 from safetensors.torch import save_file
 
 from gold_style.engine.rollout import Completion, Sampling
-from gold_style.runs.files import full_disk_in_words
+from gold_style.runs.files import full_disk_explained
 from gold_style.runs.web import error_message, opener_for
 
 NEVER = -100.0  # added to the logit of an id that must not be drawn: as low as the server's interface goes
@@ -146,7 +146,7 @@ class Served:
             self.handover.mkdir(parents=True, exist_ok=True)
             directory = Path(tempfile.mkdtemp(dir=self.handover))
             try:
-                with full_disk_in_words(self.handover, "the weights for vLLM"):
+                with full_disk_explained(self.handover, "the weights for vLLM"):
                     save_file({name: tensor.clone() for name, tensor in state.items()}, directory / "model.safetensors")
                 directory.chmod(0o755)  # the server may run as another user
                 self._call("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(directory.resolve())}})

@@ -34,12 +34,12 @@ from gold_style.measure.cheats import cheats
 from gold_style.measure.rates import Toggle, score
 from gold_style.measure.samples import sample_rows
 from gold_style.measure.summary import run_summary
+from gold_style.runs.checkpoints import checkpoint_fault
 from gold_style.runs.files import read_json_lines
 from gold_style.runs.progress import Progress
 from gold_style.runs.provenance import device_name
 from gold_style.runs.redact import say
-from gold_style.runs.repeat import repetition
-from gold_style.runs.resume import checkpoint_fault
+from gold_style.runs.repetition import first_difference
 from gold_style.runs.run import Run, open_run
 from gold_style.runs.signals import Interrupted, StopRequest, listen
 from gold_style.runs.summary_number import summary_number
@@ -80,7 +80,7 @@ def run_job(settings: Settings, argv: Sequence[str]) -> float:
 def tell_repetition(settings: Settings, run: Run) -> None:
     """With reproduce=..., whether this run is that one, bit for bit; what differs around it was said as it started."""
     if settings.reproduce:
-        found = repetition(Path(settings.reproduce), run.directory)
+        found = first_difference(Path(settings.reproduce), run.directory)
         run.update(repeated=found is None)
         say(f"not the same bits as {settings.reproduce}: {found}" if found else f"the same bits as {settings.reproduce}")
 

@@ -262,7 +262,7 @@ def lock_owner(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def full_disk_in_words(directory: Path, what: str) -> Iterator[None]:
+def full_disk_explained(directory: Path, what: str) -> Iterator[None]:
     """Turns what libraries raise when the disk under `directory` is full into an OSError (ENOSPC) that says so."""
     try:
         yield

@@ -22,6 +22,7 @@ import yaml
 
 from gold_style.config.launch import is_main_process
 from gold_style.runs import trackers
+from gold_style.runs.checkpoints import checkpoints_in, step_of, tidy
 from gold_style.runs.files import (
     ASIDE,
     FileLock,
@@ -38,8 +39,7 @@ from gold_style.runs.naming import group_name, job_overrides, run_name
 from gold_style.runs.provenance import command_line, device_name, differences, now, provenance
 from gold_style.runs.ranks import from_main
 from gold_style.runs.redact import redact, say
-from gold_style.runs.resume import checkpoints_in, step_of, tidy
-from gold_style.runs.run_directory import CHECKPOINTS, CONFIG, LOCK, STATE, Place, choose, config_hash
+from gold_style.runs.run_directory import CHECKPOINTS, CONFIG, LOCK, STATE, RunStart, choose, config_hash
 from gold_style.runs.trackers.none import NoTracker
 
 REASON_CHARACTERS = 2000
@@ -124,7 +124,7 @@ def open_run(settings, argv: Sequence[str] = ("train.py",), data: str | None = N
     """
     trackers.check(settings)
     lock: list[FileLock] = []
-    places: list[Place] = []
+    places: list[RunStart] = []
 
     def take() -> dict:
         place = _take(settings, argv, lock, data)
@@ -148,7 +148,7 @@ def open_run(settings, argv: Sequence[str] = ("train.py",), data: str | None = N
             held.release()
 
 
-def _take(settings, argv: Sequence[str], lock: list[FileLock], data: str | None) -> Place:
+def _take(settings, argv: Sequence[str], lock: list[FileLock], data: str | None) -> RunStart:
     """Choose a directory and lock it; with resume=auto, the next one where somebody was faster."""
     taken: set[Path] = set()
     while True:
@@ -174,7 +174,7 @@ def _take(settings, argv: Sequence[str], lock: list[FileLock], data: str | None)
         return place
 
 
-def _begin(run: Run, place: Place, settings, argv: Sequence[str], data: str | None) -> None:
+def _begin(run: Run, place: RunStart, settings, argv: Sequence[str], data: str | None) -> None:
     """Write run.json and config.yaml, put what a kill left in order, start the tracker."""
     config = plain(redact(settings.to_dict() | {"output_dir": str(run.directory)}))
     for path in run.directory.glob(f".*{ASIDE}"):
@@ -232,7 +232,7 @@ def _device(settings) -> str | None:
     return device_name(settings.hardware.device) if "torch" in sys.modules else None
 
 
-def _compared(place: Place, settings, device: str | None) -> Iterator[str]:
+def _compared(place: RunStart, settings, device: str | None) -> Iterator[str]:
     """What differs from the run that goes on or is repeated; its bits may then differ too."""
     if settings.reproduce:
         found = differences(read_json(Path(settings.reproduce) / STATE) or {}, device)
@@ -249,7 +249,7 @@ def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
 
 
-def _resumption(recorded: dict, place: Place) -> dict:
+def _resumption(recorded: dict, place: RunStart) -> dict:
     step = step_of(place.checkpoint) if place.checkpoint else 0
     return {"at": now(), "from_step": step, "status": recorded.get("status"), "reason": recorded.get("reason")}
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from gold_style.config.launch import world_size
 from gold_style.config.yaml_file import read_mapping
+from gold_style.runs.checkpoints import newest_valid_checkpoint, step_of
 from gold_style.runs.files import lock_is_held, lock_owner, plain, read_json, to_json
 from gold_style.runs.redact import redact
-from gold_style.runs.resume import newest_valid_checkpoint, step_of
 
 LOCK, STATE, CONFIG, CHECKPOINTS = ".lock", "run.json", "config.yaml", "checkpoints"
 SEARCH_DEPTH = 3  # multirun/<date>/<time>/<n>
@@ -50,7 +50,7 @@ FREE_ON_RESUME = (
 
 
 @dataclass(frozen=True)
-class Place:
+class RunStart:
     """Where a run goes. `recorded` is the run.json of the run that goes on, `checkpoint` what it goes on from."""
 
     directory: Path
@@ -131,7 +131,7 @@ def overrides_of(argv: Sequence[str]) -> dict[str, str]:
     return {key.lstrip("+~"): value.strip("'\"") for key, _, value in pairs}
 
 
-def choose(settings, argv: Sequence[str] = (), excluding: Collection[Path] = (), data: str | None = None) -> Place:
+def choose(settings, argv: Sequence[str] = (), excluding: Collection[Path] = (), data: str | None = None) -> RunStart:
     """Where the run goes, by `settings.output_dir` and `settings.resume`; writes nothing.
 
     Args: the command line, which tells whether output_dir was given; directories that proved to be taken; a hash of the rows
@@ -148,7 +148,7 @@ def choose(settings, argv: Sequence[str] = (), excluding: Collection[Path] = (),
     return place
 
 
-def _choose(settings, argv: Sequence[str], excluding: Collection[Path]) -> Place:
+def _choose(settings, argv: Sequence[str], excluding: Collection[Path]) -> RunStart:
     directory = Path(settings.output_dir)
     if settings.resume == "auto":
         return _continue_or_new(settings, "output_dir" in overrides_of(argv), excluding)
@@ -161,20 +161,20 @@ def _choose(settings, argv: Sequence[str], excluding: Collection[Path]) -> Place
     return _new(directory)
 
 
-def _new(directory: Path, notes: Sequence[str] = ()) -> Place:
+def _new(directory: Path, notes: Sequence[str] = ()) -> RunStart:
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"output_dir={directory}: is a file; name a new or empty directory")
     if is_empty(directory):
         if lock_is_held(directory / LOCK):
             raise ValueError(f"output_dir={directory}: is in use by {lock_owner(directory / LOCK)}")
-        return Place(directory, notes=list(notes))
+        return RunStart(directory, notes=list(notes))
     status = status_of(directory)
     held = f"holds a run ({status})" if status else "is not empty"
     remedy = f"resume={directory} to go on with it, or " if status in ("interrupted", "failed") else ""
     raise ValueError(f"output_dir={directory}: {held}; give {remedy}a new or empty directory")
 
 
-def _continue(directory: Path, settings) -> Place:
+def _continue(directory: Path, settings) -> RunStart:
     """Go on in `directory`, if it holds a run of this experiment that can go on."""
     recorded = read_json(directory / STATE)
     if recorded is None:
@@ -193,7 +193,7 @@ def _continue(directory: Path, settings) -> Place:
     notes = _judge_changes(directory, recorded, settings)
     checkpoint = newest_valid_checkpoint(directory / CHECKPOINTS, warn=notes.append)
     start = f"from step {step_of(checkpoint)}" if checkpoint else "from the start: it has no usable checkpoint"
-    return Place(directory, recorded, checkpoint, [*notes, f"resuming {directory} ({status}) {start}"])
+    return RunStart(directory, recorded, checkpoint, [*notes, f"resuming {directory} ({status}) {start}"])
 
 
 def _run_above(directory: Path) -> str:
@@ -219,7 +219,7 @@ def _judge_changes(directory: Path, recorded: dict, settings) -> list[str]:
     return [f"changed since this run started: {line}" for line in lines.values()]
 
 
-def _continue_or_new(settings, explicit: bool, excluding: Collection[Path]) -> Place:
+def _continue_or_new(settings, explicit: bool, excluding: Collection[Path]) -> RunStart:
     directory, root = Path(settings.output_dir), _search_root(Path(settings.output_dir), explicit)
     wanted = config_hash(settings.to_dict())
     found = []

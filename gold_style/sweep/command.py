@@ -25,7 +25,7 @@ from gold_style.runs.run_directory import LOCK, STATE, status_of
 from gold_style.runs.signals import Interrupted
 from gold_style.sweep.directory import SWEEP, find_sweep, identity, job_directories
 from gold_style.sweep.isolation import JobFailed
-from gold_style.sweep.progress import SweepProgress
+from gold_style.sweep.status_line import StatusLine
 
 GOOD = ("completed", "pruned")
 
@@ -53,7 +53,7 @@ def sweep(arguments: Sequence[str], start: Callable[[list[str]], None]) -> None:
             say(f"going on with {directory}: {found}" if found else f"resume=auto: no earlier sweep of these jobs; a new one: {directory}")
         _write_down(directory, line)
     try:
-        with SweepProgress(directory, num_jobs(line), is_main_process()):
+        with StatusLine(directory, num_jobs(line), is_main_process()):
             _start(start, [sweep_directory_override(directory), *arguments])  # before flags: Hydra's parser wants overrides together
     except Interrupted as interruption:
         code = interruption.exit_code

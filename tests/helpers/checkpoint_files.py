@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gold_style.runs.resume import PARTIAL, seal_checkpoint
+from gold_style.runs.checkpoints import PARTIAL, seal_checkpoint
 
 
 def make_checkpoint(directory: Path, step: int, content: bytes = b"weights") -> Path:

@@ -21,7 +21,7 @@ from gold_style.runs.files import (
     FileLock,
     JsonLines,
     Locked,
-    full_disk_in_words,
+    full_disk_explained,
     keep_rows_up_to,
     lock_is_held,
     plain,
@@ -211,8 +211,8 @@ def test_too_little_space_is_said_before_writing(tmp_path):
 def test_a_full_disk_is_said_in_words_and_nothing_else_is(tmp_path):
     """Libraries call it many things: safetensors an error of its own, torch a failed assertion."""
     with pytest.raises(OSError, match="the student could not be written: the disk of .* is full") as error:
-        with full_disk_in_words(tmp_path, "the student"):
+        with full_disk_explained(tmp_path, "the student"):
             raise RuntimeError("I/O error: No space left on device (os error 28)")
     assert error.value.errno == errno.ENOSPC
-    with pytest.raises(ZeroDivisionError), full_disk_in_words(tmp_path, "the student"):
+    with pytest.raises(ZeroDivisionError), full_disk_explained(tmp_path, "the student"):
         raise ZeroDivisionError

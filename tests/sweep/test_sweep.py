@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from gold_style.comparison.command import compare
-from gold_style.runs.repeat import repetition
+from gold_style.runs.repetition import first_difference
 from tests.helpers.commands import SMALL, finish, python, start
 from tests.helpers.wandb_file import read_wandb_file, wandb_files
 from tests.helpers.wandb_server import WandbServer
@@ -185,8 +185,8 @@ def test_the_command_of_a_row_repeats_it_bit_for_bit(told):
     name = "student/model.safetensors"
     assert (again.run / name).read_bytes() == (original / name).read_bytes()
     (again.run / "samples.jsonl").write_text("{}\n")
-    assert repetition(original, again.run) == "samples.jsonl is not the same"
+    assert first_difference(original, again.run) == "samples.jsonl is not the same"
     rows = [json.loads(line) for line in (again.run / "metrics.jsonl").read_text().splitlines()]
     rows[1]["train/loss"] += 1e-12
     (again.run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert repetition(original, again.run).startswith("train/loss at step 2 was ")
+    assert first_difference(original, again.run).startswith("train/loss at step 2 was ")

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gold_style.runs.resume import checkpoint_fault, checkpoints_in, newest_valid_checkpoint, step_of, tidy
+from gold_style.runs.checkpoints import checkpoint_fault, checkpoints_in, newest_valid_checkpoint, step_of, tidy
 from gold_style.runs.run_directory import status_of
 from tests.helpers.commands import environment
-from tests.runs.test_resume_files import SEALS_FOR_EVER
+from tests.runs.test_checkpoints import SEALS_FOR_EVER
 from tests.torture.runs import TINY, Result, clock, differences, faults_of_remains, good_steps, launch, make_plan
 
 ROW = {"chosun": "%s의 일을 삼가 아뢰옵니다.", "none": "%s 소식을 전해 드려요."}

@@ -9,8 +9,8 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from gold_style.runs.checkpoints import checkpoint_fault, checkpoints_in, step_of
 from gold_style.runs.files import read_json, read_json_lines
-from gold_style.runs.resume import checkpoint_fault, checkpoints_in, step_of
 from gold_style.runs.run_directory import status_of
 from tests.helpers.commands import PROJECT, Done, environment, finish
 from tests.torture.starter import Starter

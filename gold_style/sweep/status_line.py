@@ -2,7 +2,7 @@
 
 It reads run files, so it does not matter which launcher runs the jobs, or where.
 
-    with SweepProgress(directory, num_jobs=12):
+    with StatusLine(directory, num_jobs=12):
         ...
 """
 
@@ -24,7 +24,7 @@ LOOK_EVERY_S, LINE_EVERY_S = 1.0, 30.0  # seconds; the second where there is no 
 ENDED = ("completed", "failed", "interrupted", "pruned")
 
 
-class SweepProgress:
+class StatusLine:
     """The line on stderr; nothing where `is_shown` is False. `ended` counts the jobs that this session saw end, by status."""
 
     def __init__(self, directory: Path, num_jobs: int, is_shown: bool = True):
@@ -41,7 +41,7 @@ class SweepProgress:
         self._bar = Progress(*columns, console=self.console, disable=not (is_shown and self.console.is_terminal))
         self._task = self._bar.add_task("sweep", total=num_jobs, note="")
 
-    def __enter__(self) -> "SweepProgress":
+    def __enter__(self) -> "StatusLine":
         for path in job_directories(self.directory):  # of earlier sessions: not told again
             state = read_json(path / STATE) or {}
             self.known[path] = (status_of(path, state), state.get("ended"))

@@ -1,6 +1,6 @@
 """Whether a repeated run is the run that it repeats, bit for bit: metrics without clocks, answers, weights.
 
-Example: `repetition(original, again)` is None, or the first thing that differs, in words.
+Example: `first_difference(original, again)` is None, or the first thing that differs, in words.
 """
 
 from itertools import zip_longest
@@ -13,7 +13,7 @@ CLOCKS = ("_s", "_per_second")
 BLOCK_BYTES = 1 << 22
 
 
-def repetition(original: Path, again: Path) -> str | None:
+def first_difference(original: Path, again: Path) -> str | None:
     """None where `again` has the numbers, answers and weights of `original`; else what differs first."""
     return different_metrics(original, again) or different_files(original, again)
 
