@@ -39,7 +39,7 @@ def newcombe(first: tuple[float, float], second: tuple[float, float], confidence
         return None
     (low_1, high_1), (low_2, high_2) = intervals
     share_1, share_2 = first[0] / first[1], second[0] / second[1]
-    down, up = math.hypot(share_1 - low_1, high_2 - share_2), math.hypot(high_1 - share_1, share_2 - low_2)
+    down, up = (math.sqrt(a * a + b * b) for a, b in ((share_1 - low_1, high_2 - share_2), (high_1 - share_1, share_2 - low_2)))
     return max(-1.0, share_1 - share_2 - down), min(1.0, share_1 - share_2 + up)
 
 
