@@ -240,7 +240,7 @@ def difference_p(best: dict[str, tuple[int, int]], other: dict[str, tuple[int, i
     scale = math.lcm(*{number for pair in pairs for number in pair[1::2]})
     if scale <= EXACT_UP_TO:
         return exact_permutation([a * (scale // n) - b * (scale // m) for a, n, b, m in pairs])
-    return float(paired_permutation([a / n - b / m for a, n, b, m in pairs], samples=PERMUTATIONS)[0])
+    return paired_permutation([a / n - b / m for a, n, b, m in pairs], samples=PERMUTATIONS)
 
 
 def pareto(costs: Sequence[float], values: Sequence[float]) -> list[bool]:

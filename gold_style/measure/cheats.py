@@ -6,7 +6,7 @@ Example: `cheats(samples["after"], classifier, pack)` gives {"constant": [...], 
 """
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 from gold_style.measure.answers import Answer, Judged, judge
 from gold_style.styles import StylePack, tagged
@@ -21,13 +21,12 @@ def cheats(answers: Sequence[Answer], classifier: Classifier, pack: StylePack, c
     `constant`: what the first always says; by default an answer of `answers` that is in the style of interest, so
     that the cheat is a good text of its kind, or else CONSTANT. The second gives the tagged request back.
     """
-    requests = [Answer(**{field.name: getattr(answer, field.name) for field in fields(Answer)}) for answer in answers]
     if constant is None:
         good = (answer.text for answer in answers if answer.style == pack.tags[0] and classifier(answer.text) == pack.target_verdict)
         constant = next(good, CONSTANT)
-    plain = {"finished": True, "num_tokens": None, "likelihood_ratio": None}
-    said = {
-        "constant": [replace(answer, text=constant, **plain) for answer in requests],
-        "copy": [replace(answer, text=tagged(answer.style, answer.request), **plain) for answer in requests],
-    }
-    return {name: judge(texts, classifier, pack) for name, texts in said.items()}
+
+    def judged(text_of) -> list[Judged]:
+        said = [replace(answer, text=text_of(answer), finished=True, num_tokens=None, likelihood_ratio=None) for answer in answers]
+        return judge(said, classifier, pack)
+
+    return {"constant": judged(lambda answer: constant), "copy": judged(lambda answer: tagged(answer.style, answer.request))}

@@ -70,33 +70,33 @@ def model_details(answers: Sequence[Judged], toggle: Toggle, options: dict[str, 
         "degenerate": share_interval(*counts(decided(of_pack), lambda answer: answer.degenerate, requests), **options),
         "joint": share_interval(*counts(of_pack, lambda answer: joint(answer, toggle), requests), **options),
     }
-    groups = [*toggle.verdicts, "untagged", "misspelt"]
     bases = Counter("unknown" if answer.content is None else "topic" if answer.topic else "request words" for answer in of_pack)
     return {
         "joint": joint_score(answers, toggle),
         "toggled": toggled_share(answers, toggle),
         "intervals": intervals,
         "content_basis": dict(bases),
-        "tags": by_group(answers, toggle, groups, options["confidence"]),
-        "directions": split(answers, toggle, "direction", groups, options["confidence"]),
-        "eras": split(answers, toggle, "era", groups, options["confidence"]),
+        "tags": by_group(answers, toggle, options["confidence"]),
+        "directions": split(answers, toggle, "direction", options["confidence"]),
+        "eras": split(answers, toggle, "era", options["confidence"]),
         "pairs": pairs(answers, toggle),
         "likelihood": likelihood_summary(answers, toggle),
     }
 
 
-def split(answers: Sequence[Judged], toggle: Toggle, name: str, groups: Sequence[str], confidence: float) -> dict[str, Any]:
+def split(answers: Sequence[Judged], toggle: Toggle, name: str, confidence: float) -> dict[str, Any]:
     """`by_group` for each value of the field `name`; answers where it is not known are left out."""
     values = dict.fromkeys(getattr(answer, name) for answer in answers)
     return {
-        value: by_group([answer for answer in answers if getattr(answer, name) == value], toggle, groups, confidence)
+        value: by_group([answer for answer in answers if getattr(answer, name) == value], toggle, confidence)
         for value in values
         if value is not None
     }
 
 
-def by_group(answers: Sequence[Judged], toggle: Toggle, groups: Sequence[str], confidence: float) -> dict[str, Any]:
+def by_group(answers: Sequence[Judged], toggle: Toggle, confidence: float) -> dict[str, Any]:
     """`slice_details` per tag; "untagged" and "misspelt" where there are such answers."""
+    groups = (*toggle.verdicts, "untagged", "misspelt")
     members = {group: [answer for answer in answers if toggle.group(answer.style) == group] for group in groups}
     return {group: slice_details(chosen, group, toggle, confidence) for group, chosen in members.items() if chosen}
 

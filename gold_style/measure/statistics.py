@@ -5,13 +5,14 @@ https://en.wikipedia.org/wiki/Binomial_proportion_confidence_interval; differenc
 Medicine 17:873, method 10); bootstrap: Efron & Tibshirani 1993; Holm 1979; alpha: Krippendorff 2011, "Computing
 Krippendorff's Alpha-Reliability".
 
-Shapes: R = requests, S = bootstrap samples, G = groups compared. Example: `wilson(128, 128)` is (0.971, 1.0).
+Shapes: R = requests, S = bootstrap samples. Example: `wilson(128, 128)` is (0.971, 1.0).
 """
 
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from statistics import NormalDist
 from typing import Any, Literal
 
@@ -126,23 +127,21 @@ def gap_interval(before, after, teacher, *, samples: int = SAMPLES, confidence: 
     return hull(percentiles(gaps_S, confidence), (point, point))
 
 
-def paired_permutation(differences, *, samples: int = 10_000, seed: int = 0) -> np.ndarray:
-    """Two-sided p of sign-flip tests of mean difference 0, (G,): one per column of `differences`, (R, G) or (R,).
+def paired_permutation(differences: Sequence[float], *, samples: int = 10_000, seed: int = 0) -> float:
+    """Two-sided p of the sign-flip test of mean difference 0, shape (R,), from `samples` drawn sign patterns.
 
-    Under the null hypothesis a request's difference is as likely the other way round. NaN = not compared, counts as
-    0. The smallest p is 1 / (samples + 1): the observed signs are one of the draws (Phipson & Smyth 2010).
+    Under the null hypothesis a request's difference is as likely the other way round. The smallest p is
+    1 / (samples + 1): the observed signs are one of the draws (Phipson & Smyth 2010).
     """
-    differences_RG = np.nan_to_num(np.asarray(differences, np.float64))
-    differences_RG = differences_RG[:, None] if differences_RG.ndim == 1 else differences_RG
-    observed_G = np.abs(differences_RG.sum(0))
-    rng, extreme_G = np.random.default_rng(seed), np.zeros(differences_RG.shape[1], np.int64)
+    differences_R = np.asarray(differences, np.float64)
+    rng, extreme, observed = np.random.default_rng(seed), 0, abs(differences_R.sum())
     for start in range(0, samples, 500):
-        signs = rng.integers(0, 2, size=(min(500, samples - start), len(differences_RG))) * 2.0 - 1.0
-        extreme_G += (np.abs(signs @ differences_RG) >= observed_G - 1e-9).sum(0)
-    return (1 + extreme_G) / (1 + samples)
+        signs = rng.integers(0, 2, size=(min(500, samples - start), len(differences_R))) * 2.0 - 1.0
+        extreme += int((np.abs(signs @ differences_R) >= observed - 1e-9).sum())
+    return (1 + extreme) / (1 + samples)
 
 
-def exact_permutation(differences) -> float:
+def exact_permutation(differences: Sequence[int]) -> float:
     """Two-sided p of the sign-flip test of mean difference 0 over all 2^R sign patterns; whole numbers, shape (R,).
 
     The distribution of the flipped sum is that of a random subset's sum, built up one request at a time.
@@ -158,17 +157,16 @@ def exact_permutation(differences) -> float:
     return float(min(1.0, chances[sums >= observed].sum()))
 
 
-def holm(p_values: Sequence[float | None], tests: int | None = None) -> list[float | None]:
+def holm(p_values: Sequence[float | None], tests: int = 0) -> list[float | None]:
     """p values corrected for their number (Holm), in the order given; None stays None and is not counted.
 
     `tests`: how many comparisons these were chosen from, where that is more than their number.
     """
     known = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
-    corrected: list[float | None] = [None] * len(p_values)
-    largest, number = 0.0, max(len(known), tests or 0)
-    for rank, (p, index) in enumerate(known):
-        largest = max(largest, min(1.0, p * (number - rank)))
-        corrected[index] = largest
+    number, corrected = max(len(known), tests), list(p_values)
+    scaled = accumulate((min(1.0, p * (number - rank)) for rank, (p, _) in enumerate(known)), max)
+    for (_, index), p in zip(known, scaled, strict=True):
+        corrected[index] = p
     return corrected
 
 

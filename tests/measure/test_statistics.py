@@ -105,9 +105,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 def test_sign_flips_agree_with_mcnemar_on_single_differences():
     differences = np.array([1] * 9 + [-1] + [0] * 40)
-    assert paired_permutation(differences)[0] == pytest.approx(mcnemar(9, 1), abs=0.005)
-    columns = np.stack([differences, np.zeros(50), np.full(50, np.nan)], axis=1)
-    assert paired_permutation(columns).tolist() == [paired_permutation(differences)[0], 1.0, 1.0]
+    assert paired_permutation(differences) == pytest.approx(mcnemar(9, 1), abs=0.005)
+    assert paired_permutation(np.zeros(50)) == 1.0
 
 
 @given(st.lists(st.integers(-4, 4), min_size=1, max_size=9))
@@ -128,8 +127,8 @@ def test_exact_sign_flips_are_mcnemar_and_reach_far_down():
 
 
 def test_sign_flips_keep_their_level():
-    noise = np.random.default_rng(3).integers(-1, 2, size=(60, 400))
-    assert (paired_permutation(noise, samples=1000) < 0.05).mean() < 0.08
+    noise = np.random.default_rng(3).integers(-1, 2, size=(400, 60))
+    assert np.mean([paired_permutation(differences, samples=1000) < 0.05 for differences in noise]) < 0.08
 
 
 def test_holm_by_hand():
