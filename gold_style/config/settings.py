@@ -23,6 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from gold_style import PACKAGE, PROJECT
 from gold_style.config.gold_config import train_mistakes
 from gold_style.config.launch import run_stamp
 from gold_style.config.mirror import Mistake, did_you_mean, keys_of, mirror, unknown_keys, written
@@ -44,7 +45,6 @@ from gold_style.config.schema import (
 )
 from gold_style.config.yaml_file import read_mapping
 
-PROJECT = Path(__file__).resolve().parents[2]
 CONF = PROJECT / "conf"
 EVALUATION_PROMPTS = "data/evaluation_prompts.jsonl"  # requests that a bare model is asked
 
@@ -303,9 +303,10 @@ def local_model(name: str) -> str:
 def find_directory(text: str) -> Path:
     """An absolute path; a relative one is looked up from the working directory, then from the project's root."""
     path = Path(text).expanduser()
-    if path.is_absolute() or os.path.exists(path) or not os.path.exists(PROJECT / path):
+    root = PACKAGE.parent if path.parts[:1] == (PACKAGE.name,) else PROJECT
+    if path.is_absolute() or os.path.exists(path) or not os.path.exists(root / path):
         return Path(os.path.abspath(path))
-    return PROJECT / path
+    return root / path
 
 
 register()

@@ -16,11 +16,11 @@ from random import Random
 
 import yaml
 
+from gold_style import PROJECT
 from gold_style.prompts import Message
 from gold_style.prompts.dynamic import MAX_DRAWS, RequestParts, Task, fill, made_up_topic
 from gold_style.styles import StylePack, tagged
 
-ROOT = Path(__file__).resolve().parents[2]
 MODERN, JOSEON = 0, 1  # columns of answers.yaml
 FEW_SHOTS = 0.03  # share of rules that come with examples
 TOPIC_MASKS = ("\ue000", "\ue001")  # private-use characters that stand for a topic where a tokenizer learns its merges
@@ -28,7 +28,7 @@ TOPIC_MASKS = ("\ue000", "\ue001")  # private-use characters that stand for a to
 
 def default_pack() -> StylePack:
     """The pack of conf/styles/joseon.yaml, without few-shots."""
-    source = yaml.safe_load((ROOT / "conf/styles/joseon.yaml").read_text(encoding="utf-8"))
+    source = yaml.safe_load((PROJECT / "conf/styles/joseon.yaml").read_text(encoding="utf-8"))
     return StylePack.from_settings({**source, "few_shots": 0})
 
 

@@ -10,13 +10,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from gold_style import PROJECT
 from gold_style.prompts import Prompt
 from gold_style.prompts.files import SUFFIXES, RowFile
 from gold_style.prompts.finite import RowSource
 from gold_style.prompts.held_out import request_key
 from gold_style.prompts.rows import DIRECTIONS, TAG_LIKE, RowError, checked_text, kind, one_of, optional_text
-
-ROOT = Path(__file__).resolve().parents[2]  # of the project
 
 
 def build(settings: Any, pack: Any, run_directory: Path | None = None, special_tokens: frozenset[str] = frozenset()) -> RowSource:
@@ -112,7 +111,7 @@ def find_file(path: str | Path | None, key: str = "prompts.path") -> Path:
 def places(path: str | Path) -> list[Path]:
     """Where a relative path may be: below the working directory, below the project's root."""
     path = os.path.expanduser(path)  # Path's own raises where there is no such user
-    return [Path(path), ROOT / path]
+    return [Path(path), PROJECT / path]
 
 
 def _neighbours(path: Path, suffixes: tuple[str, ...]) -> str:

@@ -12,10 +12,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from gold_style import __version__
+from gold_style import PACKAGE, PROJECT, __version__
 from gold_style.config.launch import world_size
 
-PROJECT = Path(__file__).resolve().parents[2]
 PACKAGES = (
     "torch",
     "transformers",
@@ -97,8 +96,14 @@ def launcher_prefix() -> list[str]:
 
 def command_line(argv: Sequence[str], overrides: Sequence[str]) -> str:
     """A line to paste into a shell: the launcher, the script and `overrides`."""
-    script = os.path.relpath(argv[0]) if argv and os.path.exists(argv[0]) else "train.py"
-    return shlex.join([*launcher_prefix(), script, *overrides])
+    return shlex.join([*launcher_prefix(), *script_words(argv[0] if argv else ""), *overrides])
+
+
+def script_words(script: str) -> list[str]:
+    """How a command names a script: by its path from here, or as a module where it came in a wheel."""
+    if Path(script).is_relative_to(PACKAGE):
+        return ["-m", f"{PACKAGE.name}.{Path(script).stem}"]
+    return [os.path.relpath(script) if os.path.exists(script) else "train.py"]
 
 
 def provenance(argv: Sequence[str]) -> dict:

@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from gold_style import PACKAGE
 from gold_style.config.check.overrides import CommandLine, choices_of, groups_of, read_arguments
 from gold_style.config.check.presets import read_preset
 from gold_style.config.launch import is_main_process
-from gold_style.config.settings import CONF, PROJECT
+from gold_style.config.settings import CONF
 from gold_style.runs.files import FileLock, Locked, read_json, write_json
-from gold_style.runs.provenance import now
+from gold_style.runs.provenance import now, script_words
 from gold_style.runs.redact import redact, say
 from gold_style.runs.run_directory import LOCK, STATE, status_of
 from gold_style.runs.signals import Interrupted
@@ -77,7 +78,7 @@ def sweep(arguments: Sequence[str], start: Callable[[list[str]], None]) -> None:
 
 def _start(start: Callable[[list[str]], None], arguments: list[str]) -> None:
     """Hydra, which ends a sweep with the first failed job's exception: as it is, not printed and turned into an exit."""
-    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))  # for the processes that launchers start
+    path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))  # for the processes that launchers start
     changed = {"HYDRA_FULL_ERROR": "1", "PYTHONPATH": path}
     before = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed)
@@ -139,7 +140,7 @@ def _report(directory: Path, code: int) -> None:
     say(f"sweep directory: {directory}\n{tally(directory) or 'no job was started'}")
     if code:
         again = [word for word in sys.argv[1:] if not word.startswith(("hydra.sweep.dir=", "resume="))]
-        say(f"to go on:   python {os.path.relpath(sys.argv[0])} {shlex.join(again)} resume=auto")
+        say(f"to go on:   python {shlex.join([*script_words(sys.argv[0]), *again])} resume=auto")
     if any(directory.glob(".wandb-*")):
         say(f"to upload:  wandb sync {shlex.quote(os.path.relpath(directory))}")
     say(f"to compare: python -m gold_style.compare {shlex.quote(os.path.relpath(directory))}")

@@ -24,6 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from gold_style import PACKAGE
 from gold_style.config.check.overrides import Choice, CommandLine, groups_of, jobs_of, override_mistake, read_arguments
 from gold_style.config.check.paths import file_mistakes, output_fault
 from gold_style.config.check.presets import SWEEPER, with_preset
@@ -31,7 +32,7 @@ from gold_style.config.check.rules import notes, rule_mistakes
 from gold_style.config.gold_config import allowed_fields, gold_config_fields
 from gold_style.config.launch import is_main_process, launch_mistakes
 from gold_style.config.mirror import Mistake, keys_of, written
-from gold_style.config.settings import CONF, PROJECT, EvaluateSettings, Settings, SettingsError, compose_config, find_directory
+from gold_style.config.settings import CONF, EvaluateSettings, Settings, SettingsError, compose_config, find_directory
 
 SETTINGS = {"config": Settings, "evaluate": EvaluateSettings}
 WITH_REPRODUCE = ("reproduce", "output_dir", "dry_run", "tracker.run_name")  # what may stand beside reproduce=
@@ -117,7 +118,7 @@ def raised_here(error: BaseException) -> bool:
         frame = frame.tb_next
     if frame is None:
         return False
-    return Path(frame.tb_frame.f_code.co_filename).resolve().is_relative_to(PROJECT / "gold_style")
+    return Path(frame.tb_frame.f_code.co_filename).resolve().is_relative_to(PACKAGE)
 
 
 def check(arguments: Sequence[str], config_name: str) -> tuple[list[str], list[str]]:

@@ -1,0 +1,44 @@
+"""The console command.
+
+gold-style train seed=1      as python train.py seed=1
+gold-style compare DIR       as python -m gold_style.compare DIR
+"""
+
+import runpy
+import sys
+
+from gold_style import PROJECT
+
+COMMANDS = {
+    "train": "distil a style toggle; with -m a sweep",
+    "evaluate": "score a run, a checkpoint or a model, or ask it one request",
+    "compare": "hold many runs against each other",
+    "report": "draw report.html of a run again",
+    "judge": "a language model as judge of a run",
+    "annotate": "blind sheets for people, and their verdicts",
+}
+USAGE = "\n".join(
+    [
+        "usage: gold-style COMMAND ARGUMENTS",
+        *(f"  {name:10}{text}" for name, text in COMMANDS.items()),
+        "gold-style COMMAND --help says more",
+    ]
+)
+
+
+def main() -> None:
+    """Runs the command that sys.argv names, as `python -m gold_style.<command>` would. Exit code 2 without one."""
+    command = sys.argv[1] if len(sys.argv) > 1 else None
+    if command not in COMMANDS:
+        asked_for_help = command in ("-h", "--help")
+        print(USAGE, file=sys.stdout if asked_for_help else sys.stderr)
+        sys.exit(0 if asked_for_help else 2)
+    del sys.argv[1]
+    runpy.run_module(f"gold_style.{command}", run_name="__main__", alter_sys=True)
+
+
+def run_script(name: str) -> None:
+    """Runs train.py or evaluate.py, of the checkout or out of the wheel, as if it had been started by its path."""
+    script = str(PROJECT / f"{name}.py")
+    sys.argv[0] = script
+    runpy.run_path(script, run_name="__main__")
