@@ -137,7 +137,7 @@ class Row:
         from stepping import floor, results
         from stepping.shapes import load_tokenizer
 
-        chat = self.loops["ours"].trainer.distillation.chat
+        chat = self.loops["ours"].trainer.row_maker.chat
         lengths = [len(chat.student_ids(prompt)) for prompt in self.prompts]
         assert len(load_tokenizer(self.shape)) == self.shape.vocab_size
         flops = floor.step_flops(self.pair, self.shape, lengths)

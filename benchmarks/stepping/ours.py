@@ -1,15 +1,17 @@
 """Our side: StyleGOLDTrainer, put together from the same parts as by gold_style.build, on the benchmark's models and prompts."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from trl.experimental.gold import GOLDConfig
 
-from gold_style.chat import Chat, stop_ids, template_stop_id
+from gold_style.chat import Chat
 from gold_style.distil.objective import TokenExact
-from gold_style.distil.rows import Distillation
+from gold_style.distil.options import Options
+from gold_style.distil.rows import RowMaker
 from gold_style.distil.trainer import StyleGOLDTrainer
-from gold_style.engine.rollout import Sampling
+from gold_style.engine.rollout import OutputIds, Sampling
 from gold_style.engine.teacher import Teacher
 from gold_style.prompts import Prompt
 from stepping.shapes import BETA, Shape, load_tokenizer, same_for_all, texts
@@ -53,25 +55,24 @@ def build_trainer(
     """`given`: score the rows' own answers instead of sampled ones."""
     tokenizer, data = load_tokenizer(shape), texts(shape)
     scorer = Teacher(teacher, tokenizer)
-    stops = stop_ids(tokenizer, student)
-    distillation = Distillation(
-        chat=Chat(tokenizer, tokenizer, data.pack, teacher_system_prompt=None if shape.system_tokens else ""),
-        source=Window(data.prompts),
-        teacher=scorer,
-        objective=TokenExact(teacher=scorer, vocab_size=len(tokenizer), beta=BETA),
+    options = Options(
         seed=0,
         lmbda=0.0 if given else 1.0,
         seq_kd=False,
         sampling=Sampling(temperature=1.0, top_p=1.0),
         max_completion_length=shape.new_tokens,
         rows_per_window=shape.window,
-        student_stop_ids=stops,
-        student_stop_id=template_stop_id(tokenizer, stops),
-        student_vocab_size=len(tokenizer),
-        to_student_ids=lambda completion: completion,
         rows_per_microbatch=1,
         tokens_per_microbatch=TOKENS_PER_MICROBATCH[device],
         compute_dtype=torch.bfloat16 if device == "cuda" else torch.float32,
+    )
+    row_maker = RowMaker(
+        options=options,
+        chat=Chat(tokenizer, tokenizer, data.pack, teacher_system_prompt=None if shape.system_tokens else ""),
+        source=Window(data.prompts),
+        teacher=scorer,
+        output_ids=OutputIds.of(tokenizer, student),
+        objective=TokenExact(teacher=scorer, vocab_size=len(tokenizer), beta=BETA),
     )
     args = GOLDConfig(
         **same_for_all(shape, directory, steps, device),
@@ -79,15 +80,15 @@ def build_trainer(
         gradient_accumulation_steps=1,
         logging_strategy="steps",
         logging_steps=1,
-        lmbda=distillation.lmbda,
+        lmbda=options.lmbda,
         max_length=None,
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
         ignore_data_skip=True,
     )
-    return StyleGOLDTrainer(student=student, distillation=distillation, run=Log(), args=args)
+    return StyleGOLDTrainer(student=student, row_maker=row_maker, run=Log(), args=args)
 
 
 def set_new_tokens(trainer: StyleGOLDTrainer, new_tokens: int) -> None:
     """Length of the completions from the next step on."""
-    trainer.distillation.max_completion_length = new_tokens
+    trainer.row_maker.options = replace(trainer.row_maker.options, max_completion_length=new_tokens)

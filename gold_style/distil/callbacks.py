@@ -11,7 +11,7 @@ from transformers.trainer_callback import ExportableState
 from gold_style.runs.progress import Progress
 
 
-class Remembering(TrainerCallback, ExportableState):
+class Resumable(TrainerCallback, ExportableState):
     """A callback whose attributes named in `REMEMBERED` travel with the checkpoint: a resumed run goes on as if nothing had happened.
 
     transformers would build the callback anew from JSON; ours hold functions, so they take their numbers back themselves.
@@ -28,7 +28,7 @@ class Remembering(TrainerCallback, ExportableState):
             setattr(self, name, value)
 
 
-class Totals(Remembering):
+class Totals(Resumable):
     """What is counted over the whole run, and what was measured since the last logged row. Each process has its own share."""
 
     REMEMBERED = ("processes",)
@@ -70,7 +70,7 @@ class Totals(Remembering):
         self.processes = gather_object([own]) if self.trainer.accelerator.num_processes > 1 else [own]
 
 
-class LiveEvaluation(Remembering):
+class LiveEvaluation(Resumable):
     """Every `every_steps` the student answers the selection requests, greedily; its style rates join that step's row.
 
     `measure(trainer)` returns the row's `style/...` numbers. With `keep_best` a checkpoint is written whenever the margin is the
@@ -93,7 +93,7 @@ class LiveEvaluation(Remembering):
     def on_train_begin(self, args, state, control, **kwargs):
         super().on_train_begin(args, state, control, **kwargs)
         if self.keep_best and self.best_step is not None:  # a resumed run must not prune the best one so far
-            self.trainer.distillation.keep_checkpoints = {self.best_checkpoint(args)}
+            self.trainer.decisions.best_checkpoint = self.best_checkpoint(args)
         self.trainer.is_over = self.has_reached
 
     @property
@@ -112,7 +112,7 @@ class LiveEvaluation(Remembering):
             return
         if self.keep_best and (self.best_margin is None or margin >= self.best_margin):
             self.best_margin, self.best_step = margin, state.global_step
-            self.trainer.distillation.keep_checkpoints = {self.best_checkpoint(args)}
+            self.trainer.decisions.best_checkpoint = self.best_checkpoint(args)
             control.should_save = True
         self.num_reached = self.num_reached + 1 if self.stop_margin is not None and margin >= self.stop_margin else 0
         if self.has_reached:
@@ -122,7 +122,7 @@ class LiveEvaluation(Remembering):
         return Path(args.output_dir) / f"checkpoint-{self.best_step}"
 
 
-class WarmStart(Remembering):
+class WarmStart(Resumable):
     """Ends the warm start once the student's P(style opening) has reached `until` under every style; looks every `EVERY_STEPS`.
 
     `measure(trainer)` returns the smallest of those probabilities. `warm_start_steps` is a lower bound.
@@ -138,17 +138,16 @@ class WarmStart(Remembering):
 
     def on_train_begin(self, args, state, control, **kwargs):
         super().on_train_begin(args, state, control, **kwargs)
-        self.trainer.distillation.warm_start_end = self.end
+        self.trainer.decisions.warm_start_end = self.end
 
     def on_step_end(self, args, state, control, **kwargs):
-        distillation = self.trainer.distillation
-        if self.until is None or self.end is not None or state.global_step < distillation.warm_start_steps:
+        if self.until is None or self.end is not None or state.global_step < self.trainer.options.warm_start_steps:
             return
         if state.global_step % self.EVERY_STEPS == 0:
             probability = self.measure(self.trainer)
             self.trainer.pending_numbers["train/opening_probability"] = probability
             if probability >= self.until:
-                self.end = distillation.warm_start_end = state.global_step
+                self.end = self.trainer.decisions.warm_start_end = state.global_step
 
 
 class Bar(TrainerCallback):

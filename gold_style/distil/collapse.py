@@ -24,7 +24,7 @@ from statistics import median
 import torch
 from transformers import TrainerCallback
 
-from gold_style.distil.callbacks import Remembering
+from gold_style.distil.callbacks import Resumable
 
 SMOOTHED = 5  # rows behind a level
 PATIENCE = 3  # live evaluations in a row
@@ -76,7 +76,7 @@ def all_finite(tensors: list[torch.Tensor]) -> bool:
     return not tensors or bool(torch.stack([tensor.abs().max() for tensor in tensors]).isfinite().all())
 
 
-class CollapseGuard(Remembering):
+class CollapseGuard(Resumable):
     """Says once for each cause that the student collapses, with the curve; with on_collapse=stop it raises Collapsed.
 
     `say` gets the warning; `record` gets `collapse=[{"step", "cause", "message"}, ...]`, for run.json. A cause that has passed

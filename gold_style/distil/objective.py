@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from gold_style.distil.window import MicroBatch, Row
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.packed_reading import PackedReader
+from gold_style.engine.rollout import Completion
 from gold_style.engine.teacher import Teacher
 from gold_style.losses.divergence import JSD, entropy, forward_kl, reverse_kl
 from gold_style.losses.fused import fused_jsd
@@ -31,6 +32,9 @@ from gold_style.losses.sorted_l1 import sorted_l1
 class Objective(Protocol):
     def prepare(self, rows: Sequence[Row]) -> None:
         """Set each row's teacher_completion, alignment and num_scored."""
+
+    def to_student_ids(self, completion: Completion) -> Completion:
+        """A teacher-written completion in the student's token ids."""
 
     def loss(self, student: Backbone, hidden_ND: Tensor, batch: MicroBatch) -> Tensor:
         """`batch.weight` x the sum over scored units, a scalar in nats; statistics go to `batch.stats`."""
@@ -81,6 +85,9 @@ class TokenExact:
         for row in rows:
             row.teacher_completion = row.completion
             row.num_scored = row.num_matched = sum(i not in self.unscored_ids for i in row.completion)
+
+    def to_student_ids(self, completion: Completion) -> Completion:
+        return completion
 
     def loss(self, student: Backbone, hidden_ND: Tensor, batch: MicroBatch) -> Tensor:
         weight_N = hidden_ND.new_full((len(hidden_ND),), batch.weight, dtype=torch.float32)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gold_style.distil.rows import Distillation
+from gold_style.distil.rows import RowMaker
 from gold_style.engine.backbone import Backbone, right_pad
 from gold_style.engine.draws import uniforms
 from gold_style.engine.rollout import Sampling
@@ -36,23 +36,23 @@ class Opening:
 
 
 @torch.no_grad()
-def measure_openings(distillation: Distillation, student: Backbone, prompts: Sequence[Prompt], styles: Sequence[str]) -> list[Opening]:
+def measure_openings(row_maker: RowMaker, student: Backbone, prompts: Sequence[Prompt], styles: Sequence[str]) -> list[Opening]:
     """One Opening for each style, on the same requests under every tag."""
-    found, teacher = [], distillation.teacher
+    found, teacher, chat, sampling = [], row_maker.teacher, row_maker.chat, row_maker.options.sampling
     for style in styles:
         asked = [prompt.under(style, style) for prompt in prompts[:NUM_PROMPTS]]
-        teacher_prompts = [distillation.chat.teacher_ids(prompt) for prompt in asked]
-        keys = [(distillation.seed, "opening", style, prompt.request) for prompt in asked]
+        teacher_prompts = [chat.teacher_ids(prompt) for prompt in asked]
+        keys = [(row_maker.options.seed, "opening", style, prompt.request) for prompt in asked]
         written = teacher.generate(
-            teacher_prompts, max_new_tokens=OPENING_TOKENS, sampling=distillation.sampling, uniforms_BG=uniforms(keys, OPENING_TOKENS)
+            teacher_prompts, max_new_tokens=OPENING_TOKENS, sampling=sampling, uniforms_BG=uniforms(keys, OPENING_TOKENS)
         )
         teacher_logprobs = [
-            _logprobs(teacher.backbone, prompt.prefix + prompt.rest, completion.ids, distillation.sampling, teacher.vocab_size)[0]
+            _logprobs(teacher.backbone, prompt.prefix + prompt.rest, completion.ids, sampling, teacher.output_ids.vocab_size)[0]
             for prompt, completion in zip(teacher_prompts, written, strict=True)
         ]
-        as_student = [distillation.to_student_ids(completion).ids for completion in written]
+        as_student = [row_maker.objective.to_student_ids(completion).ids for completion in written]
         of_student = [
-            _logprobs(student, distillation.chat.student_ids(prompt), ids, distillation.sampling, distillation.student_vocab_size)
+            _logprobs(student, chat.student_ids(prompt), ids, sampling, row_maker.output_ids.vocab_size)
             for prompt, ids in zip(asked, as_student, strict=True)
             if ids
         ]

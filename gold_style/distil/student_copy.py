@@ -1,8 +1,8 @@
 """The student in one piece, whatever precision it is trained in and however its weights are wrapped or sharded.
 
-whole = WholeStudent(trainer, torch.bfloat16)
-with whole.for_rollouts() as backbone: ...      # what the decode loop reads
-student, state = whole.for_files()              # what student/ holds, and what vLLM is handed
+student_copy = StudentCopy(trainer, torch.bfloat16)
+with student_copy.for_rollouts() as backbone: ...      # what the decode loop reads
+student, state = student_copy.for_files()              # what student/ holds, and what vLLM is handed
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from trl.models import unwrap_model_for_generation
 from gold_style.engine.backbone import Backbone
 
 
-class WholeStudent:
+class StudentCopy:
     """Made with the trainer, before its weights are sharded: a copy of them in the compute dtype then takes 2 bytes a parameter on
     every GPU, against a gathering of all layers for every new token."""
 

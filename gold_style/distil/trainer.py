@@ -40,8 +40,8 @@ from gold_style.distil.meters import Meters
 from gold_style.distil.objective import install_scoring
 from gold_style.distil.optimizer import MuonWithAdamW
 from gold_style.distil.out_of_memory import is_out_of_memory, out_of_memory_in_words
-from gold_style.distil.rows import Distillation
-from gold_style.distil.student_copy import WholeStudent
+from gold_style.distil.rows import RowMaker
+from gold_style.distil.student_copy import StudentCopy
 from gold_style.distil.window import MicroBatch, Row, collate, cut
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.draws import key64
@@ -67,13 +67,13 @@ class _Steps:
 
 
 class StyleGOLDTrainer(GOLDTrainer):
-    """Trains `student` to follow `distillation.teacher` on prompts of `distillation.source`.
+    """Trains `student` to follow `row_maker.teacher` on the rows that `row_maker` makes.
 
-    Args: a GOLDConfig whose `per_device_train_batch_size` is the window of one process; the parts of the run (see `Distillation`);
-    the run directory's `Run`, whose `log` gets every logged row.
+    Args: a GOLDConfig whose `per_device_train_batch_size` is the window of one process; the run directory's `Run`, whose `log` gets
+    every logged row.
     """
 
-    def __init__(self, *, student, distillation: Distillation, run, args: GOLDConfig, callbacks=None, peft_config=None):
+    def __init__(self, *, student, row_maker: RowMaker, run, args: GOLDConfig, callbacks=None, peft_config=None):
         wanted = args.use_uld_loss, args.uld_use_hybrid_loss
         # With use_uld_loss False the parent resizes the teacher's embeddings; its own ULD module is never called by us.
         args.use_uld_loss, args.uld_use_hybrid_loss = True, False
@@ -83,26 +83,26 @@ class StyleGOLDTrainer(GOLDTrainer):
             disable_dropout_in_model(student)
         with tempfile.TemporaryDirectory() as directory:
             # The parent loads the teacher's tokenizer once more, by name: here the very one that is used, whatever its revision.
-            distillation.teacher.tokenizer.save_pretrained(directory)
+            row_maker.teacher.tokenizer.save_pretrained(directory)
             args.teacher_tokenizer_name_or_path = directory
             super().__init__(
                 model=student,
-                teacher_model=distillation.teacher.model,
+                teacher_model=row_maker.teacher.model,
                 args=args,
                 data_collator=list,
                 train_dataset=Dataset.from_dict({"step": [0]}),
-                processing_class=distillation.chat.student_tokenizer,
+                processing_class=row_maker.chat.student_tokenizer,
                 callbacks=callbacks,
                 peft_config=peft_config,
             )
         args.teacher_tokenizer_name_or_path = None
         args.use_uld_loss, args.uld_use_hybrid_loss = wanted
         args.disable_dropout = silence
-        self.distillation, self.run = distillation, run
-        self.teacher = distillation.teacher
+        self.row_maker, self.options, self.decisions, self.run = row_maker, row_maker.options, row_maker.decisions, run
+        self.teacher = row_maker.teacher
         self.teacher.model = self.teacher_model
         self.backbone = Backbone(self.model)
-        install_scoring(self.model, self.backbone, distillation.objective)
+        install_scoring(self.model, self.backbone, row_maker.objective)
         self.meters = Meters()
         self.seconds: dict[str, float] = {}
         self.totals = Totals(self)
@@ -111,7 +111,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         self.is_over = False  # a resumed run that had been stopped early has no step left
         self.window: list[Row] = []  # the rows of the latest step, for messages
         self.pending_numbers: dict[str, float | None] = {}  # joins the next logged row
-        self.whole = WholeStudent(self, distillation.compute_dtype)
+        self.student_copy = StudentCopy(self, row_maker.options.compute_dtype)
         self.remove_callback(PrinterCallback)
         Path(args.output_dir).mkdir(parents=True, exist_ok=True)
 
@@ -125,13 +125,13 @@ class StyleGOLDTrainer(GOLDTrainer):
         return 0  # the parent counts `input_ids`, which a step number does not have
 
     def create_optimizer(self, model=None):
-        if not self.distillation.muon_learning_rate:
+        if not self.options.muon_learning_rate:
             return super().create_optimizer(model)
         if self.optimizer is None:
             self.optimizer = MuonWithAdamW(
                 model or self.model,
                 learning_rate=self.args.learning_rate,
-                muon_learning_rate=self.distillation.muon_learning_rate,
+                muon_learning_rate=self.options.muon_learning_rate,
                 weight_decay=self.args.weight_decay,
                 betas=(self.args.adam_beta1, self.args.adam_beta2),
                 eps=self.args.adam_epsilon,
@@ -148,10 +148,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         """
         lower = "train.per_device_train_batch_size, train.gradient_accumulation_steps or train.max_completion_length"
         with self._timed("rollout"), out_of_memory_in_words("while the window's completions were written", lower):
-            if self.distillation.vllm and self.distillation.may_be_on_policy(self.state.global_step):
-                self.distillation.vllm.take(self)
-            rows = self.distillation.rows(self.state.global_step, self.accelerator, self.rollout_model)
-            self.distillation.objective.prepare(rows)
+            rows = self.row_maker.make(self.state.global_step, self.accelerator, self.student_copy)
             self._count(rows)
         self.window = rows
         model.train()
@@ -171,7 +168,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         """Dropout draws from (seed, step, process), whatever else has drawn from torch's generator."""
         device = self.args.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(key64(self.distillation.seed, "dropout", self.state.global_step, self.accelerator.process_index))
+            torch.manual_seed(key64(self.options.seed, "dropout", self.state.global_step, self.accelerator.process_index))
             yield
 
     def _count(self, rows: list[Row]) -> None:
@@ -210,28 +207,29 @@ class StyleGOLDTrainer(GOLDTrainer):
 
     def _halve_microbatch(self, rows: list[Row]) -> None:
         """Smaller micro-batches from here on. Raises ValueError, naming what to lower, where that is off or no longer possible."""
-        distillation = self.distillation
         longest = max(len(row.student_prompt) + len(row.completion) for row in rows)
-        tokens = distillation.tokens_per_microbatch or (distillation.rows_per_microbatch or len(rows)) * longest
-        if not distillation.auto_microbatch or tokens <= longest or self.accelerator.num_processes > 1:
+        tokens = self._tokens_per_microbatch or (self.options.rows_per_microbatch or len(rows)) * longest
+        if not self.options.auto_microbatch or tokens <= longest or self.accelerator.num_processes > 1:
             raise ValueError(
                 f"out of memory with micro-batches of {tokens} tokens: lower hardware.tokens_per_microbatch (now "
-                f"{distillation.tokens_per_microbatch}), train.per_device_train_batch_size or train.max_completion_length, or set "
+                f"{self._tokens_per_microbatch}), train.per_device_train_batch_size or train.max_completion_length, or set "
                 "train.gradient_checkpointing=true"
             ) from None
-        distillation.tokens_per_microbatch = max(longest, tokens // 2)
-        say(f"out of memory: micro-batches of at most {distillation.tokens_per_microbatch} tokens from here on, same gradients")
+        self.decisions.tokens_per_microbatch = max(longest, tokens // 2)
+        say(f"out of memory: micro-batches of at most {self.decisions.tokens_per_microbatch} tokens from here on, same gradients")
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    @property
+    def _tokens_per_microbatch(self) -> int | None:
+        return self.decisions.tokens_per_microbatch or self.options.tokens_per_microbatch
 
     def _teacher_hidden(self, rows: list[Row]) -> list[torch.Tensor]:
         return self.teacher.hidden([Scored(row.teacher_prompt, row.teacher_completion) for row in rows])
 
     def _micro_batches(self, rows: list[Row]) -> list[tuple[list[Row], float, int]]:
         """(rows, weight, statistics interval) of each micro-batch; as many on every process, since FSDP synchronises each forward."""
-        batches = cut(
-            rows, rows_per_microbatch=self.distillation.rows_per_microbatch, tokens_per_microbatch=self.distillation.tokens_per_microbatch
-        )
+        batches = cut(rows, self.options.rows_per_microbatch, self._tokens_per_microbatch)
         counts = torch.tensor([float(sum(row.num_scored for row in rows)), len(batches)], device=self.args.device)
         if self.accelerator.num_processes > 1:
             gathered = self.accelerator.gather(counts[None])
@@ -258,13 +256,13 @@ class StyleGOLDTrainer(GOLDTrainer):
 
     def rollout_model(self) -> contextlib.AbstractContextManager[Backbone]:
         """The student as the decode loop should see it: whole, unwrapped, in the compute dtype, in eval mode."""
-        return self.whole.for_rollouts()
+        return self.student_copy.for_rollouts()
 
     # ---- numbers -----------------------------------------------------------------------------------------------------
 
     def _check_loss(self, loss: torch.Tensor) -> None:
         self.meters.add("train/window_loss", float(loss))
-        if self.distillation.on_nonfinite != "stop":
+        if self.options.on_nonfinite != "stop":
             return
         losses = self.accelerator.gather(loss[None]).tolist()
         if at_fault := [rank for rank, value in enumerate(losses) if not math.isfinite(value)]:  # every process ends, and names these rows
@@ -277,7 +275,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         if getattr(self.accelerator, "scaler", None) is not None:
             return norm  # fp16: the loss scaler passes over such a step and lowers its scale
         if norm is not None and not math.isfinite(float(norm)):
-            if self.distillation.on_nonfinite == "stop":
+            if self.options.on_nonfinite == "stop":
                 self.window = [row for rows in gather_object([self.window]) for row in rows]
                 raise NonFinite(self.nonfinite_message(f"the gradient norm is {float(norm)}", self.state.global_step + 1))
             self.totals.num_skipped_steps += 1
@@ -342,7 +340,7 @@ class StyleGOLDTrainer(GOLDTrainer):
                 seal_checkpoint(directory / ".partial" / name, directory / name)
                 (directory / ".partial").rmdir()
         if self.is_world_process_zero():
-            prune(directory, self.distillation.save_total_limit, keep=self.distillation.keep_checkpoints)
+            prune(directory, self.options.save_total_limit, keep=[self.decisions.best_checkpoint] if self.decisions.best_checkpoint else [])
         self.accelerator.wait_for_everyone()
 
     def _checkpoint_bytes(self, directory: Path) -> int:
@@ -353,13 +351,13 @@ class StyleGOLDTrainer(GOLDTrainer):
 
     def save_student(self, directory: Path) -> None:
         """The student for plain `from_pretrained`, in the compute dtype, LoRA merged, with tokenizer and chat template."""
-        student, state = self.whole.for_files()
+        student, state = self.student_copy.for_files()
         if not self.is_world_process_zero():
             return
         with full_disk_explained(directory.parent, "the student"):
             student.save_pretrained(directory, state_dict=state)
         config = copy.deepcopy(student.config)  # it names the dtype of the live weights: say that of the files
-        config.dtype = self.distillation.compute_dtype
+        config.dtype = self.options.compute_dtype
         config.save_pretrained(directory)
         self.processing_class.save_pretrained(directory)
 

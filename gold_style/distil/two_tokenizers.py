@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from gold_style.distil.window import MicroBatch, Row
 from gold_style.engine.backbone import Backbone
-from gold_style.engine.rollout import Completion
+from gold_style.engine.rollout import Completion, OutputIds
 from gold_style.engine.teacher import Teacher
 from gold_style.tokens.alignment import align, retokenise
 from gold_style.tokens.token_bytes import TokenBytes
@@ -48,15 +48,16 @@ class CrossTokenizer:
 
     teacher: Teacher
     student_tokenizer: PreTrainedTokenizerBase
-    student_stop_ids: tuple[int, ...]
-    student_stop_id: int
+    output_ids: OutputIds  # the student's
     student_bytes: TokenBytes
     teacher_bytes: TokenBytes
     span_loss: SpanLoss
 
     def prepare(self, rows: Sequence[Row]) -> None:
         for row in rows:
-            ids, row.reason = retokenise(row.completion, self.student_bytes, self.teacher.tokenizer, row.finished, self.teacher.stop_id)
+            ids, row.reason = retokenise(
+                row.completion, self.student_bytes, self.teacher.tokenizer, row.finished, self.teacher.output_ids.stop_id
+            )
             row.teacher_completion = tuple(ids or ())
             row.spans = align(row.completion, row.teacher_completion, self.student_bytes, self.teacher_bytes) if ids else []
             row.num_scored = sum(self.span_loss.units(span, row.completion) for span in row.spans)
@@ -64,9 +65,8 @@ class CrossTokenizer:
 
     def to_student_ids(self, completion: Completion) -> Completion:
         """A teacher-written completion in student ids, as far as its bytes go; empty where nothing can be carried over."""
-        ids, _ = retokenise(completion.ids, self.teacher_bytes, self.student_tokenizer, completion.finished, self.student_stop_id)
-        ids = tuple(ids or ())
-        return Completion(ids, bool(ids) and ids[-1] in self.student_stop_ids)
+        ids, _ = retokenise(completion.ids, self.teacher_bytes, self.student_tokenizer, completion.finished, self.output_ids.stop_id)
+        return Completion.ending(ids or (), self.output_ids.stop_ids)
 
     def loss(self, student: Backbone, hidden_ND: Tensor, batch: MicroBatch) -> Tensor:
         device = hidden_ND.device

@@ -66,7 +66,7 @@ def window_numbers(step: int, rows_per_process: int, rank: int, num_processes: i
     return list(range(first, first + rows_per_process))
 
 
-def cut(rows: Sequence[Row], *, rows_per_microbatch: int | None, tokens_per_microbatch: int | None) -> list[list[Row]]:
+def cut(rows: Sequence[Row], rows_per_microbatch: int | None, tokens_per_microbatch: int | None) -> list[list[Row]]:
     """Micro-batches of at most so many rows, or of at most so many padded tokens (a longer single row is its own)."""
     if tokens_per_microbatch is None:
         return [list(rows[i : i + rows_per_microbatch]) for i in range(0, len(rows), rows_per_microbatch)]

@@ -5,8 +5,8 @@ the projections of a layer are joined (query, key and value; gate and up), keys 
 them where they lie. On a CPU the weights are laid out for products with few rows (oneDNN, as torch.compile does it): docs/speed.md. The
 prompt itself is read by the model's own forward.
 
-    lean = LeanDecoder.of(backbone, longest, num_rows)     # None for a model that is not built this way
-    logits_BV = lean.logits(lean.step(ids_B, positions_B, cache.layers, bias_BL))
+    decoder = StepDecoder.of(backbone, longest, num_rows)     # None for a model that is not built this way
+    logits_BV = decoder.logits(decoder.step(ids_B, positions_B, cache.layers, bias_BL))
 
 Shapes: B rows, D hidden, H query heads, K key/value heads, G = H / K, E head width, L tokens seen so far.
 """
@@ -47,7 +47,7 @@ def _has_onednn() -> bool:
 
 
 @dataclass(frozen=True)
-class LeanLayer:
+class StepLayer:
     """Products and norms of one layer."""
 
     input_norm: Tensor
@@ -58,7 +58,7 @@ class LeanLayer:
     down: Product
 
 
-class LeanDecoder:
+class StepDecoder:
     """Snapshot of a model's weights for decoding; make a new one once the weights have changed."""
 
     def __init__(self, backbone: Backbone, longest: int, num_rows: int):
@@ -75,9 +75,9 @@ class LeanDecoder:
             self.logits = product(backbone.head_weight, backbone.head.bias, num_rows)
 
     @classmethod
-    def of(cls, backbone: Backbone, longest: int, num_rows: int) -> "LeanDecoder | None":
+    def of(cls, backbone: Backbone, longest: int, num_rows: int) -> "StepDecoder | None":
         """A decoder for `num_rows` sequences of up to `longest` tokens; None where the model has something this one does not know."""
-        return cls(backbone, longest, num_rows) if is_lean(backbone) else None
+        return cls(backbone, longest, num_rows) if is_llama_like(backbone) else None
 
     def step(self, ids_B: Tensor, positions_B: Tensor, cache: list[RoomyLayer], bias_BL: Tensor | None) -> Tensor:
         """Last hidden state of one new token a row, (B, D); its keys and values are appended to `cache`.
@@ -105,7 +105,7 @@ class LeanDecoder:
         return F.rms_norm(x_BD, size, self.norm, self.eps)
 
 
-def is_lean(backbone: Backbone) -> bool:
+def is_llama_like(backbone: Backbone) -> bool:
     """Whether the model's layers are those of FAMILIES, with plain weights that lie here whole, without windows of attention, and with
     positions that do not depend on the length."""
     config = backbone.decoder.config
@@ -128,11 +128,11 @@ def rotary_tables(decoder: nn.Module, positions_N: Tensor) -> tuple[Tensor, Tens
     return cos[0], torch.cat([-sin[0, :, :half], sin[0, :, half:]], -1)
 
 
-def _layer(layer: nn.Module, num_rows: int) -> LeanLayer:
+def _layer(layer: nn.Module, num_rows: int) -> StepLayer:
     attention, mlp = layer.self_attn, layer.mlp
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     biases = [projection.bias for projection in projections]
-    return LeanLayer(
+    return StepLayer(
         input_norm=layer.input_layernorm.weight,
         qkv=product(
             torch.cat([projection.weight for projection in projections]), None if biases[0] is None else torch.cat(biases), num_rows

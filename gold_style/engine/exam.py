@@ -1,7 +1,7 @@
 """Prompts x model -> answers: the same requests under every tag, greedy by default, in batches.
 
     exam = Exam(source.evaluation(), chat, pack, max_completion_length=128)
-    before = exam.student(Backbone(student), stop_ids)        # a list of Answer, to be judged by gold_style.measure
+    before = exam.student(Backbone(student), output_ids)      # a list of Answer, to be judged by gold_style.measure
     ceiling = exam.teacher(teacher)
 
 With several processes every one answers its share and all get the whole list.
@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from gold_style.chat import Chat
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.draws import uniforms
-from gold_style.engine.rollout import GREEDY, Completion, Sampling, generate
+from gold_style.engine.rollout import GREEDY, Completion, OutputIds, Sampling, generate
 from gold_style.engine.teacher import Teacher
 from gold_style.measure.answers import Answer
 from gold_style.prompts import Prompt
@@ -50,19 +50,13 @@ class Exam:
     def _under(self, prompt: Prompt, tag: str | None) -> Prompt:
         return prompt.under(tag, tag if tag in self.pack.tags else self.pack.untagged)
 
-    def student(self, backbone: Backbone, stop_ids: Sequence[int], vocab_size: int) -> list[Answer]:
+    def student(self, backbone: Backbone, output_ids: OutputIds) -> list[Answer]:
         """Answers to the prompt as the student reads it: tag and request."""
 
         def write(prompts: list[Prompt], numbers: torch.Tensor | None) -> list[Completion]:
             ids = [self.chat.student_ids(prompt) for prompt in prompts]
             return generate(
-                backbone,
-                ids,
-                max_new_tokens=self.max_completion_length,
-                stop_ids=stop_ids,
-                vocab_size=vocab_size,
-                sampling=self.sampling,
-                uniforms_BG=numbers,
+                backbone, ids, max_new_tokens=self.max_completion_length, output_ids=output_ids, sampling=self.sampling, uniforms_BG=numbers
             )
 
         return self._answers(write, self.chat.student_tokenizer)

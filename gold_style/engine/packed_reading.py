@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gold_style.engine.backbone import Backbone
-from gold_style.engine.decode_step import is_lean, rotary_tables
+from gold_style.engine.decode_step import is_llama_like, rotary_tables
 from gold_style.engine.prefix_cache import PrefixKV
 
 PACKED_TOKENS = 1024  # of one pass: enough for the products, few enough that activations stay small
@@ -46,7 +46,7 @@ class PackedReader:
         on_cpu = backbone.device.type == "cpu" and hasattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu")
         decoder = backbone.decoder
         is_hooked = decoder._forward_hooks or decoder._forward_pre_hooks  # sharding, offloading or an observer: its own forward must run
-        return cls(backbone) if on_cpu and not is_hooked and is_lean(backbone) else None
+        return cls(backbone) if on_cpu and not is_hooked and is_llama_like(backbone) else None
 
     @classmethod
     def for_training(cls, backbone: Backbone) -> "PackedReader | None":

@@ -69,7 +69,7 @@ class RememberingTeacher(Teacher):
     ) -> list[Completion]:
         """As Teacher.generate."""
         asked = [[list(prompt.prefix), list(prompt.rest)] for prompt in prompts]
-        key = ["completions", self.identity, self.stop_ids, self.vocab_size, asked, max_new_tokens, asdict(sampling)]
+        key = ["completions", self.identity, asdict(self.output_ids), asked, max_new_tokens, asdict(sampling)]
         write = super().generate
 
         def compute() -> list:

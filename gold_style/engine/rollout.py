@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import Cache, DynamicCache
+from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from gold_style.chat import stop_ids, template_stop_id
 from gold_style.engine.backbone import Backbone
-from gold_style.engine.decode_step import LeanDecoder
+from gold_style.engine.decode_step import StepDecoder
 from gold_style.engine.packed_reading import PackedReader
 from gold_style.engine.prefix_cache import PrefixKV, RoomyLayer, only_full_attention, roomy_cache
 
@@ -37,11 +38,30 @@ GREEDY = Sampling(temperature=0.0)
 
 
 @dataclass(frozen=True)
+class OutputIds:
+    """Which ids a model may write, and at which it stops."""
+
+    stop_ids: tuple[int, ...]
+    stop_id: int  # the one that the chat template writes after an assistant turn
+    vocab_size: int  # ids from here up to the head's last row (padding) are never drawn
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> "OutputIds":
+        stops = stop_ids(tokenizer, model)
+        return cls(stops, template_stop_id(tokenizer, stops), min(len(tokenizer), model.get_output_embeddings().weight.shape[0]))
+
+
+@dataclass(frozen=True)
 class Completion:
     """Generated ids, the stop token included when the model wrote one; `finished` is False where the limit cut it."""
 
     ids: tuple[int, ...]
     finished: bool
+
+    @classmethod
+    def ending(cls, ids: Sequence[int], stop_ids: Sequence[int]) -> "Completion":
+        """One that is finished if it ends with a stop token."""
+        return cls(tuple(ids), bool(ids) and ids[-1] in stop_ids)
 
 
 def draw(logits_BV: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
@@ -87,8 +107,7 @@ def generate(
     prompts: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
-    stop_ids: Sequence[int],
-    vocab_size: int,
+    output_ids: OutputIds,
     sampling: Sampling = GREEDY,
     uniforms_BG: Tensor | None = None,
     prefix: PrefixKV | None = None,
@@ -96,9 +115,8 @@ def generate(
 ) -> list[Completion]:
     """One completion for each prompt, in order.
 
-    Args: `prompts` are ids behind `prefix` (or whole prompts where that is None); `stop_ids` end a completion; ids >= `vocab_size`
-    (padded vocabulary rows) are never drawn; `uniforms_BG` are numbers in [0, 1), needed unless greedy; at most `max_rows` rows are
-    decoded at a time, similar lengths together.
+    Args: `prompts` are ids after `prefix` (or whole prompts where that is None); `uniforms_BG` are numbers in [0, 1), needed unless
+    greedy; at most `max_rows` rows are decoded at a time, similar lengths together.
     """
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     completions: list[Completion | None] = [None] * len(prompts)
@@ -106,7 +124,7 @@ def generate(
         rows = order[start : start + max_rows]
         chosen = None if uniforms_BG is None else uniforms_BG[rows].to(backbone.device)
         batch = _Batch(backbone, [prompts[i] for i in rows], max_new_tokens, prefix)
-        for row, completion in zip(rows, batch.decode(stop_ids, vocab_size, sampling, chosen), strict=True):
+        for row, completion in zip(rows, batch.decode(output_ids, sampling, chosen), strict=True):
             completions[row] = completion
     return completions
 
@@ -128,7 +146,7 @@ class _Batch:
         self.cache = self._cache(prefix, len(prompts), width + max_new_tokens)
         self.padded = bool(padding.any())
         roomy = isinstance(self.cache.layers[0], RoomyLayer)
-        self.lean = LeanDecoder.of(backbone, self.mask_BL.shape[1], len(prompts)) if roomy else None
+        self.step_decoder = StepDecoder.of(backbone, self.mask_BL.shape[1], len(prompts)) if roomy else None
         self.bias_BL = torch.zeros_like(self.mask_BL, dtype=backbone.head_weight.dtype).masked_fill_(padding, -torch.inf)
 
     def _cache(self, prefix: PrefixKV | None, batch_size: int, room: int) -> Cache:
@@ -139,15 +157,15 @@ class _Batch:
             return roomy_cache(config.num_hidden_layers, room)
         return DynamicCache(config=config)
 
-    def decode(self, stop_ids: Sequence[int], vocab_size: int, sampling: Sampling, uniforms_BG: Tensor | None) -> list[Completion]:
+    def decode(self, output_ids: OutputIds, sampling: Sampling, uniforms_BG: Tensor | None) -> list[Completion]:
         device = self.backbone.device
-        stops = torch.tensor(list(stop_ids), device=device)
+        stops = torch.tensor(output_ids.stop_ids, device=device)
         num_rows = self.ids_BT.shape[0]
         out_BG = torch.full((num_rows, self.max_new_tokens), -1, device=device)
         alive = torch.arange(num_rows, device=device)  # rows of out_BG that the batch still holds
         stopped = torch.zeros(num_rows, dtype=torch.bool, device=device)
         for g in range(self.max_new_tokens):
-            logits_BV = self._next_logits(g)[:, :vocab_size]
+            logits_BV = self._next_logits(g)[:, : output_ids.vocab_size]
             uniform_B = None if uniforms_BG is None else uniforms_BG[alive, g]
             next_B = draw(logits_BV, uniform_B, sampling)
             out_BG[alive, g] = torch.where(stopped, -1, next_B)
@@ -160,14 +178,14 @@ class _Batch:
                 keep = (~stopped).nonzero()[:, 0]
                 alive, stopped = alive[keep], stopped[keep]
                 self._keep(keep)
-        return _completions(out_BG, set(stop_ids))
+        return [Completion.ending([i for i in row if i >= 0], output_ids.stop_ids) for row in out_BG.tolist()]
 
     def _next_logits(self, g: int) -> Tensor:
         """Logits behind the newest token of every row, shape (B, V)."""
-        if g and self.lean:
+        if g and self.step_decoder:
             bias_BL = self.bias_BL[:, : self.cache.get_seq_length() + 1] if self.padded else None
-            return self.lean.logits(self.lean.step(self.ids_BT[:, 0], self.positions_BT[:, 0], self.cache.layers, bias_BL))
-        reader = PackedReader.of(self.backbone) if g == 0 and self.lean and all(self.prompts) else None
+            return self.step_decoder.logits(self.step_decoder.step(self.ids_BT[:, 0], self.positions_BT[:, 0], self.cache.layers, bias_BL))
+        reader = PackedReader.of(self.backbone) if g == 0 and self.step_decoder and all(self.prompts) else None
         if reader:
             last_BD = torch.cat(reader.read(self.prompts, [1] * len(self.prompts), self.prefix, self._store))
             return self.backbone.logits(last_BD)
@@ -190,11 +208,3 @@ class _Batch:
         self.cache.batch_select_indices(rows)
         self.ids_BT, self.positions_BT = self.ids_BT[rows], self.positions_BT[rows]
         self.mask_BL, self.bias_BL = self.mask_BL[rows], self.bias_BL[rows]
-
-
-def _completions(out_BG: Tensor, stop_ids: set[int]) -> list[Completion]:
-    completions = []
-    for row in out_BG.tolist():
-        ids = tuple(i for i in row if i >= 0)
-        completions.append(Completion(ids, bool(ids) and ids[-1] in stop_ids))
-    return completions

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from gold_style.chat import TeacherIds, stop_ids, template_stop_id
+from gold_style.chat import TeacherIds
 from gold_style.engine.backbone import Backbone, right_pad
 from gold_style.engine.packed_reading import PACKED_TOKENS, PackedReader
 from gold_style.engine.packed_reading import batches as packed_batches
 from gold_style.engine.prefix_cache import PrefixCache, PrefixKV
-from gold_style.engine.rollout import GREEDY, Completion, Sampling, generate
+from gold_style.engine.rollout import GREEDY, Completion, OutputIds, Sampling, generate
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,7 @@ class Teacher:
         self.backbone = Backbone(model)
         self.prefixes = PrefixCache(self.backbone, prefix_cache_bytes)
         self.tokens_per_batch = tokens_per_batch
-        self.stop_ids = stop_ids(tokenizer, model)
-        self.stop_id = template_stop_id(tokenizer, self.stop_ids)
-        self.vocab_size = min(len(tokenizer), self.backbone.head_weight.shape[0])
+        self.output_ids = OutputIds.of(tokenizer, model)
 
     @torch.no_grad()
     def hidden(self, rows: Sequence[Scored]) -> list[Tensor]:
@@ -61,7 +59,7 @@ class Teacher:
                 self._read_packed(reader, sequences, rows, kv, states)
                 continue
             for batch in _batches(sequences, self.tokens_per_batch, kv.num_tokens if kv else 0):
-                ids_BT = right_pad([sequences[i] for i in batch], self.stop_id, self.backbone.device)
+                ids_BT = right_pad([sequences[i] for i in batch], self.output_ids.stop_id, self.backbone.device)
                 past = kv.expand(len(batch)) if kv else None
                 hidden_BTD = self.backbone.hidden(ids_BT, past)
                 for row, i in enumerate(batch):
@@ -100,8 +98,7 @@ class Teacher:
                 self.backbone,
                 [(() if kv else prefix) + prompts[i].rest for i in members],
                 max_new_tokens=max_new_tokens,
-                stop_ids=self.stop_ids,
-                vocab_size=self.vocab_size,
+                output_ids=self.output_ids,
                 sampling=sampling,
                 uniforms_BG=None if uniforms_BG is None else uniforms_BG[members],
                 prefix=kv,

@@ -1,7 +1,7 @@
 """Rollouts by vLLM instead of our own decode loop (engine/rollout.py): in this process, or by a server.
 
     vllm = Served("http://127.0.0.1:8000", handover, student=name)   # or Colocated(name, gpu_memory=0.3, ...)
-    vllm.take(trainer)                                               # the student's weights of today
+    vllm.take(student_copy)                                          # its present weights
     completions = vllm.write(prompts, seeds, ask)
 
 Every row has its own seed, so a completion belongs to its row. vLLM's kernels depend on what a row is batched with, so that, other than
@@ -25,8 +25,9 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from transformers import PreTrainedModel
 
-from gold_style.engine.rollout import Completion, Sampling
+from gold_style.engine.rollout import Completion, OutputIds, Sampling
 from gold_style.runs.files import full_disk_explained
 from gold_style.runs.web import error_message, opener_for
 
@@ -42,8 +43,7 @@ class Ask:
 
     sampling: Sampling
     max_new_tokens: int
-    stop_ids: tuple[int, ...]
-    vocab_size: int  # ids from here up to the head's last row (padding) are never drawn
+    output_ids: OutputIds
 
     def fields(self, num_logits: int) -> dict[str, Any]:
         """Under the names that vLLM's SamplingParams and its HTTP interface share; whatever a generation_config.json could set is set."""
@@ -56,23 +56,22 @@ class Ask:
             "repetition_penalty": 1.0,
             "presence_penalty": 0.0,
             "frequency_penalty": 0.0,
-            "stop_token_ids": list(self.stop_ids),
+            "stop_token_ids": list(self.output_ids.stop_ids),
             "ignore_eos": True,  # the stop ids above are the student's own
-            "logit_bias": {i: NEVER for i in range(self.vocab_size, num_logits)} or None,
+            "logit_bias": {i: NEVER for i in range(self.output_ids.vocab_size, num_logits)} or None,
         }
 
     def completion(self, ids: Sequence[int]) -> Completion:
-        return Completion(tuple(ids), bool(ids) and ids[-1] in self.stop_ids)
+        return Completion.ending(ids, self.output_ids.stop_ids)
 
 
-def whole_state(trainer) -> dict[str, torch.Tensor]:
-    """The student's weights of now, those of the head under its own name even where it is tied to the embedding.
+def with_head(model: PreTrainedModel, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The model's state with the head under its own name, even where it is tied to the embedding.
 
     vLLM 0.32 keeps the head of before when a reload leaves a tied one out, and says nothing.
     """
-    student, state = trainer.whole.for_files()
-    names = {module: name for name, module in student.named_modules()}
-    head, embedding = (f"{names[module]}.weight" for module in (student.get_output_embeddings(), student.get_input_embeddings()))
+    names = {module: name for name, module in model.named_modules()}
+    head, embedding = (f"{names[module]}.weight" for module in (model.get_output_embeddings(), model.get_input_embeddings()))
     return {head: state[embedding], **state} if embedding in state else state
 
 
@@ -96,8 +95,8 @@ class Colocated:
         }
         self.engine, self.num_logits = None, 0
 
-    def take(self, trainer) -> None:
-        """Replace the engine's weights by the student's."""
+    def take(self, student) -> None:
+        """Replace the engine's weights by those of a distil.student_copy.StudentCopy."""
         if self.engine is None:
             os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # the engine shares our memory, so weights need no way out of it
             from vllm import LLM
@@ -107,8 +106,8 @@ class Colocated:
             except (RuntimeError, ValueError) as error:
                 advice = "try another hardware.vllm_gpu_memory"
                 raise ValueError(f"hardware.rollouts=vllm_colocate: vLLM did not start: {error}; {advice}") from error
-        state = whole_state(trainer)
-        self.num_logits = trainer.model.config.vocab_size
+        model, state = student.for_files()
+        state, self.num_logits = with_head(model, state), model.config.vocab_size
         self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(state.items())})
         self.engine.reset_prefix_cache()
 
@@ -138,11 +137,11 @@ class Served:
         except ValueError as error:
             raise ValueError(f"hardware.vllm_server={self.url}: the server takes no weights; {self.start}") from error
 
-    def take(self, trainer) -> None:
-        """Let the server load the student's weights of now. Collective: every process of the run calls it."""
-        self.num_logits = trainer.model.config.vocab_size
-        state = whole_state(trainer)
-        if trainer.is_world_process_zero():
+    def take(self, student) -> None:
+        """Let the server load the weights of a distil.student_copy.StudentCopy. Collective: every process of the run calls it."""
+        model, state = student.for_files()
+        state, self.num_logits = with_head(model, state), model.config.vocab_size
+        if student.accelerator.is_main_process:
             self.handover.mkdir(parents=True, exist_ok=True)
             directory = Path(tempfile.mkdtemp(dir=self.handover))
             try:
@@ -153,7 +152,7 @@ class Served:
                 self._call("/reset_prefix_cache", {})
             finally:
                 shutil.rmtree(directory, ignore_errors=True)
-        trainer.accelerator.wait_for_everyone()
+        student.accelerator.wait_for_everyone()
 
     def write(self, prompts: list[list[int]], seeds: list[int], ask: Ask) -> list[Completion]:
         """One completion for each prompt, in order."""

@@ -4,22 +4,23 @@ trainer = build_trainer(settings, Parts.load(settings), run)
 """
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel
 from trl.experimental.gold import GOLDConfig
 
-from gold_style.chat import stop_ids, template_stop_id
 from gold_style.config.settings import Settings, local_model
 from gold_style.distil.objective import Objective, TokenExact
-from gold_style.distil.rows import Distillation
+from gold_style.distil.options import Options
+from gold_style.distil.rows import RowMaker
 from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.distil.two_tokenizers import CrossTokenizer
 from gold_style.engine.disk_cache import DiskCache
 from gold_style.engine.models import DTYPES, load_model
 from gold_style.engine.remembered import RememberingTeacher
-from gold_style.engine.rollout import Sampling
+from gold_style.engine.rollout import OutputIds, Sampling
 from gold_style.engine.teacher import Teacher
 from gold_style.engine.vllm import Colocated, Served
 from gold_style.job.inputs import Parts, num_processes, rows_per_window
@@ -131,65 +132,68 @@ def build_trainer(settings: Settings, parts: Parts, run, callbacks=()) -> StyleG
     args = gold_config(settings, run)
     vllm = build_vllm(settings, run.directory)  # first: a server that is not there costs no loading
     student = load_student(settings)
-    distillation = build_distillation(settings, parts, student)
-    distillation.vllm = vllm
+    row_maker = build_row_maker(settings, parts, student)
+    row_maker.vllm = vllm
     return StyleGOLDTrainer(
-        student=student, distillation=distillation, run=run, args=args, callbacks=list(callbacks), peft_config=lora_config(settings)
+        student=student, row_maker=row_maker, run=run, args=args, callbacks=list(callbacks), peft_config=lora_config(settings)
     )
 
 
-def build_distillation(settings: Settings, parts: Parts, student: PreTrainedModel) -> Distillation:
+def build_row_maker(settings: Settings, parts: Parts, student: PreTrainedModel) -> RowMaker:
     """Everything a step needs besides the student's weights; loads the teacher."""
-    model, loss = settings.model, settings.loss
     teacher = build_teacher(settings, parts)
-    stops = stop_ids(parts.chat.student_tokenizer, student)
-    stop_id = template_stop_id(parts.chat.student_tokenizer, stops)
-    vocab_size = min(len(parts.chat.student_tokenizer), student.get_output_embeddings().weight.shape[0])
-    objective = build_objective(settings, parts, teacher, stops, stop_id, vocab_size)
-    return Distillation(
+    output_ids = OutputIds.of(parts.chat.student_tokenizer, student)
+    if parts.same_tokenizer:  # an id that the teacher lacks could not be scored
+        output_ids = replace(output_ids, vocab_size=min(output_ids.vocab_size, teacher.output_ids.vocab_size))
+    return RowMaker(
+        options=build_options(settings),
         chat=parts.chat,
         source=parts.source,
         teacher=teacher,
-        objective=objective,
+        output_ids=output_ids,
+        objective=build_objective(settings, parts, teacher, output_ids),
+        row_mistakes=parts.row_mistakes,
+    )
+
+
+def build_options(settings: Settings) -> Options:
+    loss, train, hardware = settings.loss, settings.train, settings.hardware
+    return Options(
         seed=settings.seed,
         lmbda=loss.lmbda,
         seq_kd=loss.seq_kd,
         sampling=Sampling(temperature=loss.temperature, top_p=loss.top_p, top_k=loss.top_k),
-        max_completion_length=settings.train["max_completion_length"],
+        max_completion_length=train["max_completion_length"],
         rows_per_window=rows_per_window(settings),
-        student_stop_ids=stops,
-        student_stop_id=stop_id,
-        student_vocab_size=min(vocab_size, teacher.vocab_size) if parts.same_tokenizer else vocab_size,
-        to_student_ids=(lambda completion: completion) if parts.same_tokenizer else objective.to_student_ids,
-        row_mistakes=parts.row_mistakes,
-        num_generations=settings.train.get("num_generations", 1),
+        num_generations=train.get("num_generations", 1),
         warm_start_steps=loss.warm_start_steps,
         warm_start_until=loss.warm_start_until,
-        rows_per_microbatch=settings.train["per_device_train_batch_size"],
-        tokens_per_microbatch=settings.hardware.tokens_per_microbatch,
-        auto_microbatch=settings.hardware.auto_microbatch,
-        muon_learning_rate=model.recipe.muon_learning_rate if settings.train.get("optim") == "muon" else None,
-        compute_dtype=DTYPES[model.dtype],
+        rows_per_microbatch=train["per_device_train_batch_size"],
+        tokens_per_microbatch=hardware.tokens_per_microbatch,
+        auto_microbatch=hardware.auto_microbatch,
+        muon_learning_rate=settings.model.recipe.muon_learning_rate if train.get("optim") == "muon" else None,
+        compute_dtype=DTYPES[settings.model.dtype],
         on_nonfinite=settings.on_nonfinite,
-        save_total_limit=settings.train.get("save_total_limit"),
+        save_total_limit=train.get("save_total_limit"),
     )
 
 
-def build_objective(settings: Settings, parts: Parts, teacher: Teacher, stops: tuple[int, ...], stop_id: int, vocab_size: int) -> Objective:
+def build_objective(settings: Settings, parts: Parts, teacher: Teacher, output_ids: OutputIds) -> Objective:
     """Token by token where the tokenizers are one, over spans of common bytes where they are two."""
     loss = settings.loss
     is_jsd = loss.kind == "jsd"
     crossentropy_weight = 0.0 if is_jsd else loss.uld_crossentropy_weight
     distillation_weight = 1.0 if is_jsd else loss.uld_distillation_weight
     skip_stop = not is_jsd and (loss.uld_skip_student_eos or loss.uld_skip_teacher_eos)
+    unscored_ids = output_ids.stop_ids if skip_stop else ()
     student_temperature, teacher_temperature = divergence_temperatures(settings)
     if parts.same_tokenizer:
         return TokenExact(
             teacher=teacher,
-            vocab_size=min(vocab_size, teacher.vocab_size),
+            vocab_size=output_ids.vocab_size,
             beta=loss.beta,
             plain_uld=loss.kind == "uld",
-            unscored_ids=stops if skip_stop else (),
+            unscored_ids=unscored_ids,
             temperatures=(student_temperature, teacher_temperature),
             crossentropy_weight=crossentropy_weight,
             distillation_weight=distillation_weight,
@@ -197,11 +201,11 @@ def build_objective(settings: Settings, parts: Parts, teacher: Teacher, stops: t
     student_bytes = TokenBytes.from_tokenizer(parts.chat.student_tokenizer)
     teacher_bytes = TokenBytes.from_tokenizer(teacher.tokenizer)
     if loss.kind == "tree":
-        lifting = Lifting.between(parts.chat.student_tokenizer, teacher.tokenizer, stops, teacher.stop_ids)
+        lifting = Lifting.between(parts.chat.student_tokenizer, teacher.tokenizer, output_ids.stop_ids, teacher.output_ids.stop_ids)
         span_loss = Tree(lifting=lifting, beta=loss.beta, temperature=student_temperature, skip_stop=skip_stop)
     else:
         span_loss = ULD(
-            match=VocabularyMatch.between(student_bytes, teacher_bytes, stop_id, teacher.stop_id),
+            match=VocabularyMatch.between(student_bytes, teacher_bytes, output_ids.stop_id, teacher.output_ids.stop_id),
             hybrid=loss.kind == "uld_hybrid",
             beta=loss.beta,
             matched_weight=loss.uld_hybrid_matched_weight,
@@ -210,13 +214,12 @@ def build_objective(settings: Settings, parts: Parts, teacher: Teacher, stops: t
             distillation_weight=distillation_weight,
             student_temperature=student_temperature,
             teacher_temperature=teacher_temperature,
-            unscored_ids=stops if skip_stop else (),
+            unscored_ids=unscored_ids,
         )
     return CrossTokenizer(
         teacher=teacher,
         student_tokenizer=parts.chat.student_tokenizer,
-        student_stop_ids=stops,
-        student_stop_id=stop_id,
+        output_ids=output_ids,
         student_bytes=student_bytes,
         teacher_bytes=teacher_bytes,
         span_loss=span_loss,

@@ -18,12 +18,11 @@ import yaml
 from accelerate import PartialState
 from transformers import PreTrainedModel
 
-from gold_style.chat import stop_ids
 from gold_style.config.settings import EVALUATION_PROMPTS, EvaluateSettings, Settings, find_directory
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.exam import Exam
 from gold_style.engine.models import DTYPES, load_model
-from gold_style.engine.rollout import GREEDY, Sampling
+from gold_style.engine.rollout import GREEDY, OutputIds, Sampling
 from gold_style.engine.teacher import Scored, Teacher
 from gold_style.job.build import build_teacher
 from gold_style.job.inputs import Parts, check_device
@@ -237,10 +236,8 @@ def _student_answers(
     progress: Progress | None,
     phase: str = "target",
 ) -> list[Answer]:
-    backbone = Backbone(model)
-    vocab_size = min(len(parts.chat.student_tokenizer), backbone.head_weight.shape[0])
     exam = _exam(settings, parts, requests, sampling, progress, phase)
-    return exam.student(backbone, stop_ids(parts.chat.student_tokenizer, model), vocab_size)
+    return exam.student(Backbone(model), OutputIds.of(parts.chat.student_tokenizer, model))
 
 
 def _judged(answers: list[Answer], requests: list[Prompt], parts: Parts, teacher: Teacher | None) -> list[Judged]:

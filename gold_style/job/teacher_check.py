@@ -11,10 +11,10 @@ from accelerate import PartialState
 
 from gold_style.config.settings import Settings
 from gold_style.distil.openings import Opening, cold_start_warning, measure_openings
-from gold_style.distil.rows import Distillation
+from gold_style.distil.rows import RowMaker
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.exam import Exam
-from gold_style.job.build import build_distillation, load_student
+from gold_style.job.build import build_row_maker, load_student
 from gold_style.job.inputs import Parts
 from gold_style.measure.answers import Judged, judge
 from gold_style.measure.rates import Toggle, score
@@ -33,10 +33,10 @@ def try_teacher(settings: Settings, parts: Parts, progress: Progress) -> None:
     Raises ValueError when a model cannot be had, and as `check_margin`.
     """
     student = load_student(settings)
-    distillation = build_distillation(settings, parts, student)
+    row_maker = build_row_maker(settings, parts, student)
     device = PartialState(cpu=settings.hardware.device == "cpu").device
-    distillation.teacher.backbone.model.to(device)
-    student.to(device, distillation.compute_dtype).eval()
+    row_maker.teacher.model.to(device)
+    student.to(device, row_maker.options.compute_dtype).eval()
     requests = parts.source.evaluation()[:DRY_REQUESTS]
     if requests:
         exam = Exam(
@@ -48,9 +48,9 @@ def try_teacher(settings: Settings, parts: Parts, progress: Progress) -> None:
             batch_size=settings.evaluation.batch_size,
         )
         exam.tick = progress.phase("teacher", len(exam.prompts))
-        answers = judge(exam.teacher(distillation.teacher), parts.classifier, parts.pack)
+        answers = judge(exam.teacher(row_maker.teacher), parts.classifier, parts.pack)
         check_margin(settings, parts, answers, progress.say)
-    tell_openings(settings, parts, openings(distillation, Backbone(student), parts), settings.train["max_steps"], progress.say)
+    tell_openings(settings, parts, openings(row_maker, Backbone(student), parts), settings.train["max_steps"], progress.say)
 
 
 def check_margin(settings: Settings, parts: Parts, answers: Sequence[Judged] | None, say: Say) -> None:
@@ -79,10 +79,10 @@ def _two(value: float | None) -> str:
     return "null" if value is None else f"{value:.2f}"
 
 
-def openings(distillation: Distillation, student: Backbone, parts: Parts) -> list[Opening]:
+def openings(row_maker: RowMaker, student: Backbone, parts: Parts) -> list[Opening]:
     """P(style opening) of both models as they are now, on requests that are not trained on where there are any."""
     requests: Sequence[Prompt] = parts.source.selection() or parts.source.evaluation() or [parts.source[i] for i in range(16)]
-    return measure_openings(distillation, student, requests, parts.pack.tags)
+    return measure_openings(row_maker, student, requests, parts.pack.tags)
 
 
 def tell_openings(settings: Settings, parts: Parts, found: Sequence[Opening], max_steps: int, say: Say, num_processes: int = 1) -> None:

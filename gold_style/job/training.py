@@ -162,12 +162,17 @@ class Examiner:
         if not self.requests or trainer.accelerator.num_processes > 1 or not hasattr(trainer.teacher, "disk"):
             return self.student("student before")
         exam = self._exam("student before", GREEDY)
-        parts, model = trainer.distillation, trainer.accelerator.unwrap_model(trainer.model)
+        output_ids, model = trainer.row_maker.output_ids, trainer.accelerator.unwrap_model(trainer.model)
         asked = [[self.parts.chat.student_ids(prompt), prompt.request, prompt.topic, prompt.tag] for prompt in exam.prompts]
-        key = [surroundings(model.device), weights_digest(model), str(parts.compute_dtype), self.settings.model.attn_implementation]
-        key += [parts.student_stop_ids, parts.student_vocab_size, exam.max_completion_length, exam.batch_size, asked]
+        key = [
+            surroundings(model.device),
+            weights_digest(model),
+            str(trainer.options.compute_dtype),
+            self.settings.model.attn_implementation,
+        ]
+        key += [output_ids.stop_ids, output_ids.vocab_size, exam.max_completion_length, exam.batch_size, asked]
         with trainer.rollout_model() as student:
-            write = functools.partial(exam.student, student, parts.student_stop_ids, parts.student_vocab_size)
+            write = functools.partial(exam.student, student, output_ids)
             answers = remembered_answers(trainer.teacher.disk, key, write)
         return judge(answers, self.parts.classifier, self.parts.pack)
 
@@ -176,7 +181,7 @@ class Examiner:
             return None
         exam = self._exam(phase, sampling)
         with self.trainer.rollout_model() as student:
-            answers = exam.student(student, self.trainer.distillation.student_stop_ids, self.trainer.distillation.student_vocab_size)
+            answers = exam.student(student, self.trainer.row_maker.output_ids)
         return judge(answers, self.parts.classifier, self.parts.pack)
 
     def teacher(self, phase: str = "teacher", sampling: Sampling = GREEDY) -> list[Judged] | None:
@@ -188,8 +193,8 @@ class Examiner:
     def sampled(self) -> dict[str, dict]:
         """S of the answers drawn at the run's temperature, of the student as it is now and of the teacher."""
         drawn = {
-            "after": self.student("student after, sampled", self.trainer.distillation.sampling),
-            "teacher": self.teacher("teacher, sampled", self.trainer.distillation.sampling),
+            "after": self.student("student after, sampled", self.trainer.options.sampling),
+            "teacher": self.teacher("teacher, sampled", self.trainer.options.sampling),
         }
         toggle = Toggle.from_pack(self.parts.pack)
         return {model: score(answers, toggle) for model, answers in drawn.items() if answers}
@@ -222,7 +227,7 @@ def live_numbers(settings: Settings, parts: Parts, trainer: StyleGOLDTrainer) ->
         return {}
     exam = make_exam(settings, parts, requests, trainer.accelerator)
     with trainer.rollout_model() as student:
-        answers = exam.student(student, trainer.distillation.student_stop_ids, trainer.distillation.student_vocab_size)
+        answers = exam.student(student, trainer.row_maker.output_ids)
     scores = score(judge(answers, parts.classifier, parts.pack), Toggle.from_pack(parts.pack))
     names = ("chosun_rate", "leakage", "margin", "content", "degenerate", "ambiguous")
     numbers = {f"style/{name}": scores[name] for name in names}
@@ -240,7 +245,7 @@ def least_opening(found: list[Opening], accelerator) -> float:
 def openings_of(parts: Parts, trainer: StyleGOLDTrainer) -> list[Opening]:
     """P(style opening) of the student as it is now and of the teacher."""
     with trainer.rollout_model() as student:
-        return openings(trainer.distillation, student, parts)
+        return openings(trainer.row_maker, student, parts)
 
 
 def keep(settings: Settings, trainer: StyleGOLDTrainer, live: LiveEvaluation) -> dict:

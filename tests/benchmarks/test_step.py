@@ -48,8 +48,7 @@ def test_both_teachers_read_the_same_tokens(tmp_path):
     models[1].register_forward_pre_hook(lambda module, args, kwargs: read.append(kwargs["input_ids"][0].tolist()), with_kwargs=True)
     trainer.train()
     mine = ours.build_trainer(SHAPE, *models, tmp_path / "ours", steps=1, given=True)
-    rows = mine.distillation.rows(0, mine.accelerator, mine.rollout_model)
-    mine.distillation.objective.prepare(rows)
+    rows = mine.row_maker.make(0, mine.accelerator, mine.student_copy)
     expected = [[*row.teacher_prompt.prefix, *row.teacher_prompt.rest, *row.teacher_completion] for row in rows]
     assert sorted(read) == sorted(expected)
     assert [row.num_scored for row in rows] == [SHAPE.new_tokens] * SHAPE.window
@@ -118,6 +117,6 @@ def test_loops_take_turns_and_hand_their_errors_over(tmp_path):
     loop = turns.Loop(trainer, turns.clock("cpu", 1))
     assert trainer.state.global_step == 0
     assert loop.step() > 0 and trainer.state.global_step == 1
-    trainer.distillation.max_completion_length = None
+    ours.set_new_tokens(trainer, None)
     with pytest.raises(TypeError):
         loop.step()

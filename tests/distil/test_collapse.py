@@ -47,7 +47,7 @@ def test_a_ruined_weight_ends_the_run_before_it_is_saved(policy, tmp_path):
     ):
         toy_runs.train(TOKENIZER, teacher(), tmp_path, callbacks=[Ruin(2)], training=training, lmbda=0.0, on_nonfinite=policy)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-1", "checkpoint-2"]
-    parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8), lmbda=0.0, rows_per_window=4)
+    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), lmbda=0.0, rows_per_window=4)
     resumed = toy_runs.trainer(toys.model(VOCAB), parts, tmp_path, **training)
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert resumed.state.global_step == 4 and toy_runs.weights(resumed.model).isfinite().all()

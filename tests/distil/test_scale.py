@@ -28,7 +28,7 @@ def teacher() -> Teacher:
 
 def step(tmp_path, asked=None, **changes):
     """Gradient and logged loss of one step on the answers of the rows (ragged: 24 to 90 tokens)."""
-    parts = toy_runs.distillation(TOKENIZER, teacher(), asked or toys.prompts(8), **changes)
+    parts = toy_runs.row_maker(TOKENIZER, teacher(), asked or toys.prompts(8), **changes)
     return toy_runs.one_step(toys.model(VOCAB), parts, tmp_path)
 
 

@@ -10,7 +10,7 @@ from transformers import TrainerCallback
 
 from gold_style.distil.callbacks import LiveEvaluation
 from gold_style.distil.trainer import NonFinite
-from gold_style.engine.rollout import GREEDY, generate
+from gold_style.engine.rollout import GREEDY, OutputIds, generate
 from gold_style.engine.teacher import Teacher
 from tests.helpers import toy_runs, toys
 
@@ -47,7 +47,7 @@ def train(directory, *, of=None, **changes):
 def test_identical_teacher_gives_no_loss(loss, tmp_path):
     for split, lmbda, system in zip(SPLITS, (0.0, 0.5, 1.0, 0.5), ("", "규칙을 따르라.") * 2, strict=True):
         both = {"teacher_system_prompt": system, "student_system_prompt": system or None}  # not empty: a cached prefix
-        parts = toy_runs.distillation(TOKENIZER, twin(), toys.prompts(8), lmbda=lmbda, **both, **LOSSES[loss], **split)
+        parts = toy_runs.row_maker(TOKENIZER, twin(), toys.prompts(8), lmbda=lmbda, **both, **LOSSES[loss], **split)
         _, logged, _ = toy_runs.one_step(toys.model(VOCAB), parts, tmp_path)
         assert abs(logged) <= 1e-7
 
@@ -55,7 +55,7 @@ def test_identical_teacher_gives_no_loss(loss, tmp_path):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_identical_teacher_gives_no_gradient(loss, tmp_path):
     def norm(of, split):
-        parts = toy_runs.distillation(
+        parts = toy_runs.row_maker(
             TOKENIZER, of, toys.prompts(8), teacher_system_prompt="", compute_dtype=torch.float64, **LOSSES[loss], **split
         )
         return float(toy_runs.one_step(toys.model(VOCAB, dtype=torch.float64), parts, tmp_path)[0].norm())
@@ -80,7 +80,7 @@ def test_every_completion_token_is_scored_and_nothing_else(loss, tmp_path):
     student.model.register_forward_hook(watch, with_kwargs=True)
     trained = train(tmp_path, student=student, lmbda=0.0, rows_per_window=8, training={"max_steps": 1}, **LOSSES[loss])
     ((ids_BT, hidden_BTD),) = seen
-    chat = trained.distillation.chat
+    chat = trained.row_maker.chat
     for b, prompt in enumerate(toys.prompts(8)):
         asked = chat.student_ids(prompt)
         answer = (*TOKENIZER(prompt.reference, add_special_tokens=False)["input_ids"], TOKENIZER.eos_token_id)
@@ -92,7 +92,7 @@ def test_every_completion_token_is_scored_and_nothing_else(loss, tmp_path):
 @pytest.mark.parametrize("loss", ["JSD 0.3", "ULD"])
 def test_stop_tokens_can_be_left_out(loss, tmp_path):
     """Neither in the mean nor in the statistics; weights of the loss reach the log of each style, too."""
-    parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8), **LOSSES[loss])
+    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), **LOSSES[loss])
     parts.objective.unscored_ids, parts.objective.distillation_weight = (TOKENIZER.eos_token_id,), 2.0
     student = toys.model(VOCAB)
     scored = toy_runs.scored_positions(student)
@@ -110,7 +110,7 @@ def test_stop_tokens_can_be_left_out(loss, tmp_path):
 
 def test_padding_does_not_matter(tmp_path):
     """The id that fills up a batch changes neither the gradient nor the loss."""
-    parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8))
+    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8))
     gradient, logged, _ = toy_runs.one_step(toys.model(VOCAB), parts, tmp_path)
     recorder = toy_runs.GradientRecorder()
     other = toy_runs.trainer(toys.model(VOCAB), parts, tmp_path, callbacks=[recorder])
@@ -121,8 +121,8 @@ def test_padding_does_not_matter(tmp_path):
 
 def test_an_answer_that_looks_like_a_special_token_is_text(tmp_path):
     """`<|im_end|>` written out in an answer is ten characters, not the end of the turn."""
-    parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(1))
-    ids = parts.reference(replace(toys.prompts(1)[0], reference="끝은 <|im_end|>이다.")).ids
+    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(1))
+    ids = parts.answer(replace(toys.prompts(1)[0], reference="끝은 <|im_end|>이다.")).ids
     assert ids.count(TOKENIZER.eos_token_id) == 1 and ids[-1] == TOKENIZER.eos_token_id
     assert TOKENIZER.decode(ids[:-1]) == "끝은 <|im_end|>이다."
 
@@ -149,9 +149,9 @@ def test_same_seed_same_weights(training, tmp_path):
 
 def live_evaluation(trainer) -> dict[str, float]:
     """Answers of the student, as a live evaluation would let it write them."""
-    prompts = [trainer.distillation.chat.student_ids(prompt) for prompt in toys.prompts(3)]
+    prompts = [trainer.row_maker.chat.student_ids(prompt) for prompt in toys.prompts(3)]
     with trainer.rollout_model() as student:
-        written = generate(student, prompts, max_new_tokens=5, stop_ids=(), vocab_size=VOCAB, sampling=GREEDY)
+        written = generate(student, prompts, max_new_tokens=5, output_ids=OutputIds((), 0, VOCAB), sampling=GREEDY)
     random.random(), torch.rand(3)
     return {"style/margin": float(len(written[0].ids))}
 
@@ -160,7 +160,7 @@ def test_live_evaluation_changes_nothing_but_the_log(tmp_path):
     plain = train(tmp_path / "a")
     live = LiveEvaluation(measure=live_evaluation, every_steps=2, keep_best=False, stop_margin=None, stop_patience=1)
     student = toys.model(VOCAB)
-    parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8), student=student, lmbda=0.5, rows_per_window=4)
+    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), student=student, lmbda=0.5, rows_per_window=4)
     watched = toy_runs.trainer(student, parts, tmp_path / "b", callbacks=[live], max_steps=4)
     live.trainer = watched
     watched.train()
@@ -170,22 +170,22 @@ def test_live_evaluation_changes_nothing_but_the_log(tmp_path):
 
 def test_generations_of_one_prompt_differ(tmp_path):
     trained = train(tmp_path, lmbda=1.0, num_generations=2, rows_per_window=8, training={"max_steps": 1})
-    rows = trained.distillation.rows(0, trained.accelerator, trained.rollout_model)
+    rows = trained.row_maker.make(0, trained.accelerator, trained.student_copy)
     assert [row.prompt.row for row in rows] == [0, 0, 1, 1, 2, 2, 3, 3]
     assert len({row.completion for row in rows}) == 8
-    next_window = trained.distillation.rows(1, trained.accelerator, trained.rollout_model)
+    next_window = trained.row_maker.make(1, trained.accelerator, trained.student_copy)
     assert [row.prompt.row for row in next_window] == [4, 4, 5, 5, 6, 6, 7, 7]
 
 
-def test_on_and_off_policy_are_drawn_per_row(tmp_path):
-    parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8), lmbda=0.3)
-    drawn = [parts.is_on_policy(step, number) for step in range(50) for number in range(40)]
-    assert 0.26 < sum(drawn) / len(drawn) < 0.34
-    assert drawn != [replace(parts, seed=1).is_on_policy(step, number) for step in range(50) for number in range(40)]
-    assert not any(replace(parts, lmbda=0.0).is_on_policy(0, number) for number in range(100))
-    assert all(replace(parts, lmbda=1.0).is_on_policy(0, number) for number in range(100))
-    warm = replace(parts, lmbda=1.0, warm_start_steps=2)
-    assert [warm.is_on_policy(step, 0) for step in range(4)] == [False, False, True, True]
+def test_on_and_off_policy_are_drawn_per_row():
+    def drawn(**options):
+        maker = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), **{"lmbda": 0.3, **options})
+        return [maker.is_on_policy(step, number) for step in range(50) for number in range(40)]
+
+    assert 0.26 < sum(drawn()) / len(drawn()) < 0.34
+    assert drawn() != drawn(seed=1)
+    assert not any(drawn(lmbda=0.0)) and all(drawn(lmbda=1.0))
+    assert drawn(lmbda=1.0, warm_start_steps=2) == [False] * 2 * 40 + [True] * 48 * 40
 
 
 def test_warm_start_is_written_by_the_teacher(tmp_path):
@@ -233,7 +233,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path):
 
 def test_an_fp16_loss_scale_that_overflows_is_left_to_the_scaler(tmp_path):
     """Its first steps overflow by design: the scaler passes over them and halves its scale."""
-    parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8))
+    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8))
     trained = toy_runs.trainer(toys.model(VOCAB), parts, tmp_path)
     with pytest.raises(NonFinite):
         trained._get_grad_norm(trained.model, torch.tensor(float("inf")))

@@ -33,7 +33,7 @@ def test_training_reduces_the_loss(optimizer, tmp_path):
 
 
 def test_gradient_checkpointing_gives_the_same_gradient(tmp_path):
-    parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8), lmbda=0.5)
+    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), lmbda=0.5)
     plain, plain_loss, _ = toy_runs.one_step(toys.model(VOCAB), parts, tmp_path)
     student = toys.model(VOCAB)
     passes = []
@@ -77,20 +77,20 @@ def run_out_of_memory(student, num_rows: int) -> None:
 
 def test_out_of_memory_is_met_with_smaller_micro_batches(tmp_path):
     """The window starts anew: same gradient, and what had been done of it counts once."""
-    expected, loss, _ = toy_runs.one_step(toys.model(VOCAB), toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8)), tmp_path)
+    expected, loss, _ = toy_runs.one_step(toys.model(VOCAB), toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8)), tmp_path)
     run_out_of_memory(student := toys.model(VOCAB), 3)
-    parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8))
+    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8))
     gradient, logged, trained = toy_runs.one_step(student, parts, tmp_path)
     assert toy_runs.distance(gradient, expected) < 1e-5 and logged == pytest.approx(loss, rel=1e-5)
-    assert trained.run.rows[0]["train/loss/chosun"] > 0 and parts.tokens_per_microbatch < 8 * 80
+    assert trained.run.rows[0]["train/loss/chosun"] > 0 and parts.decisions.tokens_per_microbatch < 8 * 80
 
 
 def test_out_of_memory_ends_the_run_where_nothing_smaller_is_left(tmp_path):
     run_out_of_memory(student := toys.model(VOCAB), 0)
     with pytest.raises(ValueError, match="out of memory .*hardware.tokens_per_microbatch"):
-        toy_runs.one_step(student, toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8)), tmp_path)
+        toy_runs.one_step(student, toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8)), tmp_path)
     run_out_of_memory(student := toys.model(VOCAB), 3)
-    fixed = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8), auto_microbatch=False)
+    fixed = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), auto_microbatch=False)
     with pytest.raises(ValueError, match="out of memory"):
         toy_runs.one_step(student, fixed, tmp_path)
 
@@ -105,7 +105,7 @@ def test_out_of_memory_elsewhere_is_said_in_words(side, when, tmp_path):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     models[side].model.norm.register_forward_pre_hook(fail)
-    parts = toy_runs.distillation(TOKENIZER, Teacher(models["teacher"], TOKENIZER), toys.prompts(8), lmbda=1.0)
+    parts = toy_runs.row_maker(TOKENIZER, Teacher(models["teacher"], TOKENIZER), toys.prompts(8), lmbda=1.0)
     with pytest.raises(ValueError, match=f"out of memory while the .*{when}: lower train.per_device_train_batch_size"):
         toy_runs.one_step(models["student"], parts, tmp_path)
 
@@ -128,7 +128,7 @@ def test_resumed_run_ends_with_the_same_weights(optimizer, tmp_path):
     """Six steps over a data set of two windows, cut after the third: the second epoch goes on where it stood."""
     training = {"max_steps": 6, "save_strategy": "steps", "save_steps": 3}
     whole = train(tmp_path / "a", training=training, seq_kd=True, **optimizer)
-    parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8), lmbda=0.5, rows_per_window=4, seq_kd=True, **optimizer)
+    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), lmbda=0.5, rows_per_window=4, seq_kd=True, **optimizer)
     resumed = toy_runs.trainer(toys.model(VOCAB, seed=9), parts, tmp_path / "b", **training)
     resumed.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-3"))
     assert torch.equal(toy_runs.weights(whole.model), toy_runs.weights(resumed.model))

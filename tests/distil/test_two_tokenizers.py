@@ -32,9 +32,9 @@ def asked(num: int = 8):
 
 def parts(kind: str = "uld", *, of: Teacher | None = None, rows=None, **changes):
     of = of or teacher()
-    to_student = (objective := toy_runs.cross_objective(STUDENT, of, kind)).to_student_ids
+    objective = toy_runs.cross_objective(STUDENT, of, kind)
     changes = {"max_completion_length": 120, **changes}
-    return toy_runs.distillation(STUDENT, of, rows or asked(), objective=objective, to_student_ids=to_student, **changes)
+    return toy_runs.row_maker(STUDENT, of, rows or asked(), objective=objective, **changes)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -91,7 +91,7 @@ def test_seq_kd_carries_the_teachers_text_over(tmp_path):
     model = toys.scripted_model(len(TEACHER), [*spoken, TEACHER_STOP])
     given = parts(of=Teacher(model, TEACHER), seq_kd=True, rows=toys.prompts(8, references=False))
     trained = toy_runs.trainer(toys.model(VOCAB), given, tmp_path)
-    rows = given.rows(0, trained.accelerator, trained.rollout_model)
+    rows = given.make(0, trained.accelerator, trained.student_copy)
     assert {row.completion for row in rows} == {(*STUDENT("ab")["input_ids"], STOP)} and all(row.finished for row in rows)
 
 
@@ -118,7 +118,7 @@ def test_what_does_not_carry_over_is_counted_and_the_rest_scored(kind, name, tmp
     assert (sum(counts.values()) == 1) == (name in COUNTED)
     assert gradient.isfinite().all() and 0 < loss < 10
     assert row["train/matched_tokens"] > 0 and (name in COUNTED or row["train/matched_tokens"] == 1)
-    (scored,) = given.rows(0, trained.accelerator, trained.rollout_model)
+    (scored,) = given.make(0, trained.accelerator, trained.student_copy)
     given.objective.prepare([scored])
     sides = given.objective.student_bytes, given.objective.teacher_bytes
     for s0, s1, t0, t1 in scored.spans:  # never misaligned: a span covers the same bytes, or is stop against stop
@@ -158,8 +158,8 @@ def test_the_stop_can_be_left_out(tmp_path):
     given = parts(rows=asked(4), rows_per_window=4)
     _, _, trained = toy_runs.one_step(toys.model(VOCAB), given, tmp_path)
     skipping = parts(rows=asked(4), rows_per_window=4)
-    skipping.objective.span_loss = replace(skipping.objective.span_loss, unscored_ids=skipping.student_stop_ids)
-    rows = skipping.rows(0, trained.accelerator, trained.rollout_model)
+    skipping.objective.span_loss = replace(skipping.objective.span_loss, unscored_ids=skipping.output_ids.stop_ids)
+    rows = skipping.make(0, trained.accelerator, trained.student_copy)
     given.objective.prepare(rows)
     with_stop = Counter({row.number: row.num_scored for row in rows})
     skipping.objective.prepare(rows)

@@ -6,7 +6,7 @@ import torch
 from gold_style.distil.objective import scored_states
 from gold_style.distil.window import MicroBatch
 from gold_style.engine.backbone import Backbone
-from gold_style.engine.decode_step import is_lean
+from gold_style.engine.decode_step import is_llama_like
 from gold_style.engine.packed_reading import PackedReader, SwiGLU
 from tests.helpers import toys
 
@@ -80,5 +80,5 @@ def test_windows_of_attention_are_left_to_the_models_own_forward():
     """Packed, every token would look at all earlier ones."""
     student = Backbone(toys.model(VOCAB, use_sliding_window=True, sliding_window=4, max_window_layers=1))
     assert student.decoder.config.layer_types == ["full_attention", "sliding_attention"]
-    assert PackedReader.of(student) is None and not is_lean(student)
+    assert PackedReader.of(student) is None and not is_llama_like(student)
     assert torch.equal(scored_states(student, micro_batch()), padded_states(student, micro_batch()))

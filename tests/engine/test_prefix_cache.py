@@ -7,7 +7,7 @@ from transformers import MistralConfig, MistralForCausalLM
 from gold_style.engine import prefix_cache
 from gold_style.engine.backbone import Backbone, right_pad
 from gold_style.engine.prefix_cache import PrefixCache, only_full_attention
-from gold_style.engine.rollout import generate
+from gold_style.engine.rollout import OutputIds, generate
 from tests.helpers import toys
 
 VOCAB = 120
@@ -60,7 +60,7 @@ def test_a_cached_prefix_is_never_written_to():
     kv = prefixes.get(PREFIX)
     before = [(k.clone(), v.clone()) for k, v in kv.layers]
     BACKBONE.hidden(right_pad(RESTS, 0, BACKBONE.device), kv.expand(3))
-    generate(BACKBONE, RESTS, max_new_tokens=6, stop_ids=(3,), vocab_size=VOCAB, prefix=kv)
+    generate(BACKBONE, RESTS, max_new_tokens=6, output_ids=OutputIds((3,), 3, VOCAB), prefix=kv)
     assert prefixes.get(PREFIX) is kv
     for (k, v), (k_before, v_before) in zip(kv.layers, before, strict=True):
         assert k.shape[-2] == len(PREFIX) and torch.equal(k, k_before) and torch.equal(v, v_before)
@@ -105,7 +105,7 @@ def test_sliding_windows_are_left_alone():
     assert not only_full_attention(backbone) and only_full_attention(BACKBONE)
     assert PrefixCache(backbone, 2**30).get(PREFIX) is None
     prompts = [PREFIX + rest for rest in RESTS]
-    together = generate(backbone, prompts, max_new_tokens=12, stop_ids=(3,), vocab_size=VOCAB)
+    together = generate(backbone, prompts, max_new_tokens=12, output_ids=OutputIds((3,), 3, VOCAB))
     for prompt, completion in zip(prompts, together, strict=True):
         written = backbone.model.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=12, eos_token_id=3, pad_token_id=0)[
             0, len(prompt) :

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, TopKLogitsWarper, TopPLogitsWarper
 
 from gold_style.engine.backbone import Backbone
-from gold_style.engine.decode_step import LeanDecoder, product
+from gold_style.engine.decode_step import StepDecoder, product
 from gold_style.engine.draws import key64, uniform, uniforms
 from gold_style.engine.prefix_cache import PrefixCache, RoomyLayer, roomy_cache
-from gold_style.engine.rollout import GREEDY, Sampling, draw, generate
+from gold_style.engine.rollout import GREEDY, OutputIds, Sampling, draw, generate
 from tests.helpers import toys
 
 VOCAB = 120
@@ -21,7 +21,9 @@ STOPS = (VOCAB - 1, 17)
 
 
 def completions(prompts=PROMPTS, *, tokens=24, stops=STOPS, vocab_size=VOCAB, model=MODEL, **arguments):
-    return generate(Backbone(model), prompts, max_new_tokens=tokens, stop_ids=stops, vocab_size=vocab_size, **arguments)
+    return generate(
+        Backbone(model), prompts, max_new_tokens=tokens, output_ids=OutputIds(stops, stops[0] if stops else 0, vocab_size), **arguments
+    )
 
 
 def numbers(rows: int, tokens: int = 24, seed: int = 0) -> torch.Tensor:
@@ -45,7 +47,7 @@ def test_a_batch_of_ragged_rows_equals_single_runs():
     assert completions(max_rows=2) == completions()
 
 
-def test_the_lean_step_equals_the_models_own_forward():
+def test_the_decode_step_equals_the_models_own_forward():
     """For a Qwen2 with biases and a Llama without, float64, behind a prompt of its own length in every row."""
     llama = LlamaForCausalLM(
         LlamaConfig(
@@ -61,9 +63,9 @@ def test_the_lean_step_equals_the_models_own_forward():
         with torch.no_grad():
             whole_BTD = backbone.hidden(ids_BT)
             backbone.hidden(ids_BT[:, :4], cache)
-            lean = LeanDecoder.of(backbone, 7, 4)
+            decoder = StepDecoder.of(backbone, 7, 4)
             for t in (4, 5, 6):
-                step_BD = lean.step(ids_BT[:, t], torch.full((4,), t), cache.layers, None)
+                step_BD = decoder.step(ids_BT[:, t], torch.full((4,), t), cache.layers, None)
                 torch.testing.assert_close(step_BD, whole_BTD[:, t], rtol=1e-5, atol=1e-6)  # transformers rotates and normalises in float32
 
 
@@ -150,8 +152,7 @@ def test_whole_completions_follow_the_model():
         Backbone(small),
         [(1, 2)] * num_rows,
         max_new_tokens=2,
-        stop_ids=(),
-        vocab_size=6,
+        output_ids=OutputIds((), 0, 6),
         sampling=Sampling(),
         uniforms_BG=numbers(num_rows, 2),
         max_rows=num_rows,
@@ -204,13 +205,12 @@ def test_padded_vocabulary_rows_are_never_drawn(sampling):
         Backbone(padded),
         PROMPTS,
         max_new_tokens=20,
-        stop_ids=(),
-        vocab_size=VOCAB,
+        output_ids=OutputIds((), 0, VOCAB),
         sampling=sampling,
         uniforms_BG=numbers(len(PROMPTS), 20),
     )
     assert max(max(completion.ids) for completion in found) < VOCAB
-    wide = generate(Backbone(padded), PROMPTS, max_new_tokens=20, stop_ids=(), vocab_size=VOCAB + 8)
+    wide = generate(Backbone(padded), PROMPTS, max_new_tokens=20, output_ids=OutputIds((), 0, VOCAB + 8))
     assert max(max(completion.ids) for completion in wide) >= VOCAB
 
 

@@ -79,8 +79,8 @@ def test_the_teacher_is_frozen():
 def test_padded_vocabulary_rows_take_no_part():
     wide = toys.model(VOCAB + 13)
     wide.generation_config.eos_token_id = None
-    assert Teacher(wide, TOKENIZER).vocab_size == VOCAB
-    assert Teacher(toys.model(VOCAB - 1), TOKENIZER).vocab_size == VOCAB - 1
+    assert Teacher(wide, TOKENIZER).output_ids.vocab_size == VOCAB
+    assert Teacher(toys.model(VOCAB - 1), TOKENIZER).output_ids.vocab_size == VOCAB - 1
 
 
 @pytest.mark.parametrize("config", [GraniteConfig, MistralConfig])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import torch
 from transformers import AutoTokenizer
 
 from gold_style.engine.backbone import Backbone
-from gold_style.engine.rollout import GREEDY, Completion, Sampling, generate
+from gold_style.engine.rollout import GREEDY, Completion, OutputIds, Sampling, generate
 from gold_style.engine.teacher import Teacher
 from gold_style.engine.vllm import Ask, Colocated, Served
 from tests.helpers import toy_runs, toys
@@ -27,6 +28,7 @@ TOKENIZER = AutoTokenizer.from_pretrained(TEACHER)
 VOCAB = len(TOKENIZER)
 PROMPTS = [TOKENIZER.encode(text) for text in ("봄 축제", "바다와 산을 알려 줘.", "책", "오래된 도서관은 어디에 있어?", "비")]
 LENGTH = 24
+OUTPUT_IDS = OutputIds((VOCAB - 1,), VOCAB - 1, VOCAB)
 ENVIRONMENT = {**os.environ, "VLLM_SERVER_DEV_MODE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
 
 
@@ -81,43 +83,44 @@ def vllm(request, model_directory, tmp_path):
     return Served(request.getfixturevalue("server"), tmp_path / "handover", student=model_directory)
 
 
-def trainer_of(model, directory):
-    parts = toy_runs.distillation(TOKENIZER, Teacher(toys.model(VOCAB, seed=1), TOKENIZER), toys.prompts(4), student=model)
-    return toy_runs.trainer(model, parts, directory)
+def student_copy_of(model, directory):
+    parts = toy_runs.row_maker(TOKENIZER, Teacher(toys.model(VOCAB, seed=1), TOKENIZER), toys.prompts(4), student=model)
+    return toy_runs.trainer(model, parts, directory).student_copy
 
 
 def ask(**changes) -> Ask:
-    return Ask(**{"sampling": GREEDY, "max_new_tokens": LENGTH, "stop_ids": (VOCAB - 1,), "vocab_size": VOCAB, **changes})
+    return Ask(**{"sampling": GREEDY, "max_new_tokens": LENGTH, "output_ids": OUTPUT_IDS, **changes})
 
 
-def own_loop(model, stop_ids=(VOCAB - 1,), vocab_size=VOCAB) -> list[Completion]:
-    return generate(Backbone(model), PROMPTS, max_new_tokens=LENGTH, stop_ids=stop_ids, vocab_size=vocab_size)
+def own_loop(model, output_ids=OUTPUT_IDS) -> list[Completion]:
+    return generate(Backbone(model), PROMPTS, max_new_tokens=LENGTH, output_ids=output_ids)
 
 
 def test_completions_come_from_the_weights_of_now(vllm, tmp_path):
     written = []
     for seed in (3, 4):  # neither is what the server was started with
         model = student(seed)
-        vllm.take(trainer_of(model, tmp_path / str(seed)))
+        vllm.take(student_copy_of(model, tmp_path / str(seed)))
         written.append(vllm.write(PROMPTS, list(range(len(PROMPTS))), ask()))
         assert written[-1] == own_loop(model)
     assert written[0] != written[1]
 
 
 def test_stop_tokens_end_a_row_and_stay_and_padding_is_never_drawn(vllm, tmp_path):
-    model, stops = student(5), tuple(range(0, VOCAB, 5))
-    vllm.take(trainer_of(model, tmp_path))
-    found = vllm.write(PROMPTS, [0] * len(PROMPTS), ask(stop_ids=stops))
-    assert found == own_loop(model, stops)
+    model, stopping = student(5), replace(OUTPUT_IDS, stop_ids=tuple(range(0, VOCAB, 5)))
+    vllm.take(student_copy_of(model, tmp_path))
+    found = vllm.write(PROMPTS, [0] * len(PROMPTS), ask(output_ids=stopping))
+    assert found == own_loop(model, stopping)
     assert any(one.finished and len(one.ids) < LENGTH for one in found)
     below = VOCAB // 2
-    cut = vllm.write(PROMPTS, [0] * len(PROMPTS), ask(vocab_size=below))
-    assert cut == own_loop(model, vocab_size=below)
+    narrow = replace(OUTPUT_IDS, vocab_size=below)
+    cut = vllm.write(PROMPTS, [0] * len(PROMPTS), ask(output_ids=narrow))
+    assert cut == own_loop(model, narrow)
     assert max(i for one in own_loop(model) for i in one.ids) >= below, "the bound would not have mattered"
 
 
 def test_a_rows_sample_belongs_to_its_seed(vllm, tmp_path):
-    vllm.take(trainer_of(student(6), tmp_path))
+    vllm.take(student_copy_of(student(6), tmp_path))
     sampled = ask(sampling=Sampling(temperature=1.0, top_p=0.95))
     seeds = [2**63 - 1, 7, 8, 9, 10]
     first = vllm.write(PROMPTS, seeds, sampled)
@@ -128,18 +131,12 @@ def test_a_rows_sample_belongs_to_its_seed(vllm, tmp_path):
 
 def test_samples_follow_the_students_distribution(vllm, tmp_path):
     model, draws = student(7), 400
-    vllm.take(trainer_of(model, tmp_path))
+    vllm.take(student_copy_of(model, tmp_path))
     asked = ask(sampling=Sampling(temperature=0.7, top_p=0.9), max_new_tokens=1)
     found = vllm.write([PROMPTS[0]] * draws, list(range(draws)), asked)
     uniforms_BG = torch.rand(draws, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     expected = generate(
-        Backbone(model),
-        [PROMPTS[0]] * draws,
-        max_new_tokens=1,
-        stop_ids=(VOCAB - 1,),
-        vocab_size=VOCAB,
-        sampling=asked.sampling,
-        uniforms_BG=uniforms_BG,
+        Backbone(model), [PROMPTS[0]] * draws, max_new_tokens=1, output_ids=OUTPUT_IDS, sampling=asked.sampling, uniforms_BG=uniforms_BG
     )
     counts = [torch.bincount(torch.tensor([one.ids[0] for one in some]), minlength=VOCAB).double() for some in (found, expected)]
     assert (counts[0] - counts[1]).abs().max() / draws < 0.15

@@ -34,7 +34,7 @@ def train(case: str, directory: Path, num_processes: int = 1, resume: Path | Non
     """Three steps over ragged rows, on- and off-policy, WINDOW / num_processes rows of each here; a checkpoint after every step."""
     tokenizer = toys.byte_tokenizer()
     teacher = Teacher(toys.model(len(tokenizer), seed=1), tokenizer)
-    parts = toy_runs.distillation(
+    parts = toy_runs.row_maker(
         tokenizer, teacher, toys.prompts(WINDOW), rows_per_window=WINDOW // num_processes, lmbda=0.5, seq_kd=True, rows_per_microbatch=2
     )
     torch.manual_seed(0)

@@ -1,10 +1,11 @@
 """Our trainer on toy parts, and what a test wants to see of it: gradients, logged rows, weights.
 
-gradient, loss, trained = one_step(student, distillation(tokenizer, teacher, toys.prompts(8)), directory)
+gradient, loss, trained = one_step(student, row_maker(tokenizer, teacher, toys.prompts(8)), directory)
 """
 
 import gc
 import random
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from trl.experimental.gold import GOLDConfig
 
 from gold_style.chat import Chat, stop_ids, template_stop_id
 from gold_style.distil.objective import TokenExact
-from gold_style.distil.rows import Distillation
+from gold_style.distil.options import Options
+from gold_style.distil.rows import RowMaker
 from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.distil.two_tokenizers import CrossTokenizer
-from gold_style.engine.rollout import Sampling
+from gold_style.engine.rollout import OutputIds, Sampling
 from gold_style.engine.teacher import Teacher
 from gold_style.losses.tree.lifting import Lifting
 from gold_style.losses.tree.loss import Tree
@@ -91,7 +93,15 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).norm() / b.norm())
 
 
-def distillation(
+def output_ids_of(tokenizer, student=None) -> OutputIds:
+    """Of a student, or of any that has the tokenizer's rows and no stop ids of its own."""
+    if student is not None:
+        return OutputIds.of(tokenizer, student)
+    stops = stop_ids(tokenizer)
+    return OutputIds(stops, template_stop_id(tokenizer, stops), len(tokenizer))
+
+
+def row_maker(
     tokenizer,
     teacher: Teacher,
     asked: list[Prompt],
@@ -104,10 +114,13 @@ def distillation(
     teacher_system_prompt: str | None = None,
     student_system_prompt: str | None = None,
     **changes,
-) -> Distillation:
-    """The parts of a run; `changes` are fields of Distillation. Without an `objective` the tokenizers are identical."""
-    stops = stop_ids(tokenizer, student)
+) -> RowMaker:
+    """`changes` are fields of Options or of RowMaker. Without an `objective` the tokenizers are identical."""
+    options = dict(seed=0, lmbda=0.0, seq_kd=False, sampling=Sampling(), max_completion_length=20, rows_per_window=8, rows_per_microbatch=8)
+    for name in changes.keys() & {field.name for field in fields(Options)}:
+        options[name] = changes.pop(name)
     parts = dict(
+        options=Options(**options),
         chat=Chat(tokenizer, teacher.tokenizer, toys.PACK, student_system_prompt, teacher_system_prompt),
         source=toys.FixedSource(asked),
         teacher=teacher,
@@ -118,19 +131,9 @@ def distillation(
             plain_uld=plain_uld,
             crossentropy_weight=crossentropy_weight,
         ),
-        seed=0,
-        lmbda=0.0,
-        seq_kd=False,
-        sampling=Sampling(),
-        max_completion_length=20,
-        rows_per_window=8,
-        student_stop_ids=stops,
-        student_stop_id=template_stop_id(tokenizer, stops),
-        student_vocab_size=len(tokenizer),
-        to_student_ids=lambda completion: completion,
-        rows_per_microbatch=8,
+        output_ids=output_ids_of(tokenizer, student),
     )
-    return Distillation(**{**parts, **changes})
+    return RowMaker(**{**parts, **changes})
 
 
 def training_arguments(directory: Path, **changes) -> GOLDConfig:
@@ -159,11 +162,11 @@ def training_arguments(directory: Path, **changes) -> GOLDConfig:
     return GOLDConfig(**{**arguments, **changes})
 
 
-def trainer(student, parts: Distillation, directory: Path, *, callbacks=(), peft_config=None, **changes) -> StyleGOLDTrainer:
+def trainer(student, parts: RowMaker, directory: Path, *, callbacks=(), peft_config=None, **changes) -> StyleGOLDTrainer:
     """Our trainer, not yet started; `changes` are fields of GOLDConfig. Its `run.rows` are the logged rows."""
     return StyleGOLDTrainer(
         student=student,
-        distillation=parts,
+        row_maker=parts,
         run=Recorder(),
         args=training_arguments(directory, **changes),
         callbacks=list(callbacks),
@@ -175,17 +178,17 @@ def train(
     tokenizer, teacher: Teacher, directory: Path, *, student=None, asked=None, callbacks=(), training=None, peft_config=None, **changes
 ) -> StyleGOLDTrainer:
     """A finished run: four steps of four rows, on- and off-policy mixed, unless `training` (fields of GOLDConfig) or
-    `changes` (fields of Distillation) say otherwise."""
+    `changes` (fields of Options or RowMaker) say otherwise."""
     student = student or toys.model(len(tokenizer))
     changes = {"lmbda": 0.5, "rows_per_window": 4, **changes}
-    parts = distillation(tokenizer, teacher, asked or toys.prompts(8), student=student, **changes)
+    parts = row_maker(tokenizer, teacher, asked or toys.prompts(8), student=student, **changes)
     arguments = {"max_steps": 4, **(training or {})}
     trained = trainer(student, parts, directory, callbacks=callbacks, peft_config=peft_config, **arguments)
     trained.train()
     return trained
 
 
-def one_step(student, parts: Distillation, directory: Path, **changes) -> tuple[torch.Tensor, float, StyleGOLDTrainer]:
+def one_step(student, parts: RowMaker, directory: Path, **changes) -> tuple[torch.Tensor, float, StyleGOLDTrainer]:
     """Gradient (one flat float64 vector) and logged loss of one optimizer step, and the trainer."""
     recorder = GradientRecorder()
     trained = trainer(student, parts, directory, callbacks=[recorder], **changes)
@@ -196,18 +199,18 @@ def one_step(student, parts: Distillation, directory: Path, **changes) -> tuple[
 def cross_objective(tokenizer, teacher: Teacher, kind: str = "uld", **changes) -> CrossTokenizer:
     """The objective for two tokenizers: "uld", "uld_hybrid" or "tree"; `changes` are fields of ULD or Tree."""
     sides = TokenBytes.from_tokenizer(tokenizer), TokenBytes.from_tokenizer(teacher.tokenizer)
-    stops = stop_ids(tokenizer)
-    stop_id = template_stop_id(tokenizer, stops)
-    match = VocabularyMatch.between(*sides, stop_id, teacher.stop_id)
+    output_ids = output_ids_of(tokenizer)
+    match = VocabularyMatch.between(*sides, output_ids.stop_id, teacher.output_ids.stop_id)
     if kind == "tree":
-        span_loss = Tree(lifting=Lifting.between(tokenizer, teacher.tokenizer, stops, teacher.stop_ids), beta=0.3, **changes)
+        span_loss = Tree(
+            lifting=Lifting.between(tokenizer, teacher.tokenizer, output_ids.stop_ids, teacher.output_ids.stop_ids), beta=0.3, **changes
+        )
     else:
         span_loss = ULD(match=match, hybrid=kind == "uld_hybrid", beta=0.3, **changes)
     return CrossTokenizer(
         teacher=teacher,
         student_tokenizer=tokenizer,
-        student_stop_ids=stops,
-        student_stop_id=stop_id,
+        output_ids=output_ids,
         student_bytes=sides[0],
         teacher_bytes=sides[1],
         span_loss=span_loss,

@@ -8,7 +8,7 @@ import pytest
 from accelerate import Accelerator
 
 from gold_style.config.settings import Settings
-from gold_style.job.build import build_distillation, load_student
+from gold_style.job.build import build_row_maker, load_student
 from gold_style.job.inputs import Parts
 from tests.helpers import prompt_settings
 from tests.helpers.commands import SMALL, finish, python, start, torchrun
@@ -148,10 +148,10 @@ def test_a_row_past_those_checked_before_training_is_refused_in_its_turn(tmp_pat
         "tracker=none",
     )
     parts = Parts.load(settings)
-    distillation = build_distillation(settings, parts, load_student(settings))
+    row_maker = build_row_maker(settings, parts, load_student(settings))
     at_fault = next(n for n in range(8) if len(parts.source[n].reference) == 90) // 2
     for step in range(4):
         if step != at_fault:
-            assert all(0 < len(made.completion) <= 60 for made in distillation.rows(step, Accelerator(cpu=True), None))
+            assert all(0 < len(made.completion) <= 60 for made in row_maker.make(step, Accelerator(cpu=True), None))
     with pytest.raises(ValueError, match=r"data\.jsonl:6: the answer has \d+ tokens, train\.max_completion_length is 60"):
-        distillation.rows(at_fault, Accelerator(cpu=True), None)
+        row_maker.make(at_fault, Accelerator(cpu=True), None)

@@ -27,7 +27,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 PHASES = {
     "loading": (("gold_style/job/build.py", "build_trainer"),),
     "evaluation": (("gold_style/job/training.py", "student"), ("gold_style/job/training.py", "teacher")),
-    "generation": (("distil/rows.py", "rows"),),
+    "generation": (("distil/rows.py", "make"),),
     "teacher": (("distil/trainer.py", "_teacher_hidden"),),
     "backward": (("distil/trainer.py", "_train_on"),),
     "optimizer": (("torch/optim/", "step"), ("distil/optimizer.py", "step")),

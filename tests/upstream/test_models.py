@@ -32,7 +32,7 @@ def stock_run(directory, *, student=None, of=None, asked=None, **changes) -> sto
 
 def our_run(directory, *, student=None, of=None, asked=None, training=None, **changes):
     student = student or toys.model(VOCAB)
-    parts = toy_runs.distillation(TOKENIZER, of or teacher(), asked or toys.prompts(8), student=student, **changes)
+    parts = toy_runs.row_maker(TOKENIZER, of or teacher(), asked or toys.prompts(8), student=student, **changes)
     recorder = toy_runs.GradientRecorder()
     trained = toy_runs.trainer(student, parts, directory, callbacks=[recorder], **(training or {}))
     trained.train()
@@ -61,7 +61,7 @@ def test_seq_kd_is_written_by_the_teacher_with_its_system_prompt(tmp_path):
     """Ours: greedy, each completion is what `generate` gives behind the teacher's own rendered conversation."""
     asked = toys.prompts(8, references=False)
     trained, _ = our_run(tmp_path, asked=asked, seq_kd=True, sampling=GREEDY)
-    rows = trained.distillation.rows(0, trained.accelerator, trained.rollout_model)
+    rows = trained.row_maker.make(0, trained.accelerator, trained.student_copy)
     chat = Chat(TOKENIZER, TOKENIZER, toys.PACK)
     for prompt, row in zip(asked, rows, strict=True):
         assert not row.on_policy
@@ -117,8 +117,8 @@ def test_a_head_narrower_than_the_tokenizer_crashes(tmp_path):
     asked = toys.prompts(8, references=False)  # answers would hold the stop token, which this teacher cannot read
     tokenizer = toys.byte_tokenizer(eos="<|endoftext|>", template=toys.PLAIN)
     narrow, student = Teacher(toys.model(VOCAB - 2, seed=1), tokenizer), toys.model(VOCAB - 2)
-    assert narrow.vocab_size == VOCAB - 2
-    parts = toy_runs.distillation(tokenizer, narrow, asked, student=student, lmbda=1.0, vocab_size=VOCAB - 2, student_vocab_size=VOCAB - 2)
+    assert narrow.output_ids.vocab_size == VOCAB - 2
+    parts = toy_runs.row_maker(tokenizer, narrow, asked, student=student, lmbda=1.0, vocab_size=VOCAB - 2)
     assert toy_runs.one_step(student, parts, tmp_path)[1] > 0
 
 

@@ -35,7 +35,7 @@ def stock_step(directory, asked=None, **changes) -> stock.Run:
 
 
 def our_step(directory, asked=None, **changes):
-    parts = toy_runs.distillation(TOKENIZER, teacher(), asked or toys.prompts(8), **changes)
+    parts = toy_runs.row_maker(TOKENIZER, teacher(), asked or toys.prompts(8), **changes)
     return toy_runs.one_step(toys.model(VOCAB), parts, directory)
 
 
@@ -91,7 +91,7 @@ def test_a_stray_draw_changes_which_rows_are_on_policy(tmp_path):
     still(torch.equal(run([]), run([])), 11, "not even two equal runs agree")
 
     def ours(callbacks):
-        parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8), lmbda=0.5, rows_per_window=4)
+        parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), lmbda=0.5, rows_per_window=4)
         trained = toy_runs.trainer(toys.model(VOCAB), parts, tmp_path, callbacks=callbacks, max_steps=3)
         trained.train()
         return toy_runs.weights(trained.model)
@@ -137,7 +137,7 @@ def test_completions_are_written_one_slice_at_a_time(tmp_path):
 
     student = toys.model(VOCAB)
     sizes = decoding_passes(student)
-    parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8), lmbda=1.0, rows_per_microbatch=1)
+    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), lmbda=1.0, rows_per_microbatch=1)
     toy_runs.one_step(student, parts, tmp_path)
     assert len(sizes) <= 20 and sizes[0] == 8
 
@@ -178,7 +178,7 @@ def test_alignment_copies_the_whole_tensor_for_every_token(tmp_path):
     trainer.train()
     still(copies(losses[0]) >= num_tokens, 13, f"{copies(losses[0])} writes for {num_tokens} tokens")
 
-    parts = toy_runs.distillation(TOKENIZER, teacher(), asked, plain_uld=True, rows_per_window=1)
+    parts = toy_runs.row_maker(TOKENIZER, teacher(), asked, plain_uld=True, rows_per_window=1)
     ours = toy_runs.trainer(toys.model(VOCAB), parts, tmp_path)
     plain = ours.compute_loss
     kept = []
@@ -204,7 +204,7 @@ def test_logits_of_every_position_are_computed(tmp_path):
 
     student, our_teacher = toys.model(VOCAB), toys.model(VOCAB, seed=1)
     rows = projected(student), projected(our_teacher)
-    parts = toy_runs.distillation(TOKENIZER, Teacher(our_teacher, TOKENIZER), asked, plain_uld=True)
+    parts = toy_runs.row_maker(TOKENIZER, Teacher(our_teacher, TOKENIZER), asked, plain_uld=True)
     toy_runs.one_step(student, parts, tmp_path)
     assert list(map(sum, rows)) == [scored, scored]
 
@@ -232,11 +232,11 @@ def test_a_stream_loses_most_of_its_prompts(tmp_path):
     trainer.train()
     still(sum(used) == 16 and len(pulled) >= 60, 3, f"{len(pulled)} rows pulled, {sum(used)} used")
 
-    parts = toy_runs.distillation(TOKENIZER, teacher(), toys.prompts(8), rows_per_window=4)
+    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), rows_per_window=4)
     numbers = []
     ours = toy_runs.trainer(toys.model(VOCAB), parts, tmp_path, max_steps=4)
     for step in range(4):
-        numbers += [row.number for row in parts.rows(step, ours.accelerator, ours.rollout_model)]
+        numbers += [row.number for row in parts.make(step, ours.accelerator, ours.student_copy)]
     assert numbers == list(range(16))
 
 

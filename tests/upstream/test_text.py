@@ -37,7 +37,7 @@ def stock_run(rows, directory, *, student=None, of=None, **changes) -> stock.Run
 
 def our_run(asked, directory, *, student=None, of=None, callbacks=(), training=None, **changes):
     student = student or toys.model(VOCAB)
-    parts = toy_runs.distillation(TOKENIZER, of or teacher(), asked, student=student, **changes)
+    parts = toy_runs.row_maker(TOKENIZER, of or teacher(), asked, student=student, **changes)
     trained = toy_runs.trainer(student, parts, directory, callbacks=callbacks, **(training or {}))
     trained.train()
     return trained
@@ -256,7 +256,7 @@ def test_without_a_stop_id_padding_is_scored(tmp_path):
 
     unmoved = {"learning_rate": 0.0}
     trained = our_run(toys.prompts(8), tmp_path, student=student(), lmbda=1.0, max_completion_length=16, training=unmoved)
-    rows = trained.distillation.rows(0, trained.accelerator, trained.rollout_model)
+    rows = trained.row_maker.make(0, trained.accelerator, trained.student_copy)
     assert any(END in row.completion[:10] for row in rows)
     assert not any(END in row.completion[:-1] for row in rows)
     assert trained.run.rows[0]["train/unfinished"] == sum(END not in row.completion for row in rows) / 8

@@ -1,0 +1,39 @@
+"""What a run was asked for, and what is decided while it trains: the first never changes, each field of the second has one writer."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from gold_style.engine.rollout import Sampling
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a step reads of the settings. Sizes are per process; `rows_per_window` = batch x accumulation."""
+
+    seed: int
+    lmbda: float
+    seq_kd: bool
+    sampling: Sampling
+    max_completion_length: int
+    rows_per_window: int
+    num_generations: int = 1
+    warm_start_steps: int = 0
+    warm_start_until: float | None = None
+    rows_per_microbatch: int | None = 1
+    tokens_per_microbatch: int | None = None
+    auto_microbatch: bool = True
+    muon_learning_rate: float | None = None  # None: transformers' own optimizer
+    compute_dtype: torch.dtype = torch.float32
+    on_nonfinite: str = "stop"
+    save_total_limit: int | None = None
+
+
+@dataclass
+class Decisions:
+    """What is decided on the way."""
+
+    warm_start_end: int | None = None  # first step after a warm start that reached warm_start_until. Writer: callbacks.WarmStart
+    best_checkpoint: Path | None = None  # never pruned. Writer: callbacks.LiveEvaluation
+    tokens_per_microbatch: int | None = None  # once memory has run out, instead of the options' size. Writer: StyleGOLDTrainer
