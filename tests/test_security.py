@@ -171,6 +171,6 @@ def test_the_saved_student_holds_plain_files_alone(tmp_path):
     tokenizer = toys.byte_tokenizer()
     teacher = Teacher(toys.model(len(tokenizer), seed=1), tokenizer)
     trained = toy_runs.train(tokenizer, teacher, tmp_path / "run", lmbda=0.0, training={"max_steps": 1})
-    trained.save_student(tmp_path / "student")
+    trained.student_copy.save(tmp_path / "student")
     assert {path.suffix for path in (tmp_path / "student").iterdir()} <= {".safetensors", ".json", ".jinja", ".md"}
     assert not list(tmp_path.rglob("training_args.bin"))

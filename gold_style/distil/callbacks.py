@@ -8,6 +8,7 @@ from accelerate.utils import gather_object
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from gold_style.distil.window import Row
 from gold_style.runs.progress import Progress
 
 
@@ -40,6 +41,12 @@ class Totals(Resumable):
         self.not_aligned: dict[str, int] = {}  # completions that did not reach the teacher whole, by reason
         self.processes: list[dict] = []  # every process's share, as of the checkpoint
         self._started, self._seconds_before = time.monotonic(), 0.0
+
+    def count(self, rows: list[Row]) -> None:
+        for row in rows:
+            self.num_tokens += len(row.completion)
+            if row.reason != "exact":
+                self.not_aligned[row.reason] = self.not_aligned.get(row.reason, 0) + 1
 
     @property
     def train_seconds(self) -> float:
@@ -93,7 +100,7 @@ class LiveEvaluation(Resumable):
     def on_train_begin(self, args, state, control, **kwargs):
         super().on_train_begin(args, state, control, **kwargs)
         if self.keep_best and self.best_step is not None:  # a resumed run must not prune the best one so far
-            self.trainer.decisions.best_checkpoint = self.best_checkpoint(args)
+            self.trainer.decisions.kept_checkpoints = {self.best_checkpoint(args)}
         self.trainer.is_over = self.has_reached
 
     @property
@@ -112,7 +119,7 @@ class LiveEvaluation(Resumable):
             return
         if self.keep_best and (self.best_margin is None or margin >= self.best_margin):
             self.best_margin, self.best_step = margin, state.global_step
-            self.trainer.decisions.best_checkpoint = self.best_checkpoint(args)
+            self.trainer.decisions.kept_checkpoints = {self.best_checkpoint(args)}
             control.should_save = True
         self.num_reached = self.num_reached + 1 if self.stop_margin is not None and margin >= self.stop_margin else 0
         if self.has_reached:

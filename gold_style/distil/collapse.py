@@ -1,8 +1,8 @@
-"""Watches a run's numbers for what does not heal by itself: weights that are not finite, and students that collapse.
+"""Watches a run's numbers for what does not heal by itself: a student that collapses.
 
 On-policy students feed on their own text, so a student that starts to repeat itself, to fall silent or to answer every
-request in one style is trained further in that direction. `FiniteWeights` ends a run after the very step that ruined the
-weights, before they are saved. `CollapseGuard` compares the logged rows with the run's own first ones and with the teacher:
+request in one style is trained further in that direction. `CollapseGuard` compares the logged rows with the run's own first ones
+and with the teacher:
 
 | cause      | from                            | said when                                                            |
 |------------|---------------------------------|----------------------------------------------------------------------|
@@ -20,9 +20,6 @@ Levels of train/ numbers are medians of SMOOTHED rows. Example:
 import math
 from collections.abc import Callable
 from statistics import median
-
-import torch
-from transformers import TrainerCallback
 
 from gold_style.distil.callbacks import Resumable
 
@@ -48,32 +45,8 @@ ADVICE = {
 }
 
 
-class NonFinite(RuntimeError):
-    """Training met a loss, gradient or weight that is not finite."""
-
-
 class Collapsed(RuntimeError):
     """The student has collapsed, and on_collapse is stop."""
-
-
-class FiniteWeights(TrainerCallback):
-    """Raises NonFinite after an optimizer step that left a weight infinite or NaN; nothing of it has been saved then."""
-
-    def __init__(self, trainer):
-        self.trainer = trainer
-
-    def on_optimizer_step(self, args, state, control, model=None, **kwargs):
-        if not all_finite([p.detach() for p in model.parameters() if p.requires_grad]):
-            names = [name for name, p in model.named_parameters() if p.requires_grad and not all_finite([p.detach()])]
-            what = f"{len(names)} of the weights' tensors are not finite, {names[0]} first"
-            raise NonFinite(self.trainer.nonfinite_message(what, state.global_step + 1, can_skip=False))
-
-
-@torch.no_grad()
-def all_finite(tensors: list[torch.Tensor]) -> bool:
-    """Whether every element of every tensor is finite; one pass over memory, one transfer."""
-    tensors = [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors if tensor.numel()]
-    return not tensors or bool(torch.stack([tensor.abs().max() for tensor in tensors]).isfinite().all())
 
 
 class CollapseGuard(Resumable):

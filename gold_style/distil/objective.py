@@ -40,9 +40,9 @@ class Objective(Protocol):
         """`batch.weight` x the sum over scored units, a scalar in nats; statistics go to `batch.stats`."""
 
 
-def install_scoring(model: nn.Module, student: Backbone, objective: Objective) -> None:
+def install_scoring(model: nn.Module, objective: Objective) -> None:
     """Give `model.forward` the keyword `scoring`; without it the forward is unchanged."""
-    plain_forward = model.forward
+    student, plain_forward = Backbone(model), model.forward
 
     def forward(*args, scoring: MicroBatch | None = None, **kwargs):
         if scoring is None:

@@ -1,6 +1,6 @@
 """What a run was asked for, and what is decided while it trains: the first never changes, each field of the second has one writer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -35,5 +35,5 @@ class Decisions:
     """What is decided on the way."""
 
     warm_start_end: int | None = None  # first step after a warm start that reached warm_start_until. Writer: callbacks.WarmStart
-    best_checkpoint: Path | None = None  # never pruned. Writer: callbacks.LiveEvaluation
-    tokens_per_microbatch: int | None = None  # once memory has run out, instead of the options' size. Writer: StyleGOLDTrainer
+    kept_checkpoints: set[Path] = field(default_factory=set)  # never pruned. Writer: callbacks.LiveEvaluation
+    tokens_per_microbatch: int | None = None  # the options' size until memory runs out. Writer: StyleGOLDTrainer

@@ -1,13 +1,17 @@
-"""Out of memory, in words that name what to lower."""
+"""Out of memory: which settings to lower, and half the micro-batch where that is enough."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
+from gold_style.distil.options import Options
+from gold_style.distil.window import Row
+from gold_style.runs.redact import say
+
 
 @contextlib.contextmanager
-def out_of_memory_in_words(when: str, lower: str) -> Iterator[None]:
+def memory_advice(when: str, lower: str) -> Iterator[None]:
     """Turns torch's error into a ValueError that names the settings to lower."""
     try:
         yield
@@ -18,5 +22,24 @@ def out_of_memory_in_words(when: str, lower: str) -> Iterator[None]:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch says that memory ran out, on whatever device."""
+    """Whether torch says that memory ran out: torch.OutOfMemoryError on a GPU, a plain RuntimeError of the allocator on a CPU."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error)
+
+
+def halved(now: int | None, rows: Sequence[Row], options: Options, num_processes: int) -> int:
+    """Tokens of the next micro-batches of a window whose micro-batches of `now` tokens (None: of so many rows) did not fit.
+
+    Raises ValueError, naming what to lower, where the size is fixed or a single row is left.
+    """
+    longest = max(len(row.student_prompt) + len(row.completion) for row in rows)
+    tokens = now or (options.rows_per_microbatch or len(rows)) * longest
+    if not options.auto_microbatch or tokens <= longest or num_processes > 1:
+        raise ValueError(
+            f"out of memory with micro-batches of {tokens} tokens: lower hardware.tokens_per_microbatch (now {now}), "
+            "train.per_device_train_batch_size or train.max_completion_length, or set train.gradient_checkpointing=true"
+        ) from None
+    tokens = max(longest, tokens // 2)
+    say(f"out of memory: micro-batches of at most {tokens} tokens from here on, same gradients")
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return tokens

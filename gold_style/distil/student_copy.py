@@ -2,12 +2,14 @@
 
 student_copy = StudentCopy(trainer, torch.bfloat16)
 with student_copy.for_rollouts() as backbone: ...      # what the decode loop reads
-student, state = student_copy.for_files()              # what student/ holds, and what vLLM is handed
+student, state = student_copy.for_files()              # what vLLM is handed
+student_copy.save(run.student)                         # what from_pretrained reads
 """
 
 import contextlib
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from accelerate.utils import DistributedType
@@ -16,6 +18,7 @@ from transformers import PreTrainedModel
 from trl.models import unwrap_model_for_generation
 
 from gold_style.engine.backbone import Backbone
+from gold_style.runs.files import full_disk_explained
 
 
 class StudentCopy:
@@ -57,6 +60,18 @@ class StudentCopy:
         cast: dict[int, torch.Tensor] = {}  # tied tensors stay one tensor, which is then stored once
         state = {name: cast.setdefault(tensor.data_ptr(), tensor.to(self.compute_dtype)) for name, tensor in (state or {}).items()}
         return student, state
+
+    def save(self, directory: Path) -> None:
+        """The student for plain `from_pretrained`, in the compute dtype, LoRA merged, with tokenizer and chat template. Collective."""
+        student, state = self.for_files()
+        if not self.accelerator.is_main_process:
+            return
+        with full_disk_explained(directory.parent, "the student"):
+            student.save_pretrained(directory, state_dict=state)
+        config = copy.deepcopy(student.config)  # it names the dtype of the live weights: say that of the files
+        config.dtype = self.compute_dtype
+        config.save_pretrained(directory)
+        self.trainer.processing_class.save_pretrained(directory)
 
     def _unwrapped(self) -> PreTrainedModel:
         return self.accelerator.unwrap_model(self.trainer.model)

@@ -19,7 +19,6 @@ transformers' loop runs with gradient accumulation 1: its step is our window of 
 """
 
 import contextlib
-import copy
 import math
 import tempfile
 import time
@@ -35,11 +34,11 @@ from trl.experimental.gold import GOLDConfig, GOLDTrainer
 from trl.trainer.utils import disable_dropout_in_model
 
 from gold_style.distil.callbacks import Totals
-from gold_style.distil.collapse import FiniteWeights, NonFinite
 from gold_style.distil.meters import Meters
+from gold_style.distil.nonfinite import FiniteWeights, nonfinite
 from gold_style.distil.objective import install_scoring
 from gold_style.distil.optimizer import MuonWithAdamW
-from gold_style.distil.out_of_memory import is_out_of_memory, out_of_memory_in_words
+from gold_style.distil.out_of_memory import halved, is_out_of_memory, memory_advice
 from gold_style.distil.rows import RowMaker
 from gold_style.distil.student_copy import StudentCopy
 from gold_style.distil.window import MicroBatch, Row, collate, cut
@@ -48,7 +47,6 @@ from gold_style.engine.draws import key64
 from gold_style.engine.teacher import Scored
 from gold_style.runs.checkpoints import checkpoints_in, prune, seal_checkpoint, size_bytes
 from gold_style.runs.files import full_disk_explained, require_free_space
-from gold_style.runs.redact import say
 
 MEASURED_TOKENS = 32  # scored tokens of a window on which the costly statistics are measured
 
@@ -99,10 +97,10 @@ class StyleGOLDTrainer(GOLDTrainer):
         args.use_uld_loss, args.uld_use_hybrid_loss = wanted
         args.disable_dropout = silence
         self.row_maker, self.options, self.decisions, self.run = row_maker, row_maker.options, row_maker.decisions, run
+        self.decisions.tokens_per_microbatch = self.options.tokens_per_microbatch
         self.teacher = row_maker.teacher
         self.teacher.model = self.teacher_model
-        self.backbone = Backbone(self.model)
-        install_scoring(self.model, self.backbone, row_maker.objective)
+        install_scoring(self.model, row_maker.objective)
         self.meters = Meters()
         self.seconds: dict[str, float] = {}
         self.totals = Totals(self)
@@ -111,7 +109,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         self.is_over = False  # a resumed run that had been stopped early has no step left
         self.window: list[Row] = []  # the rows of the latest step, for messages
         self.pending_numbers: dict[str, float | None] = {}  # joins the next logged row
-        self.student_copy = StudentCopy(self, row_maker.options.compute_dtype)
+        self.student_copy = StudentCopy(self, self.options.compute_dtype)
         self.remove_callback(PrinterCallback)
         Path(args.output_dir).mkdir(parents=True, exist_ok=True)
 
@@ -128,14 +126,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         if not self.options.muon_learning_rate:
             return super().create_optimizer(model)
         if self.optimizer is None:
-            self.optimizer = MuonWithAdamW(
-                model or self.model,
-                learning_rate=self.args.learning_rate,
-                muon_learning_rate=self.options.muon_learning_rate,
-                weight_decay=self.args.weight_decay,
-                betas=(self.args.adam_beta1, self.args.adam_beta2),
-                eps=self.args.adam_epsilon,
-            )
+            self.optimizer = MuonWithAdamW(model or self.model, self.args, self.options.muon_learning_rate)
         return self.optimizer
 
     # ---- one optimizer step ------------------------------------------------------------------------------------------
@@ -147,21 +138,26 @@ class StyleGOLDTrainer(GOLDTrainer):
         Raises NonFinite, with the step and the rows, when the loss is not finite and `on_nonfinite` is stop.
         """
         lower = "train.per_device_train_batch_size, train.gradient_accumulation_steps or train.max_completion_length"
-        with self._timed("rollout"), out_of_memory_in_words("while the window's completions were written", lower):
+        with self._timed("rollout"), memory_advice("while the window's completions were written", lower):
             rows = self.row_maker.make(self.state.global_step, self.accelerator, self.student_copy)
-            self._count(rows)
+            self.totals.count(rows)
         self.window = rows
         model.train()
         if hasattr(self.optimizer, "train") and callable(self.optimizer.train):
             self.optimizer.train()
-        lower += ", or hardware.prefix_cache_bytes"
-        with self._timed("teacher"), out_of_memory_in_words("while the teacher read the window", lower):
-            hidden = dict(zip((row.number for row in rows), self._teacher_hidden(rows), strict=True))
+        with self._timed("teacher"), memory_advice("while the teacher read the window", f"{lower}, or hardware.prefix_cache_bytes"):
+            hidden = self._teacher_hidden(rows)
         with self._timed("student"), self._seeded_dropout():
-            loss = self._train_on(model, rows, hidden)
+            loss = self._train_on(model, rows, {row.number: states for row, states in zip(rows, hidden, strict=True)})
         self.meters.add_rows(rows)
         self._check_loss(loss)
         return loss
+
+    @contextlib.contextmanager
+    def _timed(self, name: str):
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     @contextlib.contextmanager
     def _seeded_dropout(self):
@@ -171,80 +167,57 @@ class StyleGOLDTrainer(GOLDTrainer):
             torch.manual_seed(key64(self.options.seed, "dropout", self.state.global_step, self.accelerator.process_index))
             yield
 
-    def _count(self, rows: list[Row]) -> None:
-        for row in rows:
-            self.totals.num_tokens += len(row.completion)
-            if row.reason != "exact":
-                self.totals.not_aligned[row.reason] = self.totals.not_aligned.get(row.reason, 0) + 1
+    def _teacher_hidden(self, rows: list[Row]) -> list[torch.Tensor]:
+        return self.teacher.hidden([Scored(row.teacher_prompt, row.teacher_completion) for row in rows])
 
     def _train_on(self, model, rows: list[Row], hidden: dict[int, torch.Tensor]) -> torch.Tensor:
         """Forward and backward of the whole window; its loss. Out of memory, the window starts anew with half the micro-batch."""
         while True:
-            loss, done = torch.zeros((), device=self.args.device), []
-            batches = self._micro_batches(rows)
+            loss = torch.zeros((), device=self.args.device)
+            batches = self._micro_batches(rows, hidden)
             try:
-                for index, (batch_rows, weight, stats_every) in enumerate(batches):
-                    batch = collate(
-                        batch_rows,
-                        [hidden[row.number] for row in batch_rows],
-                        weight=weight,
-                        pad_id=self.pad_token_id,
-                        device=self.args.device,
-                        stats_every=stats_every,
-                    )
+                for index, batch in enumerate(batches):
                     loss += self._backward(model, batch, is_last=index == len(batches) - 1)
-                    if weight:  # a batch that only keeps step with other processes says nothing
-                        done.append(batch)
                 break
-            except RuntimeError as error:  # torch.OutOfMemoryError on a GPU, a plain RuntimeError of the allocator on a CPU
+            except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                self._halve_microbatch(rows)
+                size = self.decisions.tokens_per_microbatch
+                self.decisions.tokens_per_microbatch = halved(size, rows, self.options, self.accelerator.num_processes)
             model.zero_grad(set_to_none=True)
-        for batch in done:
-            self.meters.add_batch(batch, share=1 / len(done))
+        counted = [batch for batch in batches if batch.weight]  # the others only keep step with other processes
+        for batch in counted:
+            self.meters.add_batch(batch, share=1 / len(counted))
         return loss
 
-    def _halve_microbatch(self, rows: list[Row]) -> None:
-        """Smaller micro-batches from here on. Raises ValueError, naming what to lower, where that is off or no longer possible."""
-        longest = max(len(row.student_prompt) + len(row.completion) for row in rows)
-        tokens = self._tokens_per_microbatch or (self.options.rows_per_microbatch or len(rows)) * longest
-        if not self.options.auto_microbatch or tokens <= longest or self.accelerator.num_processes > 1:
-            raise ValueError(
-                f"out of memory with micro-batches of {tokens} tokens: lower hardware.tokens_per_microbatch (now "
-                f"{self._tokens_per_microbatch}), train.per_device_train_batch_size or train.max_completion_length, or set "
-                "train.gradient_checkpointing=true"
-            ) from None
-        self.decisions.tokens_per_microbatch = max(longest, tokens // 2)
-        say(f"out of memory: micro-batches of at most {self.decisions.tokens_per_microbatch} tokens from here on, same gradients")
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-    @property
-    def _tokens_per_microbatch(self) -> int | None:
-        return self.decisions.tokens_per_microbatch or self.options.tokens_per_microbatch
-
-    def _teacher_hidden(self, rows: list[Row]) -> list[torch.Tensor]:
-        return self.teacher.hidden([Scored(row.teacher_prompt, row.teacher_completion) for row in rows])
-
-    def _micro_batches(self, rows: list[Row]) -> list[tuple[list[Row], float, int]]:
-        """(rows, weight, statistics interval) of each micro-batch; as many on every process, since FSDP synchronises each forward."""
-        batches = cut(rows, self.options.rows_per_microbatch, self._tokens_per_microbatch)
-        counts = torch.tensor([float(sum(row.num_scored for row in rows)), len(batches)], device=self.args.device)
+    def _micro_batches(self, rows: list[Row], hidden: dict[int, torch.Tensor]) -> list[MicroBatch]:
+        """The window cut up, into as many on every process, since FSDP synchronises each forward."""
+        batches = cut(rows, self.options.rows_per_microbatch, self.decisions.tokens_per_microbatch)
+        num_scored = sum(row.num_scored for row in rows)
+        counts = torch.tensor([float(num_scored), len(batches)], device=self.args.device)
         if self.accelerator.num_processes > 1:
             gathered = self.accelerator.gather(counts[None])
             counts = torch.stack([gathered[:, 0].sum(), gathered[:, 1].max()])
-        num_scored, num_batches = counts.tolist()
-        weight = self.accelerator.num_processes / max(1.0, num_scored)
+        num_scored_by_all, num_batches = counts.tolist()
+        weight = self.accelerator.num_processes / max(1.0, num_scored_by_all)
+        interval = max(1, num_scored // MEASURED_TOKENS) if MEASURED_TOKENS else 0
         padding = [([batches[0][0]], 0.0, 0)] * (int(num_batches) - len(batches))
-        interval = max(1, sum(row.num_scored for row in rows) // MEASURED_TOKENS) if MEASURED_TOKENS else 0
-        return [*padding, *((batch, weight, interval) for batch in batches)]
+        return [
+            collate(
+                batch,
+                [hidden[row.number] for row in batch],
+                weight=weight,
+                pad_id=self.pad_token_id,
+                device=self.args.device,
+                stats_every=stats_every,
+            )
+            for batch, weight, stats_every in [*padding, *((batch, weight, interval) for batch in batches)]
+        ]
 
     def _backward(self, model, batch: MicroBatch, is_last: bool) -> torch.Tensor:
         """Loss of one micro-batch; gradients are reduced over processes with the last one only."""
         self.accelerator.gradient_state._set_sync_gradients(is_last)
-        context = contextlib.nullcontext() if is_last else self.accelerator.no_sync(model)
-        with context:
+        with contextlib.nullcontext() if is_last else self.accelerator.no_sync(model):
             with self.compute_loss_context_manager():
                 loss = self.compute_loss(model, batch)
             self.accelerator.backward(loss)
@@ -255,20 +228,19 @@ class StyleGOLDTrainer(GOLDTrainer):
         return model(scoring=inputs)
 
     def rollout_model(self) -> contextlib.AbstractContextManager[Backbone]:
-        """The student as the decode loop should see it: whole, unwrapped, in the compute dtype, in eval mode."""
+        """The student as the decode loop should see it: unwrapped, in the compute dtype, in eval mode."""
         return self.student_copy.for_rollouts()
 
     # ---- numbers -----------------------------------------------------------------------------------------------------
 
     def _check_loss(self, loss: torch.Tensor) -> None:
         self.meters.add("train/window_loss", float(loss))
-        if self.options.on_nonfinite != "stop":
-            return
-        losses = self.accelerator.gather(loss[None]).tolist()
-        if at_fault := [rank for rank, value in enumerate(losses) if not math.isfinite(value)]:  # every process ends, and names these rows
-            windows = gather_object([self.window])
-            self.window = [row for rank in at_fault for row in windows[rank]]
-            raise NonFinite(self.nonfinite_message(f"the loss is {losses[at_fault[0]]}", self.state.global_step + 1))
+        if self.options.on_nonfinite == "stop":
+            losses = self.accelerator.gather(loss[None]).tolist()
+            if at_fault := [rank for rank, value in enumerate(losses) if not math.isfinite(value)]:  # every process ends, and names these
+                windows = gather_object([self.window])
+                rows = [row for rank in at_fault for row in windows[rank]]
+                raise nonfinite(self, f"the loss is {losses[at_fault[0]]}", rows)
 
     def _get_grad_norm(self, model, grad_norm=None):
         norm = super()._get_grad_norm(model, grad_norm)
@@ -276,19 +248,11 @@ class StyleGOLDTrainer(GOLDTrainer):
             return norm  # fp16: the loss scaler passes over such a step and lowers its scale
         if norm is not None and not math.isfinite(float(norm)):
             if self.options.on_nonfinite == "stop":
-                self.window = [row for rows in gather_object([self.window]) for row in rows]
-                raise NonFinite(self.nonfinite_message(f"the gradient norm is {float(norm)}", self.state.global_step + 1))
+                rows = [row for window in gather_object([self.window]) for row in window]
+                raise nonfinite(self, f"the gradient norm is {float(norm)}", rows)
             self.totals.num_skipped_steps += 1
             model.zero_grad(set_to_none=True)  # optimizers pass over parameters without a gradient
         return norm
-
-    def nonfinite_message(self, what: str, step: int, can_skip: bool = True) -> str:
-        """What was not finite, at which step and on which rows, what is left, and what to do about it."""
-        kept = checkpoints_in(Path(self.args.output_dir))
-        last = f"The last checkpoint, {kept[-1].name}, is untouched" if kept else "No checkpoint was written yet"
-        remedy = ", or set on_nonfinite=skip to drop such steps" if can_skip else "; on_nonfinite=skip cannot bring weights back"
-        rows = f"rows of the window: {_places(self.window)}"
-        return f"step {step}: {what}; {rows}. {last}. Lower train.learning_rate or train.max_grad_norm{remedy}"
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Turn the loop's row into ours (names under train/ and perf/) and hand it to the run."""
@@ -310,12 +274,6 @@ class StyleGOLDTrainer(GOLDTrainer):
         self.run.log(row, step=self.state.global_step)
         self.control = self.callback_handler.on_log(self.args, self.state, self.control, row)
 
-    @contextlib.contextmanager
-    def _timed(self, name: str):
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
     # ---- files -------------------------------------------------------------------------------------------------------
 
     def _get_output_dir(self, trial) -> str:
@@ -330,7 +288,9 @@ class StyleGOLDTrainer(GOLDTrainer):
         self.totals.collect()
         if self.is_world_process_zero():
             self.run.sync()  # a checkpoint counts on the metrics up to its step
-            require_free_space(directory, self._checkpoint_bytes(directory), "the next checkpoint")
+            weights_and_moments = 3 * sum(p.numel() * p.element_size() for p in self.model.parameters() if p.requires_grad)
+            previous = checkpoints_in(directory)
+            require_free_space(directory, size_bytes(previous[-1]) if previous else weights_and_moments, "the next checkpoint")
         with full_disk_explained(directory, "the checkpoint"):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
@@ -340,26 +300,8 @@ class StyleGOLDTrainer(GOLDTrainer):
                 seal_checkpoint(directory / ".partial" / name, directory / name)
                 (directory / ".partial").rmdir()
         if self.is_world_process_zero():
-            prune(directory, self.options.save_total_limit, keep=[self.decisions.best_checkpoint] if self.decisions.best_checkpoint else [])
+            prune(directory, self.options.save_total_limit, keep=self.decisions.kept_checkpoints)
         self.accelerator.wait_for_everyone()
-
-    def _checkpoint_bytes(self, directory: Path) -> int:
-        """Size of the next checkpoint: that of the last one, or the trained weights and two moments of each."""
-        if previous := checkpoints_in(directory):
-            return size_bytes(previous[-1])
-        return 3 * sum(p.numel() * p.element_size() for p in self.model.parameters() if p.requires_grad)
-
-    def save_student(self, directory: Path) -> None:
-        """The student for plain `from_pretrained`, in the compute dtype, LoRA merged, with tokenizer and chat template."""
-        student, state = self.student_copy.for_files()
-        if not self.is_world_process_zero():
-            return
-        with full_disk_explained(directory.parent, "the student"):
-            student.save_pretrained(directory, state_dict=state)
-        config = copy.deepcopy(student.config)  # it names the dtype of the live weights: say that of the files
-        config.dtype = self.options.compute_dtype
-        config.save_pretrained(directory)
-        self.processing_class.save_pretrained(directory)
 
     def load_weights(self, checkpoint: Path) -> None:
         """Take the student's weights from one of this run's checkpoints."""
@@ -367,7 +309,3 @@ class StyleGOLDTrainer(GOLDTrainer):
 
     def create_model_card(self, *args, **kwargs) -> None:
         """The run writes its own card into student/; the parent's would name hub defaults."""
-
-
-def _places(rows: list[Row]) -> str:
-    return ", ".join(row.prompt.origin or f"row {row.number}" for row in rows[:8]) + (" ..." if len(rows) > 8 else "")

@@ -123,7 +123,7 @@ def distil(settings: Settings, parts: Parts, run: Run, progress: Progress, stop:
         raise Interrupted(stop.requested or SIGTERM)  # in every process, whichever got the signal
     run.update(student=keep(settings, trainer, live))
     after = examiner.student("student after")
-    trainer.save_student(run.student)
+    trainer.student_copy.save(run.student)
     samples = {"before": before, "after": after, "teacher": teacher}
     summary = run_summary(
         samples,

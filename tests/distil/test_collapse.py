@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import TrainerCallback, TrainerState
 
-from gold_style.distil.collapse import Collapsed, CollapseGuard, NonFinite, all_finite, sparkline
+from gold_style.distil.collapse import Collapsed, CollapseGuard, sparkline
+from gold_style.distil.nonfinite import NonFinite, all_finite
 from gold_style.engine.teacher import Teacher
 from tests.helpers import toy_runs, toys
 

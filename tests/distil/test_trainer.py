@@ -9,7 +9,7 @@ import torch
 from transformers import TrainerCallback
 
 from gold_style.distil.callbacks import LiveEvaluation
-from gold_style.distil.trainer import NonFinite
+from gold_style.distil.nonfinite import NonFinite
 from gold_style.engine.rollout import GREEDY, OutputIds, generate
 from gold_style.engine.teacher import Teacher
 from tests.helpers import toy_runs, toys

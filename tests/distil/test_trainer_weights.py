@@ -58,7 +58,7 @@ def test_bf16_is_the_compute_dtype_and_weights_stay_fp32(tmp_path):
 def test_bf16_rollout_is_the_student_as_it_will_be_saved(tmp_path):
     """Same logits as the saved student loaded in bf16, far into the context: rotary frequencies must stay fp32."""
     trained = train(tmp_path, lmbda=1.0, compute_dtype=torch.bfloat16, training={"max_steps": 1, "bf16": True})
-    trained.save_student(tmp_path / "student")
+    trained.student_copy.save(tmp_path / "student")
     loaded = type(trained.model).from_pretrained(tmp_path / "student", dtype=torch.bfloat16)
     ids_BT = torch.randint(0, 256, (1, 400), generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), trained.rollout_model() as student:
@@ -138,7 +138,7 @@ def test_resumed_run_ends_with_the_same_weights(optimizer, tmp_path):
 
 def test_saved_student_is_complete_and_in_the_compute_dtype(tmp_path):
     trained = train(tmp_path, compute_dtype=torch.bfloat16, training={"max_steps": 1, "bf16": True})
-    trained.save_student(tmp_path / "student")
+    trained.student_copy.save(tmp_path / "student")
     loaded = type(trained.model).from_pretrained(tmp_path / "student")
     assert {p.dtype for p in loaded.parameters()} == {torch.bfloat16} and loaded.config.dtype == torch.bfloat16
     assert {p.dtype for p in trained.model.parameters()} == {torch.float32}
@@ -168,7 +168,7 @@ def test_lora_trains_the_adapter_alone_and_saves_it_merged(tmp_path):
     named = dict(trained.model.named_parameters())
     assert {name.split(".")[-3] for name, p in named.items() if p.requires_grad} == {"lora_A", "lora_B"}
     assert any(p.abs().sum() > 0 for name, p in named.items() if "lora_B" in name), "the adapter did not move"
-    trained.save_student(tmp_path / "student")
+    trained.student_copy.save(tmp_path / "student")
     loaded = toys.Qwen2ForCausalLM.from_pretrained(tmp_path / "student")
     merged = dict(loaded.named_parameters())
     assert merged.keys() == base.keys()

@@ -111,7 +111,7 @@ COUNTED = {"half a syllable, then text", "half a syllable at the limit", "a cont
 def test_what_does_not_carry_over_is_counted_and_the_rest_scored(kind, name, tmp_path):
     given = parts(kind, rows=toys.prompts(1), rows_per_window=1)
     completion = tuple(BROKEN[name])
-    given.reference = lambda prompt: Completion(completion, completion[-1] == STOP)
+    given.answer = lambda prompt: Completion(completion, completion[-1] == STOP)
     gradient, loss, trained = toy_runs.one_step(toys.model(VOCAB), given, tmp_path)
     row = trained.run.rows[0]
     counts = {key: count for key, count in row.items() if key.startswith("train/not_aligned/")}
@@ -130,7 +130,7 @@ def test_what_does_not_carry_over_is_counted_and_the_rest_scored(kind, name, tmp
 def test_where_nothing_is_aligned_every_weight_still_gets_its_gradient(kind):
     """A zero, but there: DDP waits for every weight's gradient of every process, a head of its own included."""
     student, given = toys.model(VOCAB, tie_word_embeddings=False), parts(kind, rows_per_window=2)
-    rows = [replace(given._row(0, number), completion=(5, 6, 7)) for number in range(2)]
+    rows = [replace(given._draw(0, number), completion=(5, 6, 7)) for number in range(2)]
     batch = collate(rows, [torch.zeros(0, 32)] * 2, weight=1.0, pad_id=0, device=torch.device("cpu"), stats_every=0)
     loss = given.objective.loss(Backbone(student), Backbone(student).hidden(batch.student_ids_BT)[batch.row_N, batch.position_N], batch)
     loss.backward()

@@ -41,7 +41,7 @@ def train(case: str, directory: Path, num_processes: int = 1, resume: Path | Non
     saving = {"max_steps": 3, "save_strategy": "steps", "save_steps": 1}
     trainer = toy_runs.trainer(toys.model(len(tokenizer)), parts, directory, peft_config=CASES[case], **saving)
     trainer.train(resume_from_checkpoint=resume and str(resume))
-    trainer.save_student(directory / "student")
+    trainer.student_copy.save(directory / "student")
     return trainer
 
 

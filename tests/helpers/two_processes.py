@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 import tests.conftest  # noqa: F401 - threads and offline switches before torch is imported
-from gold_style.distil.collapse import NonFinite
+from gold_style.distil.nonfinite import NonFinite
 from gold_style.engine.teacher import Teacher
 from tests.helpers import toy_runs, toys
 

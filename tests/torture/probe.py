@@ -36,7 +36,7 @@ PHASES = {
     "saving": (("distil/trainer.py", "_save_checkpoint"),),
     "sealing": (("runs/checkpoints.py", "seal_checkpoint"),),
     "pruning": (("runs/checkpoints.py", "prune"),),
-    "writing the student": (("distil/trainer.py", "save_student"),),
+    "writing the student": (("distil/student_copy.py", "save"),),
     "writing the summary": (("runs/run.py", "write_samples"), ("runs/run.py", "write_summary"), ("show/report.py", "write_report")),
     "upload": (("runs/trackers/wandb.py", "close"),),
 }
