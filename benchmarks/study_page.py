@@ -1,18 +1,17 @@
-"""Runs of the study -> tables and figures of docs/study_beta_lmbda.md; what stands outside the markers is left alone."""
+"""Runs of the study -> tables and figures of docs/study_beta_lmbda.md; what is outside the markers is kept."""
 
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gold_style.comparison.leaderboard import Entry, Leaderboard, difference_p, leaderboard, mean, value_text
-from gold_style.comparison.leaderboard_table import count, p_text
-from gold_style.comparison.page import entry_curve
-from gold_style.comparison.records import Run, read_runs
+from gold_style.comparison.charts import metric_chart
+from gold_style.comparison.leaderboard import Entry, Leaderboard, difference_p, leaderboard, mean, p_text, value_text
+from gold_style.comparison.records import RunRecord, read_runs
 from gold_style.measure.statistics import holm
 from gold_style.runs.files import write_text
-from gold_style.show.standalone import heatmap_svg, standalone
-from gold_style.show.svg import line_chart
+from gold_style.show.svg import Chart, heat_chart
+from gold_style.show.tables import Column, amount, markdown_table, number, share
 
 KEYS = ("loss.beta", "loss.lmbda")
 DEFAULT = {"loss.beta": 0.3, "loss.lmbda": 1.0}
@@ -32,9 +31,11 @@ def write_page(root: Path, page: Path, parts: Sequence[str], shared: Sequence[st
     others = {name: read_runs([root / name], tell) for name in VARIATIONS if (root / name).is_dir()}
     figures = page.parent / "study"
     figures.mkdir(parents=True, exist_ok=True)
-    write_text(figures / "heatmap.svg", grid_heatmap(grid))
+    charts = {"heatmap": grid_heatmap(grid)}
     for name, title, unit in (("style/margin", "Margin", "share"), ("style/leakage", "Leakage", "share"), ("train/loss", "Loss", "nats")):
-        write_text(figures / f"{name.split('/')[1]}.svg", standalone(chart(grid, name, title, unit)))
+        charts[name.split("/")[1]] = chart(grid, name, title, unit)
+    for name, drawn in charts.items():
+        write_text(figures / f"{name}.svg", drawn.file() if drawn else "")
     text = "\n".join(
         [
             facts(grid, others, shared),
@@ -52,7 +53,7 @@ def write_page(root: Path, page: Path, parts: Sequence[str], shared: Sequence[st
     write_text(page, MARKERS.sub(lambda found: f"{found[1]}{text}\n{found[2]}", old))
 
 
-def facts(grid: Leaderboard, others: dict[str, list[Run]], shared: Sequence[str]) -> str:
+def facts(grid: Leaderboard, others: dict[str, list[RunRecord]], shared: Sequence[str]) -> str:
     """How many runs, how long, of what: from the run files."""
     runs = [*grid.runs, *(run for found in others.values() for run in found)]
     done = [run for run in runs if run.status == "completed"]
@@ -68,15 +69,7 @@ def facts(grid: Leaderboard, others: dict[str, list[Run]], shared: Sequence[str]
     )
 
 
-def interval_text(entry: Entry) -> str:
-    return "" if entry.interval is None else f" [{entry.interval[0]:.2f}, {entry.interval[1]:.2f}]"
-
-
-def number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
-
-
-def seeds_text(runs: Sequence[Run]) -> str:
+def seeds_text(runs: Sequence[RunRecord]) -> str:
     """Margins of the single seeds, in order."""
     ordered = sorted(runs, key=lambda run: run.seed or 0)
     return " ".join(number(run.after.get("margin")) for run in ordered)
@@ -86,55 +79,56 @@ def is_default(entry: Entry) -> bool:
     return all(float(entry.settings.get(key, -1)) == value for key, value in DEFAULT.items())
 
 
+def measured() -> list[Column]:
+    """The columns that the grid and the variations share, over entries."""
+    return [
+        Column("margin [95 %]", lambda entry: share(entry.margin, entry.interval)),
+        Column("of the seeds", lambda entry: seeds_text(entry.runs)),
+        Column("leakage", lambda entry: share(entry.mean("leakage")), right=True),
+        Column("content", lambda entry: share(entry.mean("content")), right=True),
+    ]
+
+
 def grid_table(board: Leaderboard) -> str:
-    head = "| # | beta | lmbda | margin [95 %] | of the seeds | leakage | content | tokens | to 0.9 of teacher | s | p against best |"
-    lines = [head, "|---:|---:|---:|---|---|---:|---:|---:|---|---:|---:|"]
-    for entry in board.entries:
-        tokens, reached = entry.tokens_to_reach
-        lines.append(
-            f"| {entry.rank or '–'} | {' | '.join(value_text(entry.settings[key]) for key in KEYS)} "
-            f"| {number(entry.margin)}{interval_text(entry)} | {seeds_text(entry.runs)} | {number(entry.mean('leakage'))} "
-            f"| {number(entry.mean('content'))} | {count(entry.tokens)} | {count(tokens)} ({reached} of {len(entry.scored)}) "
-            f"| {count(entry.seconds)} | {p_text(entry)} |"
-        )
-    return "\n".join(lines) + "\n"
+    columns = [
+        Column("#", lambda entry: entry.rank, right=True),
+        Column("beta", lambda entry: value_text(entry.settings[KEYS[0]]), right=True),
+        Column("lmbda", lambda entry: value_text(entry.settings[KEYS[1]]), right=True),
+        *measured(),
+        Column("tokens", lambda entry: amount(entry.tokens), right=True),
+        Column("to 0.9 of teacher", lambda entry: amount(entry.tokens_to_reach[0], f"{entry.tokens_to_reach[1]} of {len(entry.scored)}")),
+        Column("s", lambda entry: amount(entry.seconds), right=True),
+        Column("p against best", lambda entry: "" if entry.rank in (1, None) else p_text(entry.p_corrected), right=True),
+    ]
+    return markdown_table(columns, board.entries)
 
 
-def grid_heatmap(board: Leaderboard) -> str:
-    cells = {tuple(value_text(entry.settings[key]) for key in KEYS): (entry.margin, seeds_text(entry.scored)) for entry in board.entries}
-    down, across = (sorted({cell[axis] for cell in cells}, key=float) for axis in (0, 1))
-    return heatmap_svg(cells, down=down, across=across, names=("beta", "lmbda"), title="Margin: mean of the seeds, and each seed")
+def grid_heatmap(board: Leaderboard) -> Chart | None:
+    places = {tuple(value_text(entry.settings[key]) for key in KEYS): entry for entry in board.entries}
+    cells = {place: (entry.margin, seeds_text(entry.scored)) for place, entry in places.items()}
+    return heat_chart(cells, title="Margin: mean of the seeds, and each seed", names=("beta", "lmbda"))
 
 
-def chart(board: Leaderboard, name: str, title: str, unit: str) -> str:
+def chart(board: Leaderboard, name: str, title: str, unit: str) -> Chart | None:
     """The default and the four corners in colour, the others in grey."""
     values = [sorted({float(entry.settings[key]) for entry in board.entries}) for key in KEYS]
     corners = [(beta, lmbda) for beta in (values[0][0], values[0][-1]) for lmbda in (values[1][0], values[1][-1])]
     drawn = []
     for entry in board.entries:
         place = tuple(float(entry.settings[key]) for key in KEYS)
-        colour = 0 if is_default(entry) else 1 + corners.index(place) if place in corners else None
-        drawn.append(entry_curve(entry, name, colour))
-    drawn = [curve for curve in drawn if curve.x]
-    return line_chart(drawn, title=title, y_label=unit, y_range=(-0.05, 1.05) if unit == "share" else None)
+        drawn.append((entry, 0 if is_default(entry) else 1 + corners.index(place) if place in corners else None))
+    return metric_chart(drawn, name, title, unit)
 
 
-def variation_table(board: Leaderboard, others: dict[str, list[Run]]) -> str:
+def variation_table(board: Leaderboard, others: dict[str, list[RunRecord]]) -> str:
     """Each variation beside the default, with the paired test over requests between the two."""
     default = next((entry for entry in board.entries if is_default(entry)), None)
     if default is None:
         return ""
     entries = {name: Entry({}, runs) for name, runs in others.items()}
-    p_values = [difference_p(default.contributions(), entry.contributions()) for entry in entries.values()]
-    lines = ["| what | margin [95 %] | of the seeds | leakage | content | p against the default |", "|---|---|---|---:|---:|---:|"]
-
-    def row(name: str, entry: Entry, p: str) -> str:
-        return (
-            f"| {name} | {number(entry.margin)}{interval_text(entry)} | {seeds_text(entry.runs)} | {number(entry.mean('leakage'))} "
-            f"| {number(entry.mean('content'))} | {p} |"
-        )
-
-    lines.append(row("the default: " + ", ".join(text for _, text in VARIATIONS.values()), default, ""))
-    for (name, entry), p in zip(entries.items(), holm(p_values), strict=True):
-        lines.append(row(VARIATIONS[name][0], entry, "–" if p is None else "<.001" if p < 0.001 else f"{p:.3f}"))
-    return "\n".join(lines) + "\n"
+    p_values = holm([difference_p(default.contributions(), entry.contributions()) for entry in entries.values()])
+    rows = [("the default: " + ", ".join(text for _, text in VARIATIONS.values()), default, "")]
+    rows += [(VARIATIONS[name][0], entry, p_text(p)) for (name, entry), p in zip(entries.items(), p_values, strict=True)]
+    columns = [Column("what", lambda row: row[0])]
+    columns += [Column(column.heading, lambda row, cell=column.cell: cell(row[1]), right=column.right) for column in measured()]
+    return markdown_table([*columns, Column("p against the default", lambda row: row[2], right=True)], rows)

@@ -45,14 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
     output = given.output or given.directories[0]
     try:
         board = compare(given.directories, output)
-        page = (output / "compare.html").read_text(encoding="utf-8") if given.wandb else ""
-        lines = publish(board, output, page, given.directories) if given.wandb else []
+        lines = publish(board, output, given.directories) if given.wandb else []
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
     print_leaderboard(board, Console())
-    for name in ("leaderboard.csv", "compare.html"):
-        print(output / name)
-    for line in lines:
-        print(line)
+    print(output / "leaderboard.csv", output / "compare.html", *lines, sep="\n")
     return 0

@@ -19,10 +19,18 @@ from typing import Any
 
 import numpy as np
 
-from gold_style.comparison.records import Run
-from gold_style.measure.statistics import Interval, exact_permutation, holm, hull, newcombe, paired_permutation, percentiles, resampling
+from gold_style.comparison.records import RunRecord
+from gold_style.measure.statistics import (
+    Interval,
+    exact_permutation,
+    holm,
+    hull,
+    newcombe,
+    paired_permutation,
+    percentiles,
+    resampled_shares,
+)
 
-REACHED = 0.9  # of the teacher's margin
 BOOTSTRAP_SAMPLES, PERMUTATIONS = 1000, 20_000
 EXACT_UP_TO = 300  # common denominator of the means over seeds up to which the test is exact
 FEW_REQUESTS = 10  # in common; below it two entries are not tested against each other
@@ -34,13 +42,13 @@ class Entry:
     """One combination of the varied settings, with its runs over seeds."""
 
     settings: dict[str, Any]  # varied key -> value
-    runs: list[Run]
+    runs: list[RunRecord]
     rank: int | None = None  # 1 = best; None where no run has a margin
     p_value: float | None = None  # against the best entry, not corrected
     p_corrected: float | None = None
 
     @cached_property
-    def scored(self) -> list[Run]:
+    def scored(self) -> list[RunRecord]:
         """The runs whose student was scored."""
         return [run for run in self.runs if run.after.get("margin") is not None]
 
@@ -65,22 +73,19 @@ class Entry:
 
     @property
     def tokens_to_reach(self) -> tuple[float | None, int]:
-        """(mean tokens until 0.9 of the teacher's margin, number of runs that got there)."""
-        goals = [(run, run.teacher_margin) for run in self.scored]
-        reached = [run.tokens_to(REACHED * goal) for run, goal in goals if goal is not None and goal > 0]
-        known = [tokens for tokens in reached if tokens is not None]
+        """(mean tokens until REACHED of the teacher's margin, number of runs that got there)."""
+        known = [tokens for run in self.scored if (tokens := run.tokens_to_reach) is not None]
         return mean(known), len(known)
 
     @property
     def name(self) -> str:
         """The varied settings in a few words; "the one setting" where none varied."""
-        names = zip(short_names(list(self.settings)), self.settings.values(), strict=True)
-        return ", ".join(f"{name} {value_text(value)}" for name, value in names) or "the one setting"
+        return settings_text(self.settings) or "the one setting"
 
     @cached_property
     def interval(self) -> Interval | None:
         """Interval of the margin; None without samples."""
-        return margin_interval([run.hits for run in self.scored if run.hits])
+        return interval_over_seeds([run.hits for run in self.scored if run.hits])
 
     def contributions(self) -> dict[str, tuple[int, int]]:
         """Request -> (sum over seeds of hit under the first minus hit under the neutral tag, number of seeds)."""
@@ -99,15 +104,15 @@ class Leaderboard:
 
     varied: list[str]
     entries: list[Entry]
-    runs: list[Run]
+    runs: list[RunRecord]
 
     @property
-    def failed(self) -> list[Run]:
+    def failed(self) -> list[RunRecord]:
         """Runs that are not completed, in any way."""
         return [run for run in self.runs if run.status != "completed"]
 
     @property
-    def mended(self) -> list[Run]:
+    def mended(self) -> list[RunRecord]:
         """Runs that were resumed, or run again after they had failed."""
         return [run for run in self.runs if run.history]
 
@@ -116,9 +121,15 @@ class Leaderboard:
         """The entry with the highest margin."""
         return self.entries[0] if self.entries and self.entries[0].rank else None
 
-    def count(self) -> str:
-        """ "10 completed, 1 failed, 1 interrupted"."""
+    @property
+    def outcome(self) -> str:
+        """How many runs ended in which way: "10 completed, 1 failed, 1 interrupted"."""
         return ", ".join(f"{number} {status}" for status, number in Counter(run.status for run in self.runs).most_common())
+
+
+def completed(runs: Sequence[RunRecord]) -> str:
+    """How many of the runs completed: "3/4"."""
+    return f"{sum(run.status == 'completed' for run in runs)}/{len(runs)}"
 
 
 def mean(values: Sequence[float | None]) -> float | None:
@@ -127,10 +138,10 @@ def mean(values: Sequence[float | None]) -> float | None:
     return fmean(known) if known else None
 
 
-def leaderboard(runs: Sequence[Run]) -> Leaderboard:
+def leaderboard(runs: Sequence[RunRecord]) -> Leaderboard:
     """Group runs by their varied settings, rank the groups by margin, test each against the best."""
     varied = varied_settings(runs)
-    groups: dict[Hashable, list[Run]] = {}
+    groups: dict[Hashable, list[RunRecord]] = {}
     for run in runs:
         groups.setdefault(tuple(value_text(run.settings.get(key)) for key in varied), []).append(run)
     entries = [Entry({key: group[0].settings.get(key) for key in varied}, group) for group in groups.values()]
@@ -141,7 +152,7 @@ def leaderboard(runs: Sequence[Run]) -> Leaderboard:
     return Leaderboard(varied, entries, list(runs))
 
 
-def varied_settings(runs: Sequence[Run]) -> list[str]:
+def varied_settings(runs: Sequence[RunRecord]) -> list[str]:
     """Keys whose values differ between runs, without bookkeeping, and without keys that another choice decides.
 
     A choice is a key that some run's command line set, or the name of a config group. Whatever else differs only
@@ -179,7 +190,12 @@ def short_names(keys: Sequence[str]) -> list[str]:
     return names
 
 
-def margin_interval(hits_of_seeds: Sequence[dict[str, tuple[bool | None, bool | None]]]) -> Interval | None:
+def settings_text(settings: dict[str, Any]) -> str:
+    """Settings in a few words: "beta 0.3, lmbda 1"."""
+    return ", ".join(f"{name} {value_text(value)}" for name, value in zip(short_names(list(settings)), settings.values(), strict=True))
+
+
+def interval_over_seeds(hits_of_seeds: Sequence[dict[str, tuple[bool | None, bool | None]]]) -> Interval | None:
     """Interval of the mean margin over K seeds, each a mapping from request to (hit under first, under neutral tag).
 
     Requests are resampled once for all seeds, since the same are asked; seeds are resampled among themselves, their
@@ -192,25 +208,16 @@ def margin_interval(hits_of_seeds: Sequence[dict[str, tuple[bool | None, bool | 
     seeds = len(hits_of_seeds)
     if not requests:
         return None
-    table = np.full((2, len(requests), seeds), np.nan)
-    index = {request: row for row, request in enumerate(requests)}
-    for seed, hits in enumerate(hits_of_seeds):
-        for request, pair in hits.items():
-            table[:, index[request], seed] = [np.nan if hit is None else hit for hit in pair]
-    counted, hit = ~np.isnan(table), np.nan_to_num(table)
-    weights_SR = resampling(len(requests), BOOTSTRAP_SAMPLES)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shares = [(weights_SR @ hit[tag]) / (weights_SR @ counted[tag].astype(float)) for tag in (0, 1)]
+    table_RK2 = np.array([[hits.get(request, (None, None)) for hits in hits_of_seeds] for request in requests], np.float64)
+    counted, hit = (~np.isnan(table_RK2)).astype(np.float64), np.nan_to_num(table_RK2)
+    shares = [resampled_shares(hit[..., tag], counted[..., tag], BOOTSTRAP_SAMPLES) for tag in (0, 1)]
     margins_SK = shares[0] - shares[1]
     draws_S = margins_SK.mean(1)
     if seeds > 1:
-        even = np.full(seeds, 1 / seeds)
-        chosen_SK = np.random.default_rng(1).multinomial(seeds, even, size=len(margins_SK)) / seeds
+        chosen_SK = np.random.default_rng(1).multinomial(seeds, np.full(seeds, 1 / seeds), size=len(margins_SK)) / seeds
         draws_S = draws_S + np.sqrt(seeds / (seeds - 1)) * ((chosen_SK * margins_SK).sum(1) - draws_S)
-    means = [hit[tag].sum() / max(1, counted[tag].sum()) for tag in (0, 1)]
-    trials = [int(counted[tag].any(1).sum()) for tag in (0, 1)]
-    score = newcombe(*((share * number, number) for share, number in zip(means, trials, strict=True)))
-    limits = hull(percentiles(draws_S), score)
+    means, trials = hit.sum((0, 1)) / np.maximum(1, counted.sum((0, 1))), counted.any(1).sum(0)
+    limits = hull(percentiles(draws_S), newcombe(*zip(means * trials, trials, strict=True)))
     return limits and (max(-1.0, limits[0]), min(1.0, limits[1]))
 
 
@@ -227,6 +234,11 @@ def compare_with_best(entries: Sequence[Entry]) -> None:
     all_pairs = len(entries) * (len(entries) - 1) // 2
     for entry, p, corrected in zip(entries[1:], p_values, holm(p_values, all_pairs), strict=True):
         entry.p_value, entry.p_corrected = p, corrected
+
+
+def p_text(p: float | None) -> str:
+    """A p value in few characters; a dash where there is none."""
+    return "–" if p is None else "<.001" if p < 0.001 else f"{p:.3f}"
 
 
 def difference_p(best: dict[str, tuple[int, int]], other: dict[str, tuple[int, int]]) -> float | None:

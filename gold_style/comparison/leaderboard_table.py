@@ -1,76 +1,54 @@
-"""The leaderboard of many runs: for the terminal, and as leaderboard.csv with a row per run."""
+"""The columns of the leaderboard of many runs: for the terminal and for compare.html; and leaderboard.csv with a row per run."""
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from gold_style.comparison.leaderboard import REACHED, Entry, Leaderboard, short_names, value_text
-from gold_style.comparison.records import Run
-from gold_style.show.tables import interval_text, share
+from gold_style.comparison.leaderboard import Entry, Leaderboard, completed, p_text, short_names, value_text
+from gold_style.comparison.records import REACHED, RunRecord
+from gold_style.show.tables import Cell, Column, amount, interval_text, share, terminal_table
 
 SHOWN_ENTRIES, SHOWN_FAILED = 20, 10  # in the terminal; the csv and the page hold all
-WIDEST_VALUE = 18  # characters of a setting in the terminal
 SHARES = ("margin", "chosun_rate", "leakage", "content", "degenerate", "ambiguous")
 
 
-def count(value: float | None) -> str:
-    """A number of tokens or seconds in few characters; a dash where it is not known."""
-    if value is None:
-        return "–"
-    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if value >= size:
-            return f"{value / (1e3 if suffix == 'k' else size):.3g}{suffix}"
-    return f"{value:.0f}"
+def leaderboard_columns(varied: Sequence[str]) -> list[Column]:
+    """The columns over entries of a leaderboard."""
+    settings = zip(short_names(varied), varied, strict=True)
+    return [
+        Column("#", lambda entry: entry.rank, "#", right=True),
+        *(Column(name, lambda entry, key=key: value_text(entry.settings[key]), name) for name, key in settings),
+        Column("margin", lambda entry: share(entry.margin, entry.interval), "margin", right=True),
+        Column(None, lambda entry: Text(interval_text(entry.interval), style="dim"), "95%", right=True),
+        Column("target rate", lambda entry: share(entry.mean("chosun_rate")), right=True),
+        Column("leakage", lambda entry: share(entry.mean("leakage")), "leak", right=True),
+        Column("content", lambda entry: share(entry.mean("content")), "cont.", right=True),
+        Column("runs", lambda entry: completed(entry.runs), "runs", right=True),
+        Column("seconds", lambda entry: amount(entry.seconds), "secs", right=True),
+        Column("tokens", lambda entry: amount(entry.tokens), "tokens", right=True),
+        Column(f"tokens to {REACHED:g} of teacher", tokens_to_reach, f"to {REACHED:g}", right=True),
+        Column("p against best", lambda entry: "" if entry.rank in (1, None) else p_text(entry.p_corrected), "p", right=True),
+    ]
 
 
-def p_text(entry: Entry) -> str:
-    """Corrected p against the best entry: empty for the best itself, a dash where it was not tested."""
-    if entry.rank in (1, None):
-        return ""
-    return "–" if entry.p_corrected is None else "<.001" if entry.p_corrected < 0.001 else f"{entry.p_corrected:.3f}"
+def tokens_to_reach(entry: Entry) -> Cell:
+    """Tokens until a share of the teacher's margin, and how many runs got there where not all did."""
+    tokens, reached = entry.tokens_to_reach
+    return amount(tokens, f"{reached} of {len(entry.scored)}" if reached != len(entry.scored) else "")
 
 
-def completed(entry: Entry) -> str:
-    """Completed runs of an entry, of how many."""
-    return f"{sum(run.status == 'completed' for run in entry.runs)}/{len(entry.runs)}"
-
-
-def leaderboard_table(board: Leaderboard) -> Table:
-    """The best entries, a row each."""
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("#", justify="right")
-    for name in short_names(board.varied):
-        table.add_column(name, overflow="fold", min_width=min(len(name), 8), max_width=WIDEST_VALUE)
-    headings = ["margin", "95%", "leak", "cont.", "runs", "secs", "tokens", f"to {REACHED:g}", "p"]
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for entry in board.entries[:SHOWN_ENTRIES]:
-        tokens_to, _ = entry.tokens_to_reach
-        table.add_row(
-            str(entry.rank or "–"),
-            *(value_text(value) for value in entry.settings.values()),
-            share(entry.margin),
-            Text(interval_text(entry.interval), style="dim"),
-            share(entry.mean("leakage")),
-            share(entry.mean("content")),
-            completed(entry),
-            count(entry.seconds),
-            count(entry.tokens),
-            count(tokens_to),
-            p_text(entry),
-            style="bold" if entry.rank == 1 else "",
-        )
-    return table
+def is_best(entry: Entry) -> bool:
+    return entry.rank == 1
 
 
 def print_leaderboard(board: Leaderboard, console: Console) -> None:
     """Print how the runs ended, the best entries, what the columns mean, and the failed runs with their reasons."""
-    console.print(f"{len(board.runs)} runs: {board.count()}. Varied: {', '.join(board.varied) or 'nothing'}.", highlight=False)
-    console.print(leaderboard_table(board))
+    console.print(f"{len(board.runs)} runs: {board.outcome}. Varied: {', '.join(board.varied) or 'nothing'}.", highlight=False)
+    console.print(terminal_table(leaderboard_columns(board.varied), board.entries[:SHOWN_ENTRIES], is_best))
     if len(board.entries) > SHOWN_ENTRIES:
         console.print(f"... and {len(board.entries) - SHOWN_ENTRIES} more in leaderboard.csv", style="dim")
     console.print(
@@ -88,49 +66,42 @@ def print_leaderboard(board: Leaderboard, console: Console) -> None:
         console.print(f"... and {len(board.failed) - SHOWN_FAILED} more that are not completed, in leaderboard.csv", style="dim")
 
 
-def leaderboard_csv(board: Leaderboard) -> str:
-    """leaderboard.csv: a row per run, best entry first, with the entry's own numbers under `entry_...`."""
-    text = io.StringIO()
-    rows = [csv_row(run, before, behind) for before, behind, runs in map(entry_columns, board.entries) for run in runs]
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["rank"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+def leaderboard_rows(board: Leaderboard) -> list[dict[str, Any]]:
+    """A row per run, best entry first, with the entry's own numbers under `entry_...`; None where nothing is known."""
+    return [csv_row(entry, run) for entry in board.entries for run in entry.runs]
 
 
-def entry_columns(entry: Entry) -> tuple[dict[str, Any], dict[str, Any], list[Run]]:
-    """What all runs of an entry share: the columns before and behind their own, and the runs."""
+def csv_row(entry: Entry, run: RunRecord) -> dict[str, Any]:
     low, high = entry.interval or (None, None)
-    behind = {
+    return {
+        "rank": entry.rank,
+        "status": run.status,
+        **{key: value_text(value) for key, value in entry.settings.items()},
+        "seed": run.seed,
+        **{name: run.after.get(name) for name in (*SHARES, "prompts")},
+        "teacher_margin": run.teacher_margin,
+        "gap_closed": run.summary.get("gap_closed"),
+        "steps": run.steps,
+        "seconds": run.seconds,
+        "tokens": run.tokens,
+        f"tokens_to_{REACHED:g}_of_teacher": run.tokens_to_reach,
         "entry_margin": entry.margin,
         "entry_margin_low": low,
         "entry_margin_high": high,
         "entry_seeds": len(entry.scored),
         "entry_p": entry.p_value,
         "entry_p_holm": entry.p_corrected,
-    }
-    return {key: value_text(value) for key, value in entry.settings.items()} | {"rank": entry.rank}, behind, entry.runs
-
-
-def csv_row(run: Run, before: dict[str, Any], behind: dict[str, Any]) -> dict[str, Any]:
-    """One run as columns; empty where nothing is known."""
-    goal = run.teacher_margin
-    return {
-        "rank": before["rank"],
-        "status": run.status,
-        **before,
-        "seed": run.seed,
-        **{name: run.after.get(name) for name in SHARES},
-        "prompts": run.after.get("prompts"),
-        "teacher_margin": goal,
-        "gap_closed": run.summary.get("gap_closed"),
-        "steps": run.steps,
-        "seconds": run.seconds,
-        "tokens": run.tokens,
-        "tokens_to_0.9_of_teacher": run.tokens_to(REACHED * goal) if goal is not None and goal > 0 else None,
-        **behind,
         "reason": run.reason,
         "history": "; ".join(run.history),
         "directory": str(run.directory),
         "command": run.repeat_command,
     }
+
+
+def leaderboard_csv(board: Leaderboard) -> str:
+    """The rows as leaderboard.csv."""
+    text, rows = io.StringIO(), leaderboard_rows(board)
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else ["rank"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

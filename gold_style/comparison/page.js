@@ -1,6 +1,10 @@
 // Sorting by a click on a heading, and a filter, for the leaderboard. The page is whole without it.
 "use strict";
-for (const button of document.querySelectorAll("table.board button.sort")) {
+for (const heading of document.querySelectorAll("table.board th")) {
+  const button = document.createElement("button");
+  button.className = "sort";
+  button.append(...heading.childNodes);
+  heading.append(button);
   button.addEventListener("click", () => {
     const cell = button.closest("th"), body = cell.closest("table").tBodies[0];
     const column = [...cell.parentNode.children].indexOf(cell);
@@ -13,7 +17,7 @@ for (const button of document.querySelectorAll("table.board button.sort")) {
     };
     const order = (a, b) => {
       const [x, y] = [key(a), key(b)], [m, n] = [parseFloat(x), parseFloat(y)];
-      if (Number.isNaN(m) !== Number.isNaN(n)) return Number.isNaN(m) ? 1 : -1; // what is not known stands last
+      if (Number.isNaN(m) !== Number.isNaN(n)) return Number.isNaN(m) ? 1 : -1; // unknown values come last
       const difference = Number.isNaN(m) ? x.localeCompare(y) : m - n;
       return down ? -difference : difference;
     };

@@ -6,12 +6,10 @@ are reduced to their verdicts.
 Example: `runs = read_runs([Path("multirun/2026-11-22")])`.
 """
 
-import json
-import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +19,16 @@ from gold_style.measure.answers import AMBIGUOUS
 from gold_style.runs.attempts import earlier_attempts
 from gold_style.runs.files import read_json, read_json_lines
 from gold_style.runs.run_directory import runs_under, status_of
+from gold_style.show.summary_table import toggle_of
 
+REACHED = 0.9  # of the teacher's margin, a goal of `tokens_to_reach`
 SEARCH_DEPTH = 6  # levels below a directory named on the command line
 METRICS = ("step", "perf/tokens", "perf/seconds", "style/margin", "style/leakage", "train/loss")  # kept of a row
-SECTION = re.compile(r"^(?=[^\s#-])", re.MULTILINE)  # a line that begins a top-level key
-STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"|null'
-SAMPLE_VALUES = [re.compile(rb'"%s":\s*(%s)' % (key, STRING)) for key in (b"request", b"style", b"verdict_after")]
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRecord:
     """One run directory. `settings`: dotted key -> value; `summary` and `metrics` are empty until they were written."""
 
     directory: Path
@@ -108,57 +105,40 @@ class Run:
         return None
 
     @property
+    def tokens_to_reach(self) -> float | None:
+        """Tokens generated until the live margin was REACHED of the teacher's; None where there is no such goal."""
+        goal = self.teacher_margin
+        return self.tokens_to(REACHED * goal) if goal is not None and goal > 0 else None
+
+    @property
     def toggle(self) -> dict[str, Any]:
-        """First tag, neutral tag and target verdict: as measured, else as configured, else the default pack's."""
-        pack = self.settings
-        first = next((key.split(".")[2] for key in pack if key.startswith("styles.styles.")), "chosun")
-        configured = {
-            "first": first,
-            "neutral": pack.get("styles.neutral", "none"),
-            "target": pack.get(f"styles.styles.{first}.verdict", "joseon"),
-        }
-        return self.summary.get("details", {}).get("toggle") or configured
+        """First tag, neutral tag and target verdict."""
+        return toggle_of(self.summary)
 
     @cached_property
     def hits(self) -> dict[str, tuple[bool | None, bool | None]]:
         """Request -> whether its answer after training is in the target style under (first tag, neutral tag).
 
-        None = ambiguous or not asked. Empty without samples.
+        None = ambiguous or not asked. Empty without samples that can be read.
         """
         toggle = self.toggle
         place = {toggle["first"]: 0, toggle["neutral"]: 1}
         hits: dict[str, list[bool | None]] = {}
         for request, style, verdict in verdicts(self.directory / "samples.jsonl"):
             if verdict is not None and style in place:
-                pair = hits.setdefault(request, [None, None])
-                pair[place[style]] = None if verdict == AMBIGUOUS else verdict == toggle["target"]
-        return {request: (pair[0], pair[1]) for request, pair in hits.items()}
+                hits.setdefault(request, [None, None])[place[style]] = None if verdict == AMBIGUOUS else verdict == toggle["target"]
+        return {request: (first, neutral) for request, (first, neutral) in hits.items()}
 
 
 def verdicts(path: Path) -> list[tuple[str, str | None, str | None]]:
-    """(request, tag, verdict after training) of every line of samples.jsonl; empty where it is not there or broken.
-
-    Three values are taken out of each line by patterns that match once in it: quotes inside a JSON string are escaped,
-    so that no text can look like a key. This takes a third of the time that parsing all of a line does.
-    """
+    """(request, tag, verdict after training) of every line of samples.jsonl; empty where it is not there or broken."""
     try:
-        data = path.read_bytes()
-        columns = [pattern.findall(data) for pattern in SAMPLE_VALUES]
-        if {len(column) for column in columns} == {data.count(b"\n")}:
-            return [tuple(map(parsed_json, row)) for row in zip(*columns, strict=True)]
-        rows = [row for row in read_json_lines(path) if "request" in row]
-        return [(row["request"], row.get("style"), row.get("verdict_after")) for row in rows]
+        return [(row["request"], row.get("style"), row.get("verdict_after")) for row in read_json_lines(path) if "request" in row]
     except (OSError, ValueError):
         return []
 
 
-@lru_cache(maxsize=65536)
-def parsed_json(text: bytes) -> Any:
-    """A JSON value; requests, tags and verdicts come again in every run."""
-    return json.loads(text)
-
-
-def read_runs(directories: Sequence[Path], tell: Callable[[str], None] = lambda text: None) -> list[Run]:
+def read_runs(directories: Sequence[Path], tell: Callable[[str], None] = lambda text: None) -> list[RunRecord]:
     """Every training run under `directories`, oldest first; `tell` hears of files that could not be read.
 
     Raises ValueError, naming all of them, for directories that are not there.
@@ -171,7 +151,7 @@ def read_runs(directories: Sequence[Path], tell: Callable[[str], None] = lambda 
     return sorted(runs, key=lambda run: (str(run.state.get("started") or ""), run.directory))
 
 
-def read_run(directory: Path, tell: Callable[[str], None] = lambda text: None) -> Run:
+def read_run(directory: Path, tell: Callable[[str], None] = lambda text: None) -> RunRecord:
     """One run; what cannot be read is left empty and told."""
     state = read_json(directory / "run.json")
     status = status_of(directory, state) if state is not None else "unreadable"
@@ -184,7 +164,7 @@ def read_run(directory: Path, tell: Callable[[str], None] = lambda text: None) -
     except ValueError as error:
         tell(str(error))
         metrics = []
-    return Run(
+    return RunRecord(
         directory=directory,
         status=str(status),
         reason="run.json cannot be read" if state is None else str(reason) if reason else None,
@@ -199,30 +179,13 @@ def read_run(directory: Path, tell: Callable[[str], None] = lambda text: None) -
 def read_settings(path: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     """A config.yaml as dotted keys; empty where there is none, or none that can be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader)
+        return flattened(values) if isinstance(values, dict) else {}
     except OSError:
         return {}
-    try:
-        return {key: value for part in SECTION.split(text) for key, value in parsed_section(part).items()}
-    except yaml.YAMLError:
-        try:  # anchors, documents and flow mappings reach over sections
-            whole = yaml.load(text, Loader)
-        except yaml.YAMLError as error:
-            tell(f"{path}: {str(error).splitlines()[0]}")
-            return {}
-    return flattened(whole) if isinstance(whole, dict) else {}
-
-
-@lru_cache(maxsize=4096)
-def parsed_section(text: str) -> dict[str, Any]:
-    """A top-level key of a YAML mapping, with what is under it, as dotted keys; empty for comments alone.
-
-    The dict is shared and must not be changed. Raises YAMLError for anything else.
-    """
-    section = yaml.load(text, Loader)
-    if section is not None and not isinstance(section, dict):
-        raise yaml.YAMLError("not a mapping")
-    return flattened(section or {})
+    except yaml.YAMLError as error:
+        tell(f"{path}: {str(error).splitlines()[0]}")
+        return {}
 
 
 def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

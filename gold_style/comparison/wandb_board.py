@@ -3,12 +3,10 @@
 Online it is followed by a workspace with parallel coordinates of the varied settings against the margin, made by W&B's own API
 package (`pip install wandb-workspaces`); without a key everything stays in an offline directory that `wandb sync` uploads.
 
-    lines = publish(board, Path("multirun/x/y"), html, directories)      # what to tell the user
+    lines = publish(board, Path("multirun/x/y"), directories)      # for the user
 """
 
-import csv
 import html
-import io
 import os
 import shlex
 from collections import Counter
@@ -16,20 +14,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gold_style.comparison.leaderboard import Leaderboard, short_names, value_text
-from gold_style.comparison.leaderboard_table import leaderboard_csv
-from gold_style.comparison.page import natural
+from gold_style.comparison.charts import CURVES, heatmap
+from gold_style.comparison.leaderboard import Leaderboard, short_names
+from gold_style.comparison.leaderboard_table import leaderboard_rows
 from gold_style.runs.naming import label
 from gold_style.runs.redact import redact
 from gold_style.runs.trackers.wandb import FINISH_S, INIT_S, has_key
-from gold_style.show.standalone import heatmap_svg
 
 CONFIG = "gold_style"  # the key of W&B's config that holds ours
-HEATMAP = ("loss.beta", "loss.lmbda")
 
 
-def publish(board: Leaderboard, output: Path, page: str, directories: Sequence[Path]) -> list[str]:
-    """Log the comparison as one W&B run under `output`/wandb; returns lines for the user. Raises ValueError without wandb."""
+def publish(board: Leaderboard, output: Path, directories: Sequence[Path]) -> list[str]:
+    """Log the comparison in `output` as one W&B run under `output`/wandb; returns lines for the user. Raises ValueError without wandb."""
     try:
         import wandb
     except ImportError:
@@ -53,7 +49,11 @@ def publish(board: Leaderboard, output: Path, page: str, directories: Sequence[P
         reinit="finish_previous",
         settings=settings,
     )
-    run.log({"leaderboard": board_table(wandb, board), "page": wandb.Html(redact(page), inject=False)} | heatmap(wandb, board))
+    page = redact((output / "compare.html").read_text(encoding="utf-8"))
+    media = {"leaderboard": board_table(wandb, board), "page": wandb.Html(page, inject=False)}
+    if drawn := heatmap(board):
+        media["heatmap"] = wandb.Html(drawn.file(), inject=False)
+    run.log(media)
     run.summary.update(summary(board))
     directory = Path(run.dir).parent
     run.finish()
@@ -70,49 +70,27 @@ def most_common(values: Any) -> Any:
 
 def board_table(wandb: Any, board: Leaderboard) -> Any:
     """leaderboard.csv as a W&B table; numbers stay numbers, and what models or users wrote is escaped."""
-    rows = list(csv.reader(io.StringIO(redact(leaderboard_csv(board)))))
-    return wandb.Table(columns=rows[0], data=[[cell(text) for text in row] for row in rows[1:]], allow_mixed_types=True)
+    rows = redact(leaderboard_rows(board))
+    return wandb.Table(columns=list(rows[0]), data=[[cell(value) for value in row.values()] for row in rows], allow_mixed_types=True)
 
 
-def cell(text: str) -> Any:
+def cell(value: Any) -> Any:
+    """A value of leaderboard.csv as a number, else as escaped text; None where nothing is known."""
     try:
-        return float(text) if text else None
-    except ValueError:
-        return html.escape(text, quote=False)
-
-
-def heatmap(wandb: Any, board: Leaderboard) -> dict[str, Any]:
-    """{"heatmap": ...} of beta x lmbda, or of the first two varied settings; nothing where fewer varied."""
-    if drawn := board_heatmap(board):
-        return {"heatmap": wandb.Html(drawn, inject=False)}
-    return {}
-
-
-def board_heatmap(board: Leaderboard) -> str:
-    """The heatmap as an SVG file; empty where fewer than two settings varied."""
-    keys = HEATMAP if set(HEATMAP) <= set(board.varied) else tuple(board.varied[:2])
-    if len(keys) < 2:
-        return ""
-    margins: dict[tuple[str, str], list[float | None]] = {}
-    for entry in board.entries:
-        margins.setdefault(tuple(value_text(entry.settings[key]) for key in keys), []).append(entry.margin)
-    cells = {}
-    for place, found in margins.items():
-        known = [margin for margin in found if margin is not None]
-        cells[place] = (sum(known) / len(known) if known else None, f"{len(known)} of {len(found)}")
-    down, across = (sorted({place[axis] for place in cells}, key=natural) for axis in (0, 1))
-    return heatmap_svg(cells, down=down, across=across, names=tuple(short_names(keys)), title="Margin")
+        return None if value in (None, "") else float(value)
+    except (TypeError, ValueError):
+        return html.escape(str(value), quote=False)
 
 
 def summary(board: Leaderboard) -> dict[str, Any]:
     """The headline: how the runs ended, and the best entry."""
     counted = Counter(run.status for run in board.runs)
-    told: dict[str, Any] = {f"runs/{status}": number for status, number in counted.items()}
+    found: dict[str, Any] = {f"runs/{status}": number for status, number in counted.items()}
     if board.best:
         low, high = board.best.interval or (None, None)
-        told |= {"best/margin": board.best.margin, "best/margin_low": low, "best/margin_high": high}
-        told |= {f"best/{name}": value for name, value in zip(short_names(board.varied), board.best.settings.values(), strict=True)}
-    return told
+        found |= {"best/margin": board.best.margin, "best/margin_low": low, "best/margin_high": high}
+        found |= {f"best/{name}": value for name, value in zip(short_names(board.varied), board.best.settings.values(), strict=True)}
+    return found
 
 
 def workspace(board: Leaderboard, entity: str, project: str, groups: Sequence[str]) -> Any:
@@ -125,9 +103,7 @@ def workspace(board: Leaderboard, entity: str, project: str, groups: Sequence[st
     columns.append(column(metric=panels.SummaryMetric("after.margin"), display_name="margin"))
     shown = [
         panels.ParallelCoordinatesPlot(title="Varied settings against margin", columns=columns),
-        panels.LinePlot(title="Margin (live)", x="train/global_step", y=["style/margin"]),
-        panels.LinePlot(title="Leakage (live)", x="train/global_step", y=["style/leakage"]),
-        panels.LinePlot(title="Loss", x="train/global_step", y=["train/loss"]),
+        *(panels.LinePlot(title=title, x="train/global_step", y=[name]) for name, title, _ in CURVES),
         panels.ParameterImportancePlot(with_respect_to="after.margin"),
     ]
     chosen = f"Metric('Group') in {list(groups)!r}"
@@ -141,7 +117,7 @@ def workspace(board: Leaderboard, entity: str, project: str, groups: Sequence[st
 
 
 def save_workspace(board: Leaderboard, entity: str, project: str, groups: Sequence[str]) -> list[str]:
-    """Make the workspace; what stands against it is told and stops nothing."""
+    """Make the workspace; what prevents it is reported and stops nothing."""
     try:
         return [f"W&B workspace: {workspace(board, entity, project, groups).save().url}"]
     except ImportError:

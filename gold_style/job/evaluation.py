@@ -39,7 +39,7 @@ from gold_style.runs.progress import Progress
 from gold_style.runs.provenance import now, provenance
 from gold_style.runs.redact import redact
 from gold_style.show.report import write_report
-from gold_style.show.tables import print_summary
+from gold_style.show.summary_table import print_summary
 
 
 @dataclass(frozen=True)

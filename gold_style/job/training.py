@@ -44,7 +44,7 @@ from gold_style.runs.run import Run, open_run
 from gold_style.runs.signals import Interrupted, StopRequest, listen
 from gold_style.runs.summary_number import summary_number
 from gold_style.show.report import write_report
-from gold_style.show.tables import print_summary
+from gold_style.show.summary_table import print_summary
 
 
 def run_job(settings: Settings, argv: Sequence[str]) -> float:

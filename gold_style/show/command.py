@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from gold_style.runs.files import read_json, read_json_lines
+from gold_style.show.answers import answers_markdown
 from gold_style.show.report import write_report
-from gold_style.show.tables import samples_markdown, summary_markdown
+from gold_style.show.summary_table import summary_markdown
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,13 +19,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run directory (with run.json or summary.json)")
     parser.add_argument("--markdown", action="store_true", help="print the summary and some answers as Markdown, write nothing")
     asked = parser.parse_args(arguments)
-    runs = asked.runs
-    wrong = [run for run in runs if not any((run / name).is_file() for name in ("run.json", "summary.json"))]
+    wrong = [run for run in asked.runs if not any((run / name).is_file() for name in ("run.json", "summary.json"))]
+    for run in wrong:
+        print(f"{run}: no run directory (neither run.json nor summary.json in it)", file=sys.stderr)
     if wrong:
-        for run in wrong:
-            print(f"{run}: no run directory (neither run.json nor summary.json in it)", file=sys.stderr)
         return 2
-    for run in runs:
+    for run in asked.runs:
         print(markdown(run) if asked.markdown else write_report(run))
     return 0
 
@@ -39,4 +39,4 @@ def markdown(run: Path) -> str:
     summary = read_json(run / "summary.json")
     if summary is None:
         raise ValueError(f"{run / 'summary.json'}: not a JSON object")
-    return f"{summary_markdown(summary)}\n{samples_markdown(list(read_json_lines(run / 'samples.jsonl')))}"
+    return f"{summary_markdown(summary)}\n{answers_markdown(read_json_lines(run / 'samples.jsonl'))}"

@@ -1,61 +1,54 @@
 """Rows of metrics.jsonl -> charts.
 
-Example: `metric_charts(list(read_json_lines(run / "metrics.jsonl")), toggle)` is a list of `<figure>` elements.
+Example: `metric_charts(list(read_json_lines(run / "metrics.jsonl")), toggle)`.
 """
 
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from gold_style.show.svg import Curve, line_chart
+from gold_style.show.answers import tag_text
+from gold_style.show.svg import Chart, Curve, line_chart, thinned
 
-MAX_POINTS = 400  # of one curve; longer ones are thinned
+MAX_POINTS = 400  # of one curve
 HEADLINE = ("style/chosun_rate", "style/leakage", "style/margin")
 UNITS = {"loss": "nats per scored token", "grad_norm": "gradient norm", "learning_rate": "learning rate"}
 CUMULATIVE = ("perf/tokens", "perf/seconds")
 
 
-def column(rows: Sequence[dict[str, Any]], name: str) -> tuple[list[float], list[float | None]]:
-    """Steps and values of one metric where it was logged; a null is a gap. Thinned to MAX_POINTS, the last kept."""
-    points = [(row["step"], row[name]) for row in rows if name in row and row.get("step") is not None]
-    points = [(step, value if isinstance(value, (int, float)) else None) for step, value in points]
-    if len(points) > MAX_POINTS:
-        every = -(-len(points) // MAX_POINTS)
-        points = points[:-1:every] + points[-1:]
-    return [step for step, _ in points], [value for _, value in points]
-
-
-def chart(rows: Sequence[dict[str, Any]], names: dict[str, str], title: str, y_label: str, y_range=None) -> str:
-    """One chart of several metrics (name -> what the legend calls it); empty where none was logged."""
+def chart(rows: Sequence[dict[str, Any]], title: str, y_label: str, names: dict[str, str]) -> Chart | None:
+    """One chart of several metrics (name -> what the legend calls it), a null being a gap; None where none was logged."""
     curves = []
     for name, label in names.items():
-        steps, values = column(rows, name)
+        found = thinned([(row["step"], row[name]) for row in rows if name in row and row.get("step") is not None], MAX_POINTS)
+        values = [value if isinstance(value, (int, float)) else None for _, value in found]
         if any(value is not None for value in values):
             dashed = name == "style/margin"  # lies on the rate where nothing leaks
-            curves.append(Curve(label, steps, values, colour=len(curves), dashed=dashed))
-    return line_chart(curves, title=title, y_label=y_label, y_range=y_range)
+            curves.append(Curve(label, [step for step, _ in found], values, colour=len(curves), dashed=dashed))
+    return line_chart(curves, title=title, y_label=y_label)
 
 
-def metric_charts(rows: Sequence[dict[str, Any]], toggle: dict[str, Any]) -> list[str]:
+def metric_charts(rows: Sequence[dict[str, Any]], toggle: dict[str, Any]) -> list[Chart]:
     """Loss, style over steps (headline, then each tag), and whatever else was logged under train/, style/ and perf/."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    first, rest = ["train/loss", "train/grad_norm"], [name for name in names if name.startswith("train/")]
-    headline = [f"under <style:{toggle['first']}>", f"leakage, under <style:{toggle['neutral']}>", "margin"]
-    charts = [
-        chart(rows, {"train/loss": "loss"}, "Loss", UNITS["loss"]),
-        chart(rows, dict(zip(HEADLINE, headline, strict=True)), f"{toggle['target']} (live)", "share", (-0.05, 1.05)),
-    ]
+    first, neutral = tag_text(toggle["first"]), tag_text(toggle["neutral"])
+    headline = dict(zip(HEADLINE, (f"under {first}", f"leakage, under {neutral}", "margin"), strict=True))
     quality = {name: name[6:] for name in names if re.fullmatch("style/[a-z_]+", name) and name not in HEADLINE}
-    charts.append(chart(rows, quality, "Content, degenerate, ambiguous", "share", (-0.05, 1.05)))
-    for tag in dict.fromkeys(name.split("/")[1] for name in names if re.fullmatch("style/[^/]+/[^/]+", name)):
-        verdicts = {name: name.split("/")[2] for name in names if name.startswith(f"style/{tag}/")}
-        charts.append(chart(rows, verdicts, f"Verdicts under <style:{tag}>", "share", (-0.05, 1.05)))
-    charts.append(chart(rows, {"train/grad_norm": "grad_norm"}, "Gradient norm", UNITS["grad_norm"]))
-    by_quantity: dict[str, dict[str, str]] = {}  # train/loss/chosun and train/loss/on_policy share a chart
-    for name in (name for name in rest if name not in first):
-        by_quantity.setdefault(name.split("/")[1], {})[name] = name.removeprefix("train/")
-    for quantity, members in by_quantity.items():
-        charts.append(chart(rows, members, quantity.replace("_", " "), UNITS.get(quantity, "")))
-    for name in (name for name in names if name.startswith("perf/") and name not in CUMULATIVE):
-        charts.append(chart(rows, {name: name[5:]}, name[5:].replace("_", " "), ""))
-    return [drawn for drawn in charts if drawn]
+    verdicts: dict[str, dict[str, str]] = {}  # tag -> its metrics
+    others: dict[str, dict[str, str]] = {}  # quantity -> its metrics: train/loss/chosun and train/loss/on_policy share a chart
+    for name in names:
+        group, *parts = name.split("/")
+        if group == "style" and len(parts) == 2 and all(parts):
+            verdicts.setdefault(parts[0], {})[name] = parts[1]
+        if group == "train" and parts and name not in ("train/loss", "train/grad_norm"):
+            others.setdefault(parts[0], {})[name] = name.removeprefix("train/")
+    charts = [
+        ("Loss", UNITS["loss"], {"train/loss": "loss"}),
+        (f"{toggle['target']} (live)", "share", headline),
+        ("Content, degenerate, ambiguous", "share", quality),
+        *((f"Verdicts under {tag_text(tag)}", "share", members) for tag, members in verdicts.items()),
+        ("Gradient norm", UNITS["grad_norm"], {"train/grad_norm": "grad_norm"}),
+        *((quantity.replace("_", " "), UNITS.get(quantity, ""), members) for quantity, members in others.items()),
+        *((name[5:].replace("_", " "), "", {name: name[5:]}) for name in names if name.startswith("perf/") and name not in CUMULATIVE),
+    ]
+    return [drawn for title, y_label, members in charts if (drawn := chart(rows, title, y_label, members))]

@@ -4,13 +4,14 @@ A Content-Security-Policy forbids every request; all text that comes from a run 
 Example: `page("Report", [section("Curves", chart)])`.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+from gold_style.show import svg
 
-STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+STYLE = svg.STYLE + Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 
 def page(title: str, sections: Iterable[str], script: str = "", lang: str = "en") -> str:
@@ -24,44 +25,15 @@ def page(title: str, sections: Iterable[str], script: str = "", lang: str = "en"
     )
 
 
-def section(title: str, *content: str) -> str:
+def section(title: str, content: str) -> str:
     """A section with its heading; empty text where there is nothing in it."""
-    inside = "".join(content)
-    return f"<section><h2>{escape(title)}</h2>{inside}</section>" if inside else ""
+    return f"<section><h2>{escape(title)}</h2>{content}</section>" if content else ""
 
 
-def table(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[int] = (), row_class: Sequence[str] = (), kind: str = ""
-) -> str:
-    """An HTML table of CSS class `kind`, of trusted cells: columns in `numbers` are aligned right."""
-
-    def cells(element: str, values: Sequence[str]) -> str:
-        aligned = (" class=number" if index in numbers else "" for index in range(len(values)))
-        return "".join(f"<{element}{extra}>{value}</{element}>" for value, extra in zip(values, aligned, strict=True))
-
-    rows = list(rows)
-    classes = row_class or [""] * len(rows)
-    opened = [f'<tr class="{name}">' if name else "<tr>" for name in classes]
-    body = "".join(f"{start}{cells('td', row)}</tr>" for row, start in zip(rows, opened, strict=True))
-    head = f"<thead><tr>{cells('th', headings)}</tr></thead>"
-    return f'<div class="scroll"><table class="{kind}">{head}<tbody>{body}</tbody></table></div>'
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A share or another number; a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def with_interval(value: float | None, interval: Sequence[float] | None, digits: int = 3) -> str:
-    """A number with its interval below."""
-    below = f"<small>{interval[0]:.{digits}f} to {interval[1]:.{digits}f}</small>" if value is not None and interval else ""
-    return number(value, digits) + below
-
-
-def verdict_badge(verdict: str | None, target: str) -> str:
-    """A verdict in its colour; the word itself says it too."""
-    kind = "target" if verdict == target else verdict
-    return f'<span class="verdict {escape(kind)}">{escape(verdict)}</span>' if verdict else ""
+def grid(figures: Iterable[svg.Chart | None]) -> str:
+    """Figures side by side where there is room; empty text for none."""
+    inside = "".join(chart.figure() for chart in figures if chart)
+    return f"<div class=grid-2>{inside}</div>" if inside else ""
 
 
 def folded(title: str, content: str) -> str:

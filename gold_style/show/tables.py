@@ -1,186 +1,121 @@
-"""The table at the end of a run, and answers to read: for a terminal of 80 columns, and as Markdown for a README.
+"""A table described once, by its columns, and drawn as HTML, as Markdown or for a terminal.
 
-Everything is drawn from summary.json and samples.jsonl, so that the same table can be had again at any time:
-
-    print_summary(json.loads(Path("summary.json").read_text()), read_json_lines(Path("samples.jsonl")))
+columns = [Column("tag", lambda row: code(row["tag"])), Column("margin", lambda row: share(row["margin"]), right=True)]
+html_table(columns, rows)
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any, NamedTuple
 
-from rich.console import Console, Group
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gold_style.measure.samples import MODELS
-
-LABELS = {
-    "before": ("student before", "학생 · 학습 전"),
-    "after": ("student after", "학생 · 학습 후"),
-    "teacher": ("teacher+system", "교사 · 지침"),
-    "constant": ("cheat constant", "꼼수 · 같은 말"),
-    "copy": ("cheat copy", "꼼수 · 되풀이"),
-}
-COLOURS = {"modern": "cyan", "ambiguous": "yellow", "other": "red"}  # the pack's own style: magenta
-LONGEST_ANSWER = 240  # characters of an answer shown in a terminal
+WIDEST_TEXT = 18  # columns of a terminal that a text may fill before it is folded
 
 
-def scored_models(summary: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """(name, S with its joint score, intervals) of every model and cheat that was scored, in order."""
-    models = summary.get("details", {}).get("models", {})
-    for model in MODELS:
-        if summary.get(model):
-            behind = models.get(model) or {}
-            yield model, {"joint": behind.get("joint"), **summary[model]}, behind.get("intervals", {})
-    for name, scores in summary.get("details", {}).get("cheats", {}).items():
-        yield name, scores, {}
+class Cell(NamedTuple):
+    """A cell as each kind of table shows it."""
+
+    text: str | Text  # in a terminal
+    html: str
+    markdown: str
 
 
-def share(value: float | None) -> str:
-    """A share with two digits; a dash where nothing could be scored."""
-    return "–" if value is None else f"{value:.2f}"
+@dataclass(frozen=True)
+class Column:
+    """What a column shows of a row: text, a number, None (a dash), or a Cell."""
+
+    heading: str | None  # in HTML and Markdown, code in backticks; None: only in a terminal
+    cell: Callable[[Any], Any]
+    brief: str | None = None  # heading in a terminal; None: not there
+    right: bool = False  # aligned
+
+
+def cell_of(value: Any) -> Cell:
+    """The cell of any value; its text is escaped."""
+    if isinstance(value, Cell):
+        return value
+    text = "–" if value is None else value if isinstance(value, Text) else str(value)
+    return Cell(text, escape(str(text)), one_line(str(text)))
+
+
+def share(value: float | None, interval: Sequence[float] | None = None, digits: int = 3) -> Cell:
+    """A share or another number with two digits, in HTML with `digits`; the interval is left out in a terminal."""
+    limits = interval if value is not None else None
+    small = f"<small>{limits[0]:.{digits}f} to {limits[1]:.{digits}f}</small>" if limits else ""
+    return Cell(number(value), number(value, digits) + small, f"{number(value)} {interval_text(limits)}".rstrip())
+
+
+def amount(value: float | None, note: str = "") -> Cell:
+    """Tokens or seconds in few characters; HTML sorts by the exact value. `note` is small print."""
+    text, exact = ("–", "") if value is None else (short(round(value), 3), value)
+    small = f"<small>{escape(note)}</small>" if note else ""
+    return Cell(text, f'<span data-value="{exact}">{text}</span>{small}', f"{text} ({note})" if note else text)
+
+
+def code(text: str) -> Cell:
+    """Text to be copied."""
+    return Cell(text, f"<code>{escape(text)}</code>", f"`{text}`")
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number with `digits` digits after the point; a dash for None."""
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def interval_text(interval: Sequence[float] | None) -> str:
-    """An interval in brackets; empty where there is none."""
+    """An interval in brackets; empty for None."""
     return "" if interval is None else f"[{interval[0]:.2f}, {interval[1]:.2f}]"
 
 
-def toggle_of(summary: dict[str, Any]) -> dict[str, Any]:
-    """First tag, neutral tag and target verdict of the run; the default pack's for a summary without details."""
-    return summary.get("details", {}).get("toggle") or {"first": "chosun", "neutral": "none", "target": "joseon"}
+def short(value: float, digits: int = 4) -> str:
+    """A number in few characters: 0.25, 1200, 3.5M; `digits` significant ones where it is shortened."""
+    for size, unit, suffix in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / unit:.{digits}g}{suffix}"
+    return f"{value:.4g}"
 
 
-def gap_line(summary: dict[str, Any]) -> str:
-    """How much of the way from the student before to the teacher was gone; empty where that is not known."""
-    gap = summary.get("gap_closed")
-    if gap is None:
-        return ""
-    interval = summary.get("details", {}).get("gap_closed_interval")
-    limits = f" [{interval[0]:.0%}, {interval[1]:.0%}]" if interval else ""
-    return f"gap closed: {gap:.0%}{limits} of the way from before to the teacher · 교사와의 차이를 메운 정도"
-
-
-def summary_table(summary: dict[str, Any]) -> Table:
-    """The headline of a run, at most 80 columns: student before and after, teacher, cheats."""
-    toggle = toggle_of(summary)
-    confidence = summary.get("details", {}).get("confidence", 0.95)
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", title_justify="left")
-    table.add_column("model\n모델", no_wrap=True)
-    target = toggle["target"] if len(toggle["target"]) <= 6 else "style"
-    english = [target, "leakage", f"margin [{confidence:.0%}]", "content", "joint", "degen.", "ambig.", "prompts"]
-    korean = ["말투", "누출", "차이", "내용", "종합", "붕괴", "모호", "요청 수"]
-    for above, below in zip(english, korean, strict=True):
-        table.add_column(f"{above}\n{below}", justify="right", no_wrap=True)
-    for name, scores, intervals in scored_models(summary):
-        label = LABELS.get(name, (name, ""))
-        margin = Text(f"{share(scores['margin'])}\n")
-        margin.append(interval_text(intervals.get("margin")) if scores["margin"] is not None else "", style="dim")
-        table.add_row(
-            Text(label[0], style="bold" if name == "after" else "").append(f"\n{label[1]}", style="dim"),
-            share(scores["chosun_rate"]),
-            share(scores["leakage"]),
-            margin,
-            *(share(scores[key]) for key in ("content", "joint", "degenerate", "ambiguous")),
-            str(scores["prompts"]),
-        )
-    return table
-
-
-def legend_lines(summary: dict[str, Any]) -> list[str]:
-    """What the columns mean, in English and in Korean."""
-    toggle = toggle_of(summary)
-    target, first, neutral = toggle["target"], toggle["first"], toggle["neutral"]
-    return [
-        f"{target}: answers in {target} style under <style:{first}>; leakage: under <style:{neutral}>;",
-        "margin: the difference;",
-        "joint: in the asked style, on topic, neither degenerate nor a copy, per answer",
-        f"말투: <style:{first}> 답 중 {target} 비율; 누출: <style:{neutral}> 답 중 {target} 비율; 차이: 말투 - 누출;",
-        "종합: 말투와 내용이 다 맞고 붕괴도 되풀이도 아닌 답의 비율",
-    ]
-
-
-def chosen_rows(rows: Sequence[dict[str, Any]], number: int) -> list[list[dict[str, Any]]]:
-    """`number` requests to read, each with its rows under every tag: first one of every direction and era."""
-    requests: dict[Any, list[dict[str, Any]]] = {}
-    for row in rows:
-        requests.setdefault(row["id"], []).append(row)
-    kinds: dict[tuple, int] = {}
-    order = []
-    for place, group in enumerate(requests.values()):
-        kind = (group[0].get("direction"), group[0].get("era"))
-        kinds[kind] = kinds.get(kind, 0) + 1
-        order.append((kinds[kind], place, group))
-    return [group for _, _, group in sorted(order, key=lambda entry: entry[:2])[:number]]
-
-
-def samples_text(rows: Sequence[dict[str, Any]], number: int = 3) -> Group:
-    """Answers of `number` requests under every tag: before, after, teacher, each with its verdict."""
-    parts: list[Any] = []
-    for group in chosen_rows(rows, number):
-        parts.append(Text(f"\n{group[0]['request']}", style="bold"))
-        for row in group:
-            parts.append(Text("  untagged" if row["style"] is None else f"  <style:{row['style']}>", style="underline"))
-            for model in MODELS:
-                if row.get(model) is not None:
-                    parts.append(Padding(answer_text(row, model), (0, 0, 0, 4)))
-    return Group(*parts)
-
-
-def answer_text(row: dict[str, Any], model: str) -> Text:
-    """One answer, cut to a readable length, behind who gave it and its verdict."""
-    verdict, text = row.get(f"verdict_{model}") or "–", " ".join(row[model].split())
-    said = text if len(text) <= LONGEST_ANSWER else text[:LONGEST_ANSWER] + "…"
-    line = Text(f"{model} ", style="dim")
-    line.append(f"[{verdict}] ", style=COLOURS.get(verdict, "magenta"))
-    return line.append(said or "(empty)")
-
-
-def print_summary(summary: dict[str, Any], rows: Sequence[dict[str, Any]] = (), console: Console | None = None, number: int = 3) -> None:
-    """Print the table, what its columns mean, warnings, and `number` requests with their answers."""
-    console = console or Console()
-    if not any(summary.get(model) for model in MODELS):
-        console.print("Nothing was scored: no requests were held out (prompts.eval_samples is 0).")
-        return
-    console.print(summary_table(summary))
-    console.print()
-    console.print(Text("\n".join([*filter(None, [gap_line(summary)]), *legend_lines(summary)]), style="dim"))
-    for model, sentences in summary.get("details", {}).get("warnings", {}).items():
-        for sentence in sentences:
-            console.print(Text(f"warning, {LABELS[model][0]}: {sentence}", style="yellow"))
-    if rows:
-        console.print(samples_text(rows, number))
-
-
-def summary_markdown(summary: dict[str, Any]) -> str:
-    """The same table in Markdown, with the interval of every share."""
-    toggle = toggle_of(summary)
-    shares = ("chosun_rate", "leakage", "margin", "content", "joint", "degenerate", "ambiguous")
-    first = f"{toggle['target']} under `<style:{toggle['first']}>`"
-    heads = ["", first, f"leakage under `<style:{toggle['neutral']}>`", *shares[2:], "prompts"]
-    lines = ["| " + " | ".join(heads) + " |", "|---" + "|---:" * (len(heads) - 1) + "|"]
-    for name, scores, intervals in scored_models(summary):
-        cells = [
-            " ".join(filter(None, [share(scores[key]), scores[key] is not None and interval_text(intervals.get(key))])) for key in shares
-        ]
-        lines.append("| " + " | ".join([LABELS.get(name, (name,))[0], *cells, str(scores["prompts"])]) + " |")
-    return "\n".join([*lines, *(["", gap_line(summary)] if gap_line(summary) else [])]) + "\n"
-
-
-def samples_markdown(rows: Sequence[dict[str, Any]], number: int = 2) -> str:
-    """Answers of `number` requests in Markdown: a table per request, a row per tag."""
-    parts = []
-    for group in chosen_rows(rows, number):
-        models = [model for model in MODELS if any(row.get(model) is not None for row in group)]
-        lines = [f"**{plain_cell(group[0]['request'])}**", "", "| tag | " + " | ".join(models) + " |", "|---" * (len(models) + 1) + "|"]
-        for row in group:
-            tag = "untagged" if row["style"] is None else f"`<style:{row['style']}>`"
-            lines.append("| " + " | ".join([tag, *(plain_cell(row.get(model) or "–") for model in models)]) + " |")
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
-
-
-def plain_cell(text: str) -> str:
-    """Text that cannot break out of a Markdown table cell."""
+def one_line(text: str) -> str:
+    """Text on one line, without a character that Markdown tables or HTML take for their own."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def html_table(columns: Sequence[Column], rows: Sequence, kind: str = "", best: Callable[[Any], bool] | None = None) -> str:
+    """A table of CSS class `kind` with the `best` rows in bold; empty text without rows."""
+    if not rows:
+        return ""
+    shown = [column for column in columns if column.heading is not None]
+    aligned = [" class=number" if column.right else "" for column in shown]
+    head = "".join(f"<th{extra}>{escape(column.heading.replace('`', ''))}</th>" for column, extra in zip(shown, aligned, strict=True))
+    body = ""
+    for row in rows:
+        cells = "".join(f"<td{extra}>{cell_of(column.cell(row)).html}</td>" for column, extra in zip(shown, aligned, strict=True))
+        body += f"<tr{' class=best' if best and best(row) else ''}>{cells}</tr>"
+    return f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def markdown_table(columns: Sequence[Column], rows: Sequence) -> str:
+    """A Markdown table with its intervals and notes."""
+    shown = [column for column in columns if column.heading is not None]
+    lines = [[column.heading for column in shown], *([cell_of(column.cell(row)).markdown for column in shown] for row in rows)]
+    lines = ["| " + " | ".join(line) + " |\n" for line in lines]
+    lines.insert(1, "".join("|---:" if column.right else "|---" for column in shown) + "|\n")
+    return "".join(lines)
+
+
+def terminal_table(columns: Sequence[Column], rows: Sequence, best: Callable[[Any], bool] | None = None) -> Table:
+    """A table of the columns that have a brief heading, with the `best` rows in bold."""
+    shown = [column for column in columns if column.brief is not None]
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    for column in shown:
+        if column.right:
+            table.add_column(column.brief, justify="right", no_wrap=True)
+        else:
+            table.add_column(column.brief, overflow="fold", min_width=min(len(column.brief), 8), max_width=WIDEST_TEXT)
+    for row in rows:
+        texts = [cell_of(column.cell(row)).text for column in shown]
+        table.add_row(*(Text(text) if isinstance(text, str) else text for text in texts), style="bold" if best and best(row) else "")
+    return table

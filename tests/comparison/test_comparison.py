@@ -14,15 +14,15 @@ import pytest
 import yaml
 from rich.console import Console
 
+from gold_style.comparison.charts import heatmap
 from gold_style.comparison.command import compare, main
-from gold_style.comparison.leaderboard import leaderboard, margin_interval, pareto, short_names, value_text, varied_settings
+from gold_style.comparison.leaderboard import interval_over_seeds, leaderboard, pareto, short_names, value_text, varied_settings
 from gold_style.comparison.leaderboard_table import leaderboard_csv, print_leaderboard
 from gold_style.comparison.page import compare_html
-from gold_style.comparison.records import Run, flattened, read_run, read_runs, read_settings, verdicts
-from gold_style.comparison.wandb_board import board_heatmap, workspace
+from gold_style.comparison.records import RunRecord, flattened, read_run, read_runs, read_settings, verdicts
+from gold_style.comparison.wandb_board import workspace
 from gold_style.measure.samples import sample_rows
 from gold_style.runs.files import write_json, write_json_lines
-from gold_style.show.standalone import standalone
 from gold_style.show.svg import Curve, line_chart
 from tests.helpers.run_files import answer, write_run
 from tests.helpers.wandb_file import read_wandb_file, wandb_files
@@ -56,10 +56,10 @@ def sweep(tmp_path_factory) -> Path:
     return root
 
 
-def made_run(number: int = 0, seed: int = 0, command: str = "", **settings) -> Run:
+def made_run(number: int = 0, seed: int = 0, command: str = "", **settings) -> RunRecord:
     """A run without files."""
     state = {"command": command}
-    return Run(Path(f"/r/{number}"), "completed", None, state, {"seed": seed, **settings}, {}, [])
+    return RunRecord(Path(f"/r/{number}"), "completed", None, state, {"seed": seed, **settings}, {}, [])
 
 
 def test_varied_settings_are_found_without_their_consequences():
@@ -119,18 +119,18 @@ def test_tokens_until_a_margin_was_reached(sweep):
 
 def test_tokens_may_stand_in_another_row_than_the_margin():
     rows = [{"step": 1, "perf/tokens": 100}, {"step": 1, "style/margin": 0.95}, {"step": 2, "perf/tokens": 200}]
-    assert Run(Path("/r"), "completed", None, {}, {}, {}, rows).tokens_to(0.9) == 100
+    assert RunRecord(Path("/r"), "completed", None, {}, {}, {}, rows).tokens_to(0.9) == 100
 
 
 def test_interval_over_seeds_grows_with_their_disagreement():
     def hits(rate: float) -> dict:
         return {f"r{n}": (n < rate * 64, False) for n in range(64)}
 
-    agree, disagree = margin_interval([hits(0.7)] * 3), margin_interval([hits(rate) for rate in (0.4, 0.7, 1.0)])
+    agree, disagree = interval_over_seeds([hits(0.7)] * 3), interval_over_seeds([hits(rate) for rate in (0.4, 0.7, 1.0)])
     assert disagree[1] - disagree[0] > 1.5 * (agree[1] - agree[0])
-    one = margin_interval([hits(1.0)])
+    one = interval_over_seeds([hits(1.0)])
     assert one[0] < 0.96 and one[1] == 1.0  # not a point
-    assert margin_interval([]) is None
+    assert interval_over_seeds([]) is None
 
 
 def test_equal_entries_are_not_called_different(tmp_path):
@@ -150,7 +150,7 @@ def test_the_best_of_many_equal_settings_is_rarely_called_better():
         for setting, seed in itertools.product(range(12), range(2)):
             hits = rng.random(48) < chance
             settings, summary = {"x": setting, "seed": seed}, {"after": {"margin": hits.mean()}}
-            run = Run(Path(f"/{setting}/{seed}"), "completed", None, {}, settings, summary, [])
+            run = RunRecord(Path(f"/{setting}/{seed}"), "completed", None, {}, settings, summary, [])
             vars(run)["hits"] = {str(n): (bool(hit), False) for n, hit in enumerate(hits)}
             runs.append(run)
         board = leaderboard(runs)
@@ -334,18 +334,18 @@ def test_a_workspace_shows_the_varied_settings_against_the_margin(sweep):
     assert metrics == ["gold_style.loss.beta", "gold_style.loss.lmbda", "gold_style.seed", "after.margin"]
 
 
-def test_figures_stand_alone(sweep):
-    figure = line_chart([Curve("β 0.3 & <more>", [0, 1], [0.1, 0.9])], title="Margin <live>", y_label="share")
-    for text in (standalone(figure), board_heatmap(leaderboard(read_runs([sweep])))):
+def test_charts_are_files_of_their_own(sweep):
+    chart = line_chart([Curve("β 0.3 & <more>", [0, 1], [0.1, 0.9])], title="Margin <live>", y_label="share")
+    for text in (chart.file(), heatmap(leaderboard(read_runs([sweep]))).file()):
         root = ElementTree.fromstring(text)
         assert root.tag.endswith("svg") and "http" not in text.replace("http://www.w3.org/2000/svg", "")
-    assert "β 0.3 &amp; &lt;more&gt;" in standalone(figure) and standalone("") == ""
+    assert "β 0.3 &amp; &lt;more&gt;" in chart.file()
 
 
-def test_the_axes_of_a_published_heatmap_stand_by_size():
+def test_the_axes_of_a_published_heatmap_are_ordered_by_size():
     grid = [{"a": a, "b": b} for a in (2, 16) for b in (8, 16)]
-    runs = [Run(Path("/r"), "completed", None, {}, settings, {"after": {"margin": 0.5}}, []) for settings in grid]
-    ticks = [text.text for text in ElementTree.fromstring(board_heatmap(leaderboard(runs))).iter() if text.get("class") == "tick"]
+    runs = [RunRecord(Path("/r"), "completed", None, {}, settings, {"after": {"margin": 0.5}}, []) for settings in grid]
+    ticks = [text.text for text in ElementTree.fromstring(heatmap(leaderboard(runs)).file()).iter() if text.get("class") == "tick"]
     assert ticks == ["8", "16", "2", "16"]
 
 

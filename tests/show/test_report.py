@@ -15,10 +15,12 @@ from gold_style.measure.samples import sample_rows
 from gold_style.measure.summary import run_summary
 from gold_style.runs.files import read_json_lines, write_json, write_json_lines
 from gold_style.runs.terminal import exit_code
+from gold_style.show.answers import answers_markdown
 from gold_style.show.command import main
+from gold_style.show.page import STYLE
 from gold_style.show.report import report_html, write_report
+from gold_style.show.summary_table import print_summary, summary_markdown
 from gold_style.show.svg import Curve, line_chart, ticks
-from gold_style.show.tables import print_summary, samples_markdown, summary_markdown
 from tests.helpers.run_files import TOGGLE, answer, answers, write_run
 
 VOID = {"meta", "link", "br", "input", "hr", "img"}
@@ -96,7 +98,7 @@ def test_answers_cannot_style_the_terminal(run):
 
 
 def test_samples_to_read_show_every_direction_first(run):
-    shown = samples_markdown(list(read_json_lines(run / "samples.jsonl")), number=3)
+    shown = answers_markdown(list(read_json_lines(run / "samples.jsonl")), number=3)
     assert [f"나비{n} " in shown for n in range(4)] == [True, True, True, False]
 
 
@@ -104,7 +106,7 @@ def test_markdown_is_a_table_that_answers_cannot_break(run):
     lines = summary_markdown(json.loads((run / "summary.json").read_text())).splitlines()
     assert len({line.count("|") for line in lines[:5]}) == 1 and lines[3].startswith("| student after |")
     rows = sample_rows({"after": [answer(0, "chosun", "joseon", text="가 | 나\n다 <b>")], "before": None, "teacher": None})
-    assert "| 가 \\| 나 다 &lt;b> |" in samples_markdown(rows)
+    assert "| 가 \\| 나 다 &lt;b> |" in answers_markdown(rows)
 
 
 def test_report_is_whole_and_loads_nothing(run):
@@ -175,14 +177,13 @@ def test_ticks_are_round_and_inside():
 
 def test_curves_have_gaps_where_nothing_was_measured():
     chart = line_chart([Curve("a", [0, 1, 2, 3, 4], [1.0, 2.0, None, 3.0, 4.0])], title="t", y_label="y")
-    assert chart.count('class="line"') == 2
-    assert line_chart([Curve("a", [0], [None])], title="t", y_label="y") == ""
-    assert "<circle" in line_chart([Curve("a", [5], [float("inf")]), Curve("b", [5], [1.0])], title="t", y_label="y")
+    assert chart.inside.count('class="line"') == 2
+    assert line_chart([Curve("a", [0], [None])], title="t", y_label="y") is None
+    assert "<circle" in line_chart([Curve("a", [5], [float("inf")]), Curve("b", [5], [1.0])], title="t", y_label="y").inside
 
 
 def test_reserved_verdicts_have_colours_of_their_own():
-    css = (Path(__file__).parents[2] / "gold_style" / "show" / "page.css").read_text()
-    assert f".verdict.{OTHER}" in css and ".verdict.ambiguous" in css and "prefers-color-scheme: dark" in css
+    assert f".verdict.{OTHER}" in STYLE and ".verdict.ambiguous" in STYLE and "prefers-color-scheme: dark" in STYLE
 
 
 def test_a_summary_that_cannot_be_read_is_one_line_and_exit_code_2(tmp_path, capsys):

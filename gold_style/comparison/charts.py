@@ -1,0 +1,71 @@
+"""Charts of a leaderboard: heatmap of two settings, curves over steps, margin against what it costs.
+
+Example: `heatmap(leaderboard(runs)).file()` is an SVG file.
+"""
+
+import math
+from collections.abc import Iterable
+
+from gold_style.comparison.leaderboard import Entry, Leaderboard, completed, mean, pareto, short_names, value_text
+from gold_style.show.svg import Chart, Curve, Point, heat_chart, line_chart, scatter, thinned
+
+HEATMAP = ("loss.beta", "loss.lmbda")  # drawn where both varied; else the first two varied settings
+MOST_CELLS = 2500  # of a heatmap
+COLOURED, QUIET = 6, 30  # entries with a colour of their own in the curves, and in grey
+MAX_POINTS = 120  # of a curve
+CURVES = (("style/margin", "Margin (live)", "share"), ("style/leakage", "Leakage (live)", "share"), ("train/loss", "Loss", "nats"))
+COSTS = {"seconds": "seconds of training", "tokens": "tokens generated"}  # what of an Entry -> its axis
+
+
+def heatmap(board: Leaderboard) -> Chart | None:
+    """Mean margin over two settings, the others and the seeds averaged; None where fewer than two varied, or very many values."""
+    keys = HEATMAP if set(HEATMAP) <= set(board.varied) else board.varied[:2]
+    places: dict[tuple, list[Entry]] = {}
+    for entry in board.entries:
+        places.setdefault(tuple(value_text(entry.settings[key]) for key in keys), []).append(entry)
+    if len(keys) < 2 or math.prod(len(set(values)) for values in zip(*places, strict=True)) > MOST_CELLS:
+        return None
+    cells = {}
+    for place, entries in places.items():
+        done = completed([run for entry in entries for run in entry.runs])
+        cells[place] = (mean([entry.margin for entry in entries]), f"{done} runs")
+    down, across = short_names(keys)
+    return heat_chart(cells, title=f"Margin: {down} down, {across} across; mean over everything else", names=(down, across))
+
+
+def curves(board: Leaderboard) -> list[Chart | None]:
+    """Margin, leakage and loss of the best entries over steps."""
+    drawn = [(entry, place if place < COLOURED else None) for place, entry in enumerate(board.entries[: COLOURED + QUIET])]
+    return [metric_chart(drawn, name, title, unit) for name, title, unit in CURVES]
+
+
+def metric_chart(entries: Iterable[tuple[Entry, int | None]], name: str, title: str, unit: str) -> Chart | None:
+    """A metric over steps, of entries with the number of their colour."""
+    drawn = [entry_curve(entry, name, colour) for entry, colour in entries]
+    return line_chart([curve for curve in drawn if curve.x], title=title, y_label=unit)
+
+
+def entry_curve(entry: Entry, name: str, colour: int | None) -> Curve:
+    """Mean over the runs of an entry at every logged step, with a band from the lowest to the highest, thinned."""
+    values: dict[float, list[float]] = {}
+    for run in entry.runs:
+        for row in run.metrics:
+            if row.get(name) is not None and row.get("step") is not None:
+                values.setdefault(row["step"], []).append(row[name])
+    steps = thinned(sorted(values), MAX_POINTS)
+    low, high = ([limit(values[step]) for step in steps] if len(entry.runs) > 1 else None for limit in (min, max))
+    return Curve(entry.name, steps, [mean(values[step]) for step in steps], low, high, colour)
+
+
+def costs(board: Leaderboard) -> list[Chart | None]:
+    """Margin against seconds and against tokens; what nothing else beats is filled and joined."""
+    charts = []
+    for name, label in COSTS.items():
+        known = [(getattr(entry, name), entry) for entry in board.entries if None not in (entry.margin, getattr(entry, name))]
+        front = pareto([cost for cost, _ in known], [entry.margin for _, entry in known])
+        points = [
+            Point(cost, entry.margin, f"{entry.name}: {entry.margin:.3f}", marked, entry.interval)
+            for (cost, entry), marked in zip(known, front, strict=True)
+        ]
+        charts.append(scatter(points, title=f"Margin against {label}", x_label=label, y_label="margin"))
+    return charts

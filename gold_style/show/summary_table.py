@@ -1,0 +1,137 @@
+"""The table at the end of a run: for a terminal of 80 columns, and as Markdown for a README.
+
+Everything is drawn from summary.json and samples.jsonl, so the same table can be had again at any time:
+
+    print_summary(json.loads(Path("summary.json").read_text()), read_json_lines(Path("samples.jsonl")))
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.text import Text
+
+from gold_style.measure.samples import MODELS
+from gold_style.show.answers import answers_text, tag_text
+from gold_style.show.tables import Column, interval_text, markdown_table, number, share, terminal_table
+
+LABELS = {
+    "before": ("student before", "학생 · 학습 전"),
+    "after": ("student after", "학생 · 학습 후"),
+    "teacher": ("teacher+system", "교사 · 지침"),
+    "constant": ("cheat constant", "꼼수 · 같은 말"),
+    "copy": ("cheat copy", "꼼수 · 되풀이"),
+}
+SHOWN_REQUESTS = 3
+
+
+class Scored(NamedTuple):
+    """A row of the table: the name of a model or cheat, its S with the joint score, and the intervals of its shares."""
+
+    name: str
+    scores: dict[str, Any]
+    intervals: dict[str, Any]
+
+
+def label(name: str) -> str:
+    """A model or cheat as a table calls it."""
+    return LABELS.get(name, (name,))[0]
+
+
+def scored_models(summary: dict[str, Any]) -> list[Scored]:
+    """Every model and cheat that was scored, in order."""
+    details = summary.get("details", {})
+    models = {model: details.get("models", {}).get(model) or {} for model in MODELS if summary.get(model)}
+    scored = [Scored(model, {"joint": part.get("joint"), **summary[model]}, part.get("intervals", {})) for model, part in models.items()]
+    return scored + [Scored(name, scores, {}) for name, scores in details.get("cheats", {}).items()]
+
+
+def toggle_of(summary: dict[str, Any]) -> dict[str, Any]:
+    """First tag, neutral tag and target verdict of the run; the default pack's for a summary without details."""
+    return summary.get("details", {}).get("toggle") or {"first": "chosun", "neutral": "none", "target": "joseon"}
+
+
+def warnings_of(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(name of the model, sentence) of every warning."""
+    for model, sentences in summary.get("details", {}).get("warnings", {}).items():
+        for sentence in sentences:
+            yield label(model), sentence
+
+
+def gap_line(summary: dict[str, Any]) -> str:
+    """How much of the way from the student before to the teacher was gone; empty where that is not known."""
+    gap = summary.get("gap_closed")
+    if gap is None:
+        return ""
+    interval = summary.get("details", {}).get("gap_closed_interval")
+    limits = f" [{interval[0]:.0%}, {interval[1]:.0%}]" if interval else ""
+    return f"gap closed: {gap:.0%}{limits} of the way from before to the teacher · 교사와의 차이를 메운 정도"
+
+
+def summary_columns(summary: dict[str, Any]) -> list[Column]:
+    """The columns of a run's table, over `scored_models`."""
+    toggle, confidence = toggle_of(summary), summary.get("details", {}).get("confidence", 0.95)
+    target = toggle["target"] if len(toggle["target"]) <= 6 else "style"
+
+    def column(key: str, heading: str, brief: str | None) -> Column:
+        return Column(heading, lambda row: share(row.scores[key], row.intervals.get(key)), brief, right=True)
+
+    return [
+        Column("", lambda row: label(row.name)),
+        Column(None, label_text, "model\n모델"),
+        column("chosun_rate", f"{toggle['target']} under `{tag_text(toggle['first'])}`", f"{target}\n말투"),
+        column("leakage", f"leakage under `{tag_text(toggle['neutral'])}`", "leakage\n누출"),
+        column("margin", "margin", None),
+        Column(None, margin_text, f"margin [{confidence:.0%}]\n차이", right=True),
+        column("content", "content", "content\n내용"),
+        column("joint", "joint", "joint\n종합"),
+        column("degenerate", "degenerate", "degen.\n붕괴"),
+        column("ambiguous", "ambiguous", "ambig.\n모호"),
+        Column("prompts", lambda row: row.scores["prompts"], "prompts\n요청 수", right=True),
+    ]
+
+
+def label_text(row: Scored) -> Text:
+    """The label in English and Korean."""
+    english, korean = LABELS.get(row.name, (row.name, ""))
+    return Text.assemble((english, "bold" if row.name == "after" else ""), (f"\n{korean}", "dim"))
+
+
+def margin_text(row: Scored) -> Text:
+    """The margin, and its interval below."""
+    margin = row.scores["margin"]
+    return Text.assemble(f"{number(margin)}\n", (interval_text(row.intervals.get("margin") if margin is not None else None), "dim"))
+
+
+def legend_lines(summary: dict[str, Any]) -> list[str]:
+    """What the columns mean, in English and in Korean."""
+    toggle = toggle_of(summary)
+    target, first, neutral = toggle["target"], tag_text(toggle["first"]), tag_text(toggle["neutral"])
+    return [
+        f"{target}: answers in {target} style under {first}; leakage: under {neutral};",
+        "margin: the difference;",
+        "joint: in the asked style, on topic, neither degenerate nor a copy, per answer",
+        f"말투: {first} 답 중 {target} 비율; 누출: {neutral} 답 중 {target} 비율; 차이: 말투 - 누출;",
+        "종합: 말투와 내용이 다 맞고 붕괴도 되풀이도 아닌 답의 비율",
+    ]
+
+
+def print_summary(summary: dict[str, Any], rows: Sequence[dict[str, Any]] = (), console: Console | None = None) -> None:
+    """Print the table, what its columns mean, warnings, and some requests with their answers."""
+    console = console or Console()
+    if not any(summary.get(model) for model in MODELS):
+        console.print("Nothing was scored: no requests were held out (prompts.eval_samples is 0).")
+        return
+    console.print(terminal_table(summary_columns(summary), scored_models(summary)))
+    console.print()
+    console.print(Text("\n".join([*filter(None, [gap_line(summary)]), *legend_lines(summary)]), style="dim"))
+    for model, sentence in warnings_of(summary):
+        console.print(Text(f"warning, {model}: {sentence}", style="yellow"))
+    if rows:
+        console.print(answers_text(rows, SHOWN_REQUESTS))
+
+
+def summary_markdown(summary: dict[str, Any]) -> str:
+    """The same table in Markdown, with the interval of every share."""
+    gap = gap_line(summary)
+    return markdown_table(summary_columns(summary), scored_models(summary)) + (f"\n{gap}\n" if gap else "")
