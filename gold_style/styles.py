@@ -8,13 +8,13 @@ Example: `StylePack.from_settings(settings.styles).teacher_system("chosun")`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
+from gold_style.config.mirror import did_you_mean
+
 DIRECTIONS = ("up", "equal", "down")  # who writes to whom: to a superior, to an equal, to a subordinate
-TEACHER_PROMPTS = ("combined", "per_style")
 TAG = re.compile(r"[a-z0-9_-]{1,32}")
 
 
@@ -33,7 +33,7 @@ class FewShot:
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """One tag of a pack: what the teacher is told, and what counts as having followed it."""
+    """One tag of a pack: the rule that the teacher reads, and what counts as having followed it."""
 
     tag: str
     rule: str
@@ -61,11 +61,11 @@ class StylePack:
 
     @classmethod
     def from_settings(cls, styles: Any) -> "StylePack":
-        """The pack that `settings.styles` describes; a plain mapping will do as well.
+        """The pack that `settings.styles` describes; a plain mapping of the same keys will do as well.
 
-        Raises ValueError with every mistake found, a line each, naming the key.
+        Raises ValueError with every mistake found, a line each, naming the key. The types of single values are the schema's.
         """
-        source = plain(styles)
+        source = styles if isinstance(styles, Mapping) else vars(styles)
         mistakes: list[str] = []
         tags = source.get("styles") or {}
         if not isinstance(tags, Mapping) or len(tags) < 2:
@@ -73,15 +73,11 @@ class StylePack:
         parsed = tuple(read_style(str(tag), entry or {}, mistakes) for tag, entry in tags.items())
         for key in ("neutral", "untagged"):
             mistakes += one_of(f"styles.{key}", source.get(key), [style.tag for style in parsed])
-        mistakes += one_of("styles.teacher_prompt", source.get("teacher_prompt", "combined"), TEACHER_PROMPTS)
         if source.get("neutral") == parsed[0].tag:
             mistakes.append(f"styles.neutral: {parsed[0].tag!r} is the pack's first tag, the style of interest; name another tag")
         few_shots = source.get("few_shots", 0)
         fewest = min(parsed, key=lambda style: len(style.few_shots))
-        if isinstance(few_shots, bool) or not isinstance(few_shots, int) or few_shots < 0:
-            mistakes.append(f"styles.few_shots: {few_shots!r} is not a whole number >= 0")
-        elif few_shots > len(fewest.few_shots):
-            number = len(fewest.few_shots)
+        if few_shots > (number := len(fewest.few_shots)):
             mistakes.append(f"styles.few_shots: {few_shots} asked for, but styles.styles.{fewest.tag}.few_shots has {number}")
         if mistakes:
             raise ValueError("\n".join(mistakes))
@@ -140,7 +136,7 @@ def read_style(tag: str, entry: Mapping[str, Any], mistakes: list[str]) -> Style
     """One entry of styles.styles; what is wrong with it is added to `mistakes`."""
     key = f"styles.styles.{tag}"
     if not TAG.fullmatch(tag):
-        mistakes.append(f"{key}: a tag has 1 to 32 of the characters a-z 0-9 _ -, so that it can stand in <style:...>")
+        mistakes.append(f"{key}: a tag has 1 to 32 of the characters a-z 0-9 _ -, so that <style:...> can hold it")
     for name in ("rule", "verdict"):
         if not str(entry.get(name) or "").strip():
             mistakes.append(f"{key}.{name}: missing")
@@ -162,22 +158,7 @@ def read_style(tag: str, entry: Mapping[str, Any], mistakes: list[str]) -> Style
     )
 
 
-def one_of(key: str, value: Any, allowed: Any) -> list[str]:
+def one_of(key: str, value: Any, allowed: Collection[str]) -> list[str]:
     """No message where `value` is allowed; else one that names key, value, what is allowed and the nearest of it."""
-    allowed = list(allowed)
-    if value in allowed:
-        return []
-    near = get_close_matches(str(value), allowed, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return [f"{key}: {value!r} is not one of {', '.join(allowed)}{hint}"]
-
-
-def plain(node: Any) -> Any:
-    """Mappings, sequences and attribute objects (typed settings) as plain dicts, lists and scalars."""
-    if isinstance(node, Mapping):
-        return {key: plain(value) for key, value in node.items()}
-    if isinstance(node, (list, tuple)):
-        return [plain(value) for value in node]
-    if hasattr(node, "__dict__"):
-        return {key: plain(value) for key, value in vars(node).items()}
-    return node
+    hint = did_you_mean(str(value), allowed)
+    return [] if value in allowed else [f"{key}: {value!r} is not one of {', '.join(allowed)}{hint}"]

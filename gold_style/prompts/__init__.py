@@ -1,7 +1,7 @@
 """What is asked: one Prompt per row, and the interface every prompt source implements.
 
-A source turns a row number into a Prompt and is a pure function of (settings, seed, row), so that a run can be resumed,
-sharded over processes and repeated exactly. A new source is one module here and one YAML in conf/prompts.
+A source turns a row number into a Prompt. Which one depends on nothing but (settings, data, seed, row number), so that a run
+can be resumed, sharded over processes and repeated exactly. A new source is one module here and one YAML in conf/prompts.
 
 Example: `Prompt(request="봄 축제를 알려 줘.", style="chosun", tag="chosun").messages()` is
 `[{"role": "user", "content": "<style:chosun> 봄 축제를 알려 줘."}]`.
@@ -13,7 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from gold_style.styles import tagged
+from gold_style.config.settings import Settings
+from gold_style.styles import StylePack, tagged
 
 Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
 
@@ -57,7 +58,7 @@ class PromptSource(Protocol):
     notes: list[str]  # what the user should know: duplicates, quarantined rows, ...
 
     def __getitem__(self, number: int) -> Prompt:
-        """The `number`-th training prompt of the run, number >= 0; finite sources go on into further shuffled epochs."""
+        """The `number`-th training prompt of the run, number >= 0; finite sources continue with further shuffled epochs."""
 
     def evaluation(self) -> Sequence[Prompt]:
         """Requests for the summary, disjoint from every training prompt; one per request, to be asked under every tag."""
@@ -66,7 +67,9 @@ class PromptSource(Protocol):
         """Requests for live evaluation and for choosing a checkpoint: disjoint from both other sets."""
 
 
-def build_source(settings, pack, run_directory: Path | None = None, special_tokens: frozenset[str] = frozenset()) -> PromptSource:
+def build_source(
+    settings: Settings, pack: StylePack, run_directory: Path | None = None, special_tokens: frozenset[str] = frozenset()
+) -> PromptSource:
     """The source named by `prompts.source`: the module gold_style.prompts.<source>, which has a `build` function.
 
     Args: the whole Settings; the style pack; where quarantined rows are written (None: nowhere, as in a dry run); the tokenizers'

@@ -1,18 +1,18 @@
-"""What happens to rows that cannot be used: all told at once, or set aside in a file; counted either way.
+"""What happens to rows that cannot be used: all reported at once, or set aside in a file; counted either way.
 
 `prompts.on_bad_row=stop` ends in one ValueError that lists the first NUM_SHOWN of them. `quarantine` writes every one
-to `<run directory>/quarantine.jsonl`, `{"origin", "field", "reason", "text"}` a line, and goes on without them.
+to `<run directory>/quarantine.jsonl`, `{"origin", "field", "reason", "text"}` a line, and leaves it out.
 """
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from gold_style.prompts import Prompt
-from gold_style.prompts.files import KEPT_BYTES, RawRow
+from gold_style.prompts.raw_rows import KEPT_BYTES, RawRow, RawRows
 from gold_style.prompts.rows import RowError, parse_row
+from gold_style.styles import StylePack
 
 NUM_SHOWN = 20
 
@@ -30,25 +30,22 @@ class BadRows:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
-    def accepted(self, raw_rows: Iterable[RawRow], pack: Any, special_tokens: frozenset[str] = frozenset()) -> Iterator[Prompt]:
-        """The prompts of the good rows, in order; the bad ones are kept here."""
-        for raw in raw_rows:
-            if raw.error is not None:
-                self._add(raw, raw.error)
-                continue
+    def accepted(self, raw_rows: RawRows, pack: StylePack, special_tokens: frozenset[str] = frozenset()) -> Iterator[Prompt]:
+        """The prompts of the good rows, in order, numbered with the bad ones; those are kept here."""
+        for number, raw in enumerate(raw_rows):
             try:
-                prompt = parse_row(raw.value, pack, raw.origin, raw.number, special_tokens)
+                prompt = parse_row(raw.decoded(), pack, raw.origin, number, special_tokens)
             except RowError as error:
-                self._add(raw, error)
-                continue
-            yield prompt
+                self._add(raw, number, error)
+            else:
+                yield prompt
 
     def check(self, num_good: int) -> None:
         """Raises ValueError for the bad rows met so far (on_bad_row=stop), or where no row is left at all."""
         if self.count and not self.quarantine:
             more = [f"  and {self.count - NUM_SHOWN} more"] if self.count > NUM_SHOWN else []
             head = f"{self.subject}: {self.count} of {self.count + num_good} rows cannot be used"
-            hint = "  prompts.on_bad_row=quarantine sets them aside and goes on"
+            hint = "  prompts.on_bad_row=quarantine sets them aside and trains on the others"
             raise ValueError("\n".join([f"{head}:", *self._shown, *more, hint]))
         if not num_good:
             reason = f"all {self.count} rows are bad:" if self.count else "there are no rows in it"
@@ -59,12 +56,12 @@ class BadRows:
         if not self.count:
             return []
         where = f"set aside in {self._path}" if self._path else "left out"
-        return ["\n".join([f"{self.subject}: {self.count} bad row{'s' * (self.count > 1)} {where}; the first:", self._shown[0]])]
+        return [f"{self.subject}: {self.count} bad row{'s' * (self.count > 1)} {where}; the first:\n{self._shown[0]}"]
 
-    def _add(self, raw: RawRow, error: RowError) -> None:
-        if self.quarantine and raw.number <= self._last:
+    def _add(self, raw: RawRow, number: int, error: RowError) -> None:
+        if number <= self._last:
             return
-        self._last = raw.number
+        self._last = number
         self.count += 1
         if len(self._shown) < NUM_SHOWN:
             self._shown.append(f"  {raw.origin}: {error}")

@@ -9,26 +9,23 @@ Example: `build(settings, pack, None)[0].request` is a text such as "친구에�
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from hashlib import blake2b
 from itertools import zip_longest
 from pathlib import Path
 from random import Random
+from typing import ClassVar
 
+from gold_style.config.settings import Settings
 from gold_style.prompts import Prompt
+from gold_style.prompts.shuffle import hashed
 from gold_style.styles import DIRECTIONS, StylePack, one_of
 
-EVAL_SAMPLES, SELECTION_SAMPLES = 128, 32  # requests where the settings say null
+EVAL_SAMPLES = 128  # requests where the settings say null
 SYLLABLES = tuple(c for c in map(chr, range(0xAC00, 0xD7A4)) if len(c.encode("euc_kr", "ignore")) == 2)  # KS X 1001: 2,350
-PARTICLES = {
-    "은": ("은", "는"),
-    "을": ("을", "를"),
-    "이": ("이", "가"),
-    "과": ("과", "와"),
-    "으로": ("으로", "로"),
-}  # closed, open syllable
+PARTICLES = {"은": "은는", "을": "을를", "이": "이가", "과": "과와", "으로": ("으로", "로")}  # after a closed, an open syllable
 PARTICLE_LIKE = "이이이이가가기기은는을를의도만과와로지에"  # syllables of nouns that a particle could be, too
+LIQUID, CLOSED = set("178LRl"), set("036MN")  # digits and letters by how their Korean names end; the others are open
 MARKER = re.compile(r"\{([^{}]*)\}")
 MAX_DRAWS = 1000  # of one row, until it is free of held-out topics
 
@@ -40,8 +37,6 @@ class Task:
     name: str
     direction: str  # "up" | "equal" | "down"
     requests: tuple[str, ...]  # templates with {topic}, {audience} and particle markers
-    writer: str | None = None
-    reader: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,26 +72,28 @@ class RequestParts:
     @cached_property
     def held_out(self) -> re.Pattern[str]:
         """Matches any topic of evaluation or selection."""
-        names = [topic for held in (self.evaluation_topics, self.selection_topics) for topics in held.values() for topic in topics]
+        names = [*flat(self.evaluation_topics), *flat(self.selection_topics)]
         return re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))))
 
     @cached_property
     def common_syllables(self) -> tuple[str, ...]:
         """Syllables of the training topics, each once."""
-        return tuple(sorted({c for topics in self.topics.values() for topic in topics for c in topic if "가" <= c <= "힣"}))
+        return tuple(sorted({c for topic in flat(self.topics) for c in topic if "가" <= c <= "힣"}))
 
     def held_out_in_training(self, pack: StylePack) -> list[str]:
-        """A message for each held-out topic that a training topic, a template, an audience or a teacher text gives
-        away."""
-        texts = [topic for topics in self.topics.values() for topic in topics]
-        texts += [name for names in self.audiences.values() for name in names]
-        texts += [template for task in self.tasks for template in task.requests]
+        """A message for each held-out topic that a training topic, a template, an audience or a teacher text gives away."""
+        texts = [*flat(self.topics), *flat(self.audiences), *(template for task in self.tasks for template in task.requests)]
         texts += [text for style in pack.styles for shot in style.few_shots for text in (shot.request, shot.answer)]
         texts += [pack.intro, *(style.rule for style in pack.styles)]
         found = [(match.group(), text) for text in texts if (match := self.held_out.search(text))]
-        messages = [f"styles.requests: the held-out topic {topic!r} also stands in {text!r}" for topic, text in found]
-        both = {t for ts in self.evaluation_topics.values() for t in ts} & {t for ts in self.selection_topics.values() for t in ts}
-        return messages + [f"styles.requests: the topic {topic!r} is of evaluation and of selection" for topic in sorted(both)]
+        messages = [f"styles.requests: the held-out topic {topic!r} is also in {text!r}" for topic, text in found]
+        both = sorted({*flat(self.evaluation_topics)} & {*flat(self.selection_topics)})
+        return messages + [f"styles.requests: the topic {topic!r} is held out for both evaluation and selection" for topic in both]
+
+
+def flat(lists: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Every name of a table of names."""
+    return [name for names in lists.values() for name in names]
 
 
 def read_task(name: str, entry: Mapping, audiences: Mapping[str, tuple[str, ...]], mistakes: list[str]) -> Task:
@@ -114,7 +111,7 @@ def read_task(name: str, entry: Mapping, audiences: Mapping[str, tuple[str, ...]
         if "{topic}" not in template:
             wrong.append(f"{key}.requests: {template!r} has no {{topic}}")
     mistakes += wrong
-    return Task(name=name, direction=direction, requests=templates, writer=entry.get("writer"), reader=entry.get("reader"))
+    return Task(name=name, direction=direction, requests=templates)
 
 
 def closing(text: str) -> str:
@@ -123,19 +120,15 @@ def closing(text: str) -> str:
     Digits are read as Sino-Korean numbers, capital letters by their names; other Latin words by a rule of thumb
     (chatbot, film: closed).
     """
-    letters = [c for c in text if c.isalnum()]
-    if not letters:
-        return "open"
-    last = letters[-1]
+    spoken = "".join(c for c in text if c.isalnum())
+    last = spoken[-1:]
     if "가" <= last <= "힣":
         return {0: "open", 8: "l"}.get((ord(last) - 0xAC00) % 28, "closed")
-    if last.isdigit():
-        return {"1": "l", "7": "l", "8": "l", "0": "closed", "3": "closed", "6": "closed"}.get(last, "open")
-    if last.isupper():
-        return {"L": "l", "R": "l", "M": "closed", "N": "closed"}.get(last, "open")
-    if last == "l":
+    if last in LIQUID:
         return "l"
-    return "closed" if re.search(r"([mn]|ng|[aeiou][bckpt])$", "".join(letters).lower()) else "open"
+    if last.isdigit() or last.isupper():
+        return "closed" if last in CLOSED else "open"
+    return "closed" if re.search(r"([mn]|ng|[aeiou][bckpt])$", spoken.lower()) else "open"
 
 
 def fill(template: str, topic: str, audience: str | None = None) -> str:
@@ -152,20 +145,9 @@ def fill(template: str, topic: str, audience: str | None = None) -> str:
     return text + template[start:]
 
 
-def compose(pack: StylePack, task: str, audience: str | None, topic: str, phrasing: int = 0) -> str:
-    """The request of one task to one audience about one topic, in the task's `phrasing`-th template.
-
-    Raises ValueError for a task that the pack does not have.
-    """
-    tasks = {entry.name: entry for entry in RequestParts.from_pack(pack).tasks}
-    if task not in tasks:
-        raise ValueError("\n".join(one_of("styles.requests.tasks", task, tasks)))
-    return fill(tasks[task].requests[phrasing], topic, audience)
-
-
 def draw(*key: object) -> Random:
-    """A generator that depends on `key` alone: the same in every process and on every machine."""
-    return Random(int.from_bytes(blake2b(repr(key).encode(), digest_size=16).digest(), "big"))
+    """A generator that depends on nothing but `key`: the same in every process and on every machine."""
+    return Random(hashed(*key, num_bytes=16))
 
 
 def made_up_topic(rng: Random, common: Sequence[str], fragments: Sequence[str] = ()) -> str:
@@ -191,33 +173,26 @@ def made_up_topic(rng: Random, common: Sequence[str], fragments: Sequence[str] =
     return "".join(word)
 
 
+@dataclass(eq=False)
 class DynamicSource:
-    """Prompts without end, each composed when it is asked for (the PromptSource contract).
+    """Prompts without end, each composed when it is asked for (the PromptSource contract)."""
 
-    Args: the pack and its parts; `seed` of the run; `chosun_probability` = share of the pack's first tag, the other
-    tags share the rest; `pairing`: independent | paired (one request under every tag, in consecutive rows);
-    `random_topics` = share of made-up topics, in [0, 1]; how many requests `evaluation()` and `selection()` give.
-    """
+    pack: StylePack
+    _: KW_ONLY
+    seed: int
+    chosun_probability: float = 0.6  # share of the pack's first tag; the other tags share the rest
+    pairing: str = "independent"  # | "paired": one request under every tag, in consecutive rows
+    random_topics: float = 0.0  # share of made-up topics, in [0, 1]
+    eval_samples: int = EVAL_SAMPLES
+    selection_samples: int = 32
+    num_rows: ClassVar[None] = None
+    has_references: ClassVar[bool] = False
 
-    num_rows = None
-    has_references = False
-
-    def __init__(
-        self,
-        pack: StylePack,
-        *,
-        seed: int,
-        chosun_probability: float = 0.6,
-        pairing: str = "independent",
-        random_topics: float = 0.0,
-        eval_samples: int = EVAL_SAMPLES,
-        selection_samples: int = SELECTION_SAMPLES,
-    ):
-        self.pack, self.parts, self.seed = pack, RequestParts.from_pack(pack), seed
-        self.chosun_probability, self.pairing, self.random_topics = chosun_probability, pairing, random_topics
-        self.notes: list[str] = []
-        self._evaluation = self._held_out("eval_samples", eval_samples, self.parts.evaluation_topics)
-        self._selection = self._held_out("selection_samples", selection_samples, self.parts.selection_topics)
+    def __post_init__(self):
+        """Raises ValueError for mistakes in the pack's requests, and where it gives fewer than are held out."""
+        self.parts, self.notes = RequestParts.from_pack(self.pack), []
+        self._evaluation = self._held_out("eval_samples", self.eval_samples, self.parts.evaluation_topics)
+        self._selection = self._held_out("selection_samples", self.selection_samples, self.parts.selection_topics)
 
     def __getitem__(self, number: int) -> Prompt:
         """The `number`-th training prompt, number >= 0."""
@@ -279,27 +254,17 @@ class DynamicSource:
         return tuple(prompts)
 
 
-def build(settings, pack: StylePack, run_directory: Path | None = None, special_tokens: frozenset[str] = frozenset()) -> DynamicSource:
-    """The source of `prompts=dynamic`. Raises ValueError for a pack without requests and for values out of range."""
-    prompts, mistakes = settings.prompts, []
-    for key in ("chosun_probability", "random_topics"):
-        value = getattr(prompts, key)
-        if not 0 <= value <= 1:
-            mistakes.append(f"prompts.{key}: {value} is not in [0, 1]")
-    mistakes += one_of("prompts.pairing", prompts.pairing, ("independent", "paired"))
-    for key in ("eval_samples", "selection_samples"):
-        value = getattr(prompts, key, None)
-        if value is not None and value < 0:
-            mistakes.append(f"prompts.{key}: {value} is below 0")
-    if mistakes:
-        raise ValueError("\n".join(mistakes))
-    eval_samples, selection_samples = prompts.eval_samples, getattr(prompts, "selection_samples", None)
+def build(
+    settings: Settings, pack: StylePack, run_directory: Path | None = None, special_tokens: frozenset[str] = frozenset()
+) -> DynamicSource:
+    """The source of prompts=dynamic. Raises ValueError for a pack without requests, or with fewer than are held out."""
+    prompts = settings.prompts
     return DynamicSource(
         pack,
         seed=settings.seed,
         chosun_probability=prompts.chosun_probability,
         pairing=prompts.pairing,
         random_topics=prompts.random_topics,
-        eval_samples=EVAL_SAMPLES if eval_samples is None else eval_samples,
-        selection_samples=SELECTION_SAMPLES if selection_samples is None else selection_samples,
+        eval_samples=EVAL_SAMPLES if prompts.eval_samples is None else prompts.eval_samples,
+        selection_samples=prompts.selection_samples,
     )

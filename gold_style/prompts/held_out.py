@@ -1,26 +1,15 @@
 """Which requests of a data set are kept from training: some for the summary, some for live evaluation.
 
-The split goes by request *text*, never by row: a request that stands in the data under several tags is held out under
-all of them. Requests are ranked by a hash of (seed, text), so the choice does not depend on the order of the rows.
+The split goes by request *text*, never by row: a request that the data have under several tags is held out under all of
+them. Requests are ranked by a hash of (seed, text), so the choice does not depend on the order of the rows.
 """
 
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from gold_style.config.settings import Settings
 from gold_style.prompts import Prompt
-from gold_style.prompts.shuffle import hash64
-
-MANY = 1000  # held-out requests; every model answers each of them under every tag
-SELECTION_SAMPLES = 32  # where settings.prompts.selection_samples is null
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Keys of the requests held out, in the order in which they are asked."""
-
-    evaluation: tuple[str, ...] = ()
-    selection: tuple[str, ...] = ()
+from gold_style.prompts.shuffle import hashed
 
 
 def request_key(prompt: Prompt) -> str:
@@ -28,31 +17,22 @@ def request_key(prompt: Prompt) -> str:
     return " ".join(unicodedata.normalize("NFC", prompt.request).casefold().split())
 
 
-def hold_out(
-    keys: Iterable[str], num_rows: int, seed: int, eval_samples: int | None, selection_samples: int | None, subject: str
-) -> HeldOut:
-    """Chooses among the distinct `keys` of `num_rows` rows.
+def hold_out(keys: Iterable[str], num_rows: int, settings: Settings, subject: str) -> tuple[list[str], list[str]]:
+    """(keys for evaluation, keys for selection), in the order in which they are asked, chosen among the distinct `keys` of
+    `num_rows` rows.
 
-    `eval_samples` None: a tenth of the rows, at least one, at most half of the requests; a number: exactly so many.
-    Selection takes what is asked for, but never more than a tenth of the requests: with fewer than ten there is none.
+    `prompts.eval_samples` null: a tenth of the rows, at least one, at most half of the requests; a number: exactly so many.
+    `prompts.selection_samples`: so many, but never more than a tenth of the requests: with fewer than ten there is none.
     Raises ValueError where so many requests are asked for that none is left to train on.
     """
-    ranked = sorted(set(keys), key=lambda key: (hash64(seed, "held out", key), key))
-    num_evaluation = min(max(1, num_rows // 10), len(ranked) // 2) if eval_samples is None else eval_samples
-    if not 0 <= num_evaluation < len(ranked):
-        most = len(ranked) - 1
+    ranked = sorted(keys, key=lambda key: (hashed(settings.seed, "held out", key), key))
+    num_evaluation = settings.prompts.eval_samples
+    if num_evaluation is None:
+        num_evaluation = min(max(1, num_rows // 10), len(ranked) // 2)
+    elif num_evaluation >= len(ranked):
         raise ValueError(
-            f"prompts.eval_samples={num_evaluation}: {subject} has {len(ranked)} different request{'s' * (most > 0)}; "
-            f"allowed: 0 to {most}, so that one is left to train on"
+            f"prompts.eval_samples={num_evaluation}: {subject} has {len(ranked)} different request{'s' * (len(ranked) > 1)} in "
+            f"{num_rows} rows; allowed: 0 to {len(ranked) - 1}, so that one is left to train on"
         )
-    asked = SELECTION_SAMPLES if selection_samples is None else selection_samples
-    num_selection = min(asked, len(ranked) // 10, len(ranked) - num_evaluation - 1)
-    return HeldOut(tuple(ranked[:num_evaluation]), tuple(ranked[num_evaluation : num_evaluation + num_selection]))
-
-
-def size_notes(held_out: HeldOut, eval_samples: int | None, subject: str) -> list[str]:
-    """A note where nobody chose how many requests are held out and a tenth of the rows is very many."""
-    count = len(held_out.evaluation)
-    if eval_samples is not None or count <= MANY:
-        return []
-    return [f"{subject}: a tenth of the rows, {count} requests, is asked under every tag; see prompts.eval_samples"]
+    num_selection = min(settings.prompts.selection_samples, len(ranked) // 10, len(ranked) - num_evaluation - 1)
+    return ranked[:num_evaluation], ranked[num_evaluation : num_evaluation + num_selection]

@@ -1,9 +1,9 @@
 """One row of a data set, checked, -> Prompt.
 
 A row is `{"messages": [{"role": ..., "content": ...}, ...]}`: at most one system turn, first; then user and assistant
-turns in alternation, user first. A last assistant turn is the row's own answer (`Prompt.reference`). The style stands
-as a tag at the start of one user turn, `<style:NAME>`; a row without a tag follows `styles.untagged`. Of the other
-top-level keys, `topic`, `direction` and `era` are read where they are given as strings; the rest are left alone.
+turns in alternation, user first. A last assistant turn is the row's own answer (`Prompt.reference`). The style is a tag
+at the start of one user turn, `<style:NAME>`; a row without a tag follows `styles.untagged`. Of the other top-level
+keys, `topic`, `direction` and `era` are read where they are given as strings; the rest are ignored.
 
 Text that spells a control token of a chat template is refused: most tokenizers turn it into the real token, so that a
 user turn could open a system turn of its own (https://huggingface.co/docs/transformers/chat_templating).
@@ -12,17 +12,15 @@ Example: `parse_row({"messages": [{"role": "user", "content": "<style:none> 안�
 Prompt with the request "안녕?" and the tag "none".
 """
 
-import difflib
 import re
 import unicodedata
-from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
 
+from gold_style.config.mirror import did_you_mean
 from gold_style.prompts import Prompt
+from gold_style.styles import DIRECTIONS, StylePack
 
 ROLES = ("system", "user", "assistant")
-DIRECTIONS = ("up", "equal", "down")
 MAX_CHARACTERS = 100_000  # of one turn; the budget in tokens, `prompts.max_prompt_tokens`, is far below
 MAX_TURNS = 256
 INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\u3164\ufeff"  # str.strip leaves these; a turn of nothing else is empty
@@ -54,7 +52,7 @@ class RowError(ValueError):
         return RowError, (self.field, self.reason)
 
 
-def parse_row(row: object, pack: Any, origin: str, number: int, special_tokens: frozenset[str] = frozenset()) -> Prompt:
+def parse_row(row: object, pack: StylePack, origin: str, number: int, special_tokens: frozenset[str] = frozenset()) -> Prompt:
     """One decoded row -> Prompt.
 
     Args: the row; the style pack (its `tags` and `untagged` are read); "file:line" and row number, carried along for
@@ -64,9 +62,7 @@ def parse_row(row: object, pack: Any, origin: str, number: int, special_tokens: 
     if not isinstance(row, dict):
         raise RowError("row", f'is {kind(row)}; expected an object {{"messages": [...]}}')
     if "messages" not in row:
-        keys = ", ".join(excerpt(key) for key in list(row)[:8]) or "none"
-        hint = did_you_mean("messages", [key for key in row if isinstance(key, str)], "it is called {}")
-        raise RowError("messages", f"is missing (keys: {keys}{hint})")
+        raise RowError("messages", f"is missing (keys: {', '.join(excerpt(key) for key in list(row)[:8]) or 'none'})")
     turns = [turn(message, f"messages[{i}]", special_tokens) for i, message in enumerate(_messages(row["messages"]))]
     system = turns.pop(0)[1] if turns[0][0] == "system" else None
     offset = int(system is not None)
@@ -74,7 +70,7 @@ def parse_row(row: object, pack: Any, origin: str, number: int, special_tokens: 
     reference = turns.pop()[1] if turns[-1][0] == "assistant" else None
     tag, asked = _find_tag(turns, pack, offset)
     if reference is not None and TAG_LIKE.search(reference):
-        raise RowError(f"messages[{offset + len(turns)}].content", "an answer with a style tag in it would teach to write tags")
+        raise RowError(f"messages[{offset + len(turns)}].content", "has a style tag; an answer with one would teach to write tags")
     return Prompt(
         request=turns[asked][1],
         style=pack.untagged if tag is None else tag,
@@ -84,11 +80,22 @@ def parse_row(row: object, pack: Any, origin: str, number: int, special_tokens: 
         before=tuple(turns[:asked]),
         after=tuple(turns[asked + 1 :]),
         reference=reference,
-        topic=optional_text(row, "topic"),
-        direction=one_of(row, "direction", DIRECTIONS),
-        era=optional_text(row, "era"),
         origin=origin,
+        **details(row),
     )
+
+
+def details(row: dict) -> dict[str, str]:
+    """A row's `topic`, `direction` and `era`, those that it gives as strings.
+
+    Raises RowError for a string that is no direction, and for text that no message could show.
+    """
+    found = {key: row[key] for key in ("topic", "direction", "era") if isinstance(row.get(key), str) and row[key].strip()}
+    direction = found.get("direction")
+    if direction is not None and direction not in DIRECTIONS:
+        hint = did_you_mean(direction, DIRECTIONS)
+        raise RowError("direction", f"{excerpt(direction)}; allowed: {', '.join(DIRECTIONS)}, or leave it out{hint}")
+    return {key: checked_text(value, key) for key, value in found.items()}
 
 
 def turn(message: object, field: str, special_tokens: frozenset[str] = frozenset()) -> tuple[str, str]:
@@ -128,10 +135,8 @@ def checked_text(text: object, field: str, special_tokens: frozenset[str] = froz
 def control_token(text: str, special_tokens: frozenset[str] = frozenset()) -> str | None:
     """The first control token of a chat template that `text` spells, if any; full-width forms count too."""
     pattern = _control_pattern(special_tokens)
-    found = pattern.search(text)
-    if found is None and not text.isascii():
-        found = pattern.search(unicodedata.normalize("NFKC", text))
-    return None if found is None else found[0]
+    found = pattern.search(text) or pattern.search(unicodedata.normalize("NFKC", text))
+    return found and found[0]
 
 
 @lru_cache(maxsize=8)
@@ -140,9 +145,9 @@ def _control_pattern(special_tokens: frozenset[str]) -> re.Pattern[str]:
     return re.compile("|".join([*own, *CHAT_MARKUP]))
 
 
-def split_tag(text: str, pack: Any, field: str) -> tuple[str | None, str]:
+def split_tag(text: str, pack: StylePack, field: str) -> tuple[str | None, str]:
     """A user turn -> (its style tag or None, the request without it). Raises RowError for what is nearly a tag."""
-    found = list(TAG_LIKE.finditer(text if text.isascii() else unicodedata.normalize("NFKC", text)))
+    found = list(TAG_LIKE.finditer(unicodedata.normalize("NFKC", text)))
     if not found:
         return None, text
     if len(found) > 1:
@@ -153,26 +158,11 @@ def split_tag(text: str, pack: Any, field: str) -> tuple[str | None, str]:
     name = found[0][1].strip() if exact is None else exact[1]
     if exact is None or name not in pack.tags:
         allowed = ", ".join(f"<style:{tag}>" for tag in pack.tags)
-        hint = did_you_mean(name.lower(), list(pack.tags), "did you mean <style:{}>?", quote=False)
-        raise RowError(field, f"unknown style tag {excerpt(found[0][0])}; allowed: {allowed}{hint}")
+        raise RowError(field, f"unknown style tag {excerpt(found[0][0])}; allowed: {allowed}{did_you_mean(name, pack.tags)}")
     request = text[exact.end() :].strip()
     if not request.strip(INVISIBLE):
         raise RowError(field, f"has nothing after the tag {exact[0]}")
     return name, request
-
-
-def one_of(row: dict, key: str, allowed: tuple[str, ...]) -> str | None:
-    """The row's own `key`, None where it gives no string. Raises RowError for a string that is not allowed."""
-    value = row.get(key)
-    if isinstance(value, str) and value not in allowed:
-        raise RowError(key, f"{excerpt(value)}; allowed: {', '.join(allowed)}, or leave it out{did_you_mean(value, allowed)}")
-    return value if isinstance(value, str) else None
-
-
-def optional_text(row: dict, key: str) -> str | None:
-    """The row's own `key`, None where it gives no string. Raises RowError for text that no message could show."""
-    value = row.get(key)
-    return checked_text(value, key) if isinstance(value, str) and value.strip() else None
 
 
 def _messages(messages: object) -> list:
@@ -199,7 +189,7 @@ def _check_order(roles: list[str], offset: int) -> None:
             raise RowError(field, f"two {role} turns in a row; user and assistant take turns")
 
 
-def _find_tag(turns: list[tuple[str, str]], pack: Any, offset: int) -> tuple[str | None, int]:
+def _find_tag(turns: list[tuple[str, str]], pack: StylePack, offset: int) -> tuple[str | None, int]:
     """(tag, index of the turn that asks) of the turns before the answer; cuts the tag out of it. Raises RowError."""
     tag, asked = None, len(turns) - 1
     for i, (role, text) in enumerate(turns):
@@ -217,12 +207,6 @@ def _find_tag(turns: list[tuple[str, str]], pack: Any, offset: int) -> tuple[str
     return tag, asked
 
 
-def did_you_mean(value: str, allowed: Iterable[str], phrase: str = "did you mean {}?", quote: bool = True) -> str:
-    """ "; did you mean 'x'?", or nothing where no allowed value is near."""
-    near = difflib.get_close_matches(value[:80], list(allowed), n=1, cutoff=0.5)
-    return "; " + phrase.format(excerpt(near[0]) if quote else near[0]) if near else ""
-
-
 def excerpt(value: object, limit: int = 60) -> str:
     """`value` in one printable line of at most about `limit` characters, for a message."""
     shown = repr(value[: limit + 1] if isinstance(value, str | bytes) else value)
@@ -230,6 +214,6 @@ def excerpt(value: object, limit: int = 60) -> str:
 
 
 def kind(value: object) -> str:
-    """What a decoded JSON value is, in JSON's words."""
+    """What a decoded JSON value is, under JSON's name."""
     names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
     return "null" if value is None else names.get(type(value), f"a {type(value).__name__}")

@@ -12,7 +12,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from gold_style.prompts import Prompt
-from gold_style.prompts.rows import MAX_CHARACTERS, MAX_TURNS, RowError, control_token, did_you_mean, excerpt, parse_row
+from gold_style.prompts.rows import MAX_CHARACTERS, MAX_TURNS, RowError, control_token, excerpt, parse_row
 from tests.helpers.prompt_settings import pack, row
 
 PACK = pack()
@@ -77,7 +77,7 @@ BAD_ROWS = {
     "turn is text": ({"messages": ["안녕"]}, "messages[0]", "a string"),
     "no role": ({"messages": [{"content": "가"}]}, "messages[0].role", "missing"),
     "role is a number": (turns((3, "가")), "messages[0].role", "a number"),
-    "unknown role": (turns(("usr", "가")), "messages[0].role", "did you mean 'user'?"),
+    "unknown role": (turns(("usr", "가")), "messages[0].role", "did you mean user?"),
     "developer": (turns(("developer", "가")), "messages[0].role", "allowed: system, user, assistant"),
     "tool call": (
         {"messages": [{"role": "user", "content": "가"}, {"role": "assistant", "content": "나", "tool_calls": [{}]}]},
@@ -106,17 +106,17 @@ BAD_ROWS = {
         "messages[2].content",
         "a second tag",
     ),
-    "unknown tag": (row("<style:chosn> 가"), "messages[0].content", "did you mean <style:chosun>?"),
-    "upper-case tag": (row("<style:Chosun> 가"), "messages[0].content", "did you mean <style:chosun>?"),
+    "unknown tag": (row("<style:chosn> 가"), "messages[0].content", "did you mean chosun?"),
+    "upper-case tag": (row("<style:Chosun> 가"), "messages[0].content", "did you mean chosun?"),
     "tag with a space": (row("<style: chosun> 가"), "messages[0].content", "unknown style tag"),
-    "tag with an equals sign": (row("<style=none> 가"), "messages[0].content", "did you mean <style:none>?"),
+    "tag with an equals sign": (row("<style=none> 가"), "messages[0].content", "did you mean none?"),
     "full-width tag": (row("＜style：chosun＞ 가"), "messages[0].content", "unknown style tag"),
     "unclosed tag": (row("<style:chosun 가"), "messages[0].content", "unknown style tag"),
     "tag in the middle": (row("가 <style:chosun> 나"), "messages[0].content", "start of the turn"),
     "tag alone": (row("<style:chosun> "), "messages[0].content", "nothing after the tag"),
     "tag in the answer": (row("<style:none> 가", "<style:none> 나"), "messages[1].content", "style tag"),
     "tag in an earlier answer": (turns(("user", "가"), ("assistant", "<style:none>"), ("user", "다")), "messages[1].content", "style tag"),
-    "direction": (row(direction="upp"), "direction", "did you mean 'up'?"),
+    "direction": (row(direction="upp"), "direction", "did you mean up?"),
     "topic": (row(topic="가\0"), "topic", "U+0000"),
 }
 
@@ -182,7 +182,6 @@ def test_deep_values_do_not_recurse():
 
 def test_excerpts_are_short_and_printable():
     assert excerpt("a\n\x1b\ud800" * 50, 40).isprintable() and len(excerpt("가" * 500, 40)) == 40
-    assert did_you_mean("usr", ["user"]) == "; did you mean 'user'?" and did_you_mean("x", ["user"]) == ""
 
 
 FRAGMENTS = st.sampled_from(
