@@ -1,4 +1,4 @@
-"""Ask a language model behind an OpenAI-compatible HTTP endpoint: POST {url}/chat/completions, standard library alone.
+"""Ask a language model at an OpenAI-compatible HTTP endpoint: POST {url}/chat/completions, with the standard library only.
 
 The key is read from the environment for every request, is sent in a header and nowhere else, and is taken out of every
 message. Redirects are not followed, since they would carry it elsewhere. Interface:
@@ -7,6 +7,7 @@ https://platform.openai.com/docs/api-reference/chat/create; vLLM, llama.cpp, Oll
 Example: `Endpoint("http://127.0.0.1:8000/v1", "judge").ask([{"role": "user", "content": "안녕?"}])`.
 """
 
+import contextlib
 import http.client
 import json
 import os
@@ -23,7 +24,7 @@ from gold_style.runs.redact import REDACTED, redact
 from gold_style.runs.web import error_message, is_loopback, opener_for
 
 KEYS = ("GOLD_STYLE_JUDGE_API_KEY", "OPENAI_API_KEY")  # the first that is set
-THIS_ALONE = (400, 413, 422)  # about one request, a text that is too long or filtered, say: another may do
+THIS_ONE = (400, 413, 422)  # about one request, a text that is too long or filtered, say: another may do
 TRANSIENT = (408, 409, 425, 429)  # and every 5xx: worth another try
 LONGEST_REPLY = 1 << 20  # bytes
 LONGEST_WAIT_S = 30.0
@@ -41,24 +42,14 @@ class Unanswered(ValueError):
 class Endpoint:
     """`body`: further fields of a request; None takes a field out. `stop`: set it and no retry waits any longer.
 
-    Raises ValueError for a URL that is none or holds a password, and for a key that cannot stand in a header.
+    Raises ValueError for a URL that is none or holds a password, and for a key that no header can hold.
     """
 
-    def __init__(
-        self,
-        url: str,
-        model: str,
-        *,
-        timeout_s: float = 60.0,
-        retries: int = 3,
-        backoff_s: float = 0.5,
-        max_tokens: int = 256,
-        body: Mapping[str, Any] | None = None,
-    ):
+    def __init__(self, url: str, model: str, *, timeout_s=60.0, retries=3, backoff_s=0.5, body: Mapping[str, Any] | None = None):
         self.url, self.model = checked_url(url), model
         api_key(self.url)  # a broken one shows here
         self.timeout_s, self.retries, self.backoff_s = timeout_s, retries, backoff_s
-        fields = {"model": model, "temperature": 0, "max_tokens": max_tokens, **(body or {})}
+        fields = {"model": model, "temperature": 0, "max_tokens": 256, **(body or {})}
         self.body = {name: value for name, value in fields.items() if value is not None}
         self.stop = threading.Event()
         self._opener = opener_for(self.url)
@@ -73,17 +64,13 @@ class Endpoint:
             except urllib.error.HTTPError as error:
                 with error:
                     said = self._said(error)
-                    if error.code in THIS_ALONE:
-                        raise Unanswered(f"{self.url}: {said}") from None
                     if error.code not in TRANSIENT and error.code < 500:
-                        raise Refused(f"{self.url}: {said}") from None
+                        raise (Unanswered if error.code in THIS_ONE else Refused)(f"{self.url}: {said}") from None
                     after = error.headers.get("Retry-After") or ""
                 wait_s = max(wait_s, float(after)) if after.isdigit() else wait_s
-            except TimeoutError:
-                said = f"no reply within {self.timeout_s:g} s"
-            except urllib.error.URLError as error:
-                late = isinstance(error.reason, TimeoutError)
-                said = f"no reply within {self.timeout_s:g} s" if late else f"cannot be reached: {error.reason}"
+            except (TimeoutError, urllib.error.URLError) as error:
+                reason = getattr(error, "reason", error)
+                said = f"no reply within {self.timeout_s:g} s" if isinstance(reason, TimeoutError) else f"cannot be reached: {reason}"
             except (OSError, http.client.HTTPException) as error:
                 said = f"the connection broke: {type(error).__name__}"
             except NotACompletion as error:
@@ -136,13 +123,11 @@ class NotACompletion(ValueError):
 
 def completion_text(data: bytes) -> str:
     """The text in a chat completion; empty where the model said nothing. Raises NotACompletion."""
-    try:
+    with contextlib.suppress(ValueError, KeyError, IndexError, TypeError):
         text = json.loads(data)["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError):
-        raise NotACompletion("replied with something that is not a chat completion") from None
-    if text is not None and not isinstance(text, str):
-        raise NotACompletion("replied with a chat completion whose content is no text")
-    return text or ""
+        if text is None or isinstance(text, str):
+            return text or ""
+    raise NotACompletion("replied with something that is not a chat completion")
 
 
 def checked_url(url: str) -> str:
@@ -163,7 +148,7 @@ def api_key(url: str) -> tuple[str | None, str | None]:
     """(variable, key) that goes to `url`; (None, None) without one.
 
     OPENAI_API_KEY was not set for whatever address is named here: it goes over https and to this machine, not in clear
-    through a network. Raises ValueError for a key that cannot stand in a header, without repeating it.
+    through a network. Raises ValueError for a key that no header can hold, without repeating it.
     """
     for name in KEYS:
         key = os.environ.get(name, "").strip()

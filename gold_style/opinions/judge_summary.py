@@ -5,53 +5,37 @@ many were judged, failed (no label in the reply) and missing (no reply yet). `al
 with our own verdicts: `ambiguous` counts as "unclear", `other` as "not_korean". `share_of_a` over all comparisons is
 0.5 for a judge that does not mind the order.
 
-Example: `judge_summary(plan, labels, toggle, judge="judge", teacher="Qwen/Qwen2.5-3B-Instruct")["rates"]["after"]`.
+Example: `judge_summary(plan, replies, toggle, {"teacher": "Qwen/Qwen2.5-3B-Instruct"})["rates"]["after"]`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gold_style.measure.rates import Toggle
 from gold_style.measure.samples import MODELS
 from gold_style.measure.statistics import agreement, wilson
-from gold_style.opinions.judge import FIRST, SECOND, TIE, Plan, verdict
-from gold_style.opinions.questions import own_content, own_style, toggled
+from gold_style.opinions.judge import FIRST, MISSING, SECOND, TIE, Plan, Question, Replies
+from gold_style.opinions.labels import DEGENERATE, agreement_lines, own_labels, share_text, shares_text, toggled
 
 MANY_FAILED = 0.05  # share of replies without a label above which the summary warns
-MISSING = object()
-OWN = {  # question -> our own verdict on the same, in the judge's labels
-    "style": own_style,
-    "content": own_content,
-    "fluency": lambda answer: "degenerate" if answer.degenerate else "sound",
-}
 
 
-def counted(labels: Sequence[Any]) -> dict[str, Any]:
-    """Number judged, failed and missing, and the share of each label among those judged."""
-    known = [label for label in labels if label is not None and label is not MISSING]
-    rates = {label: known.count(label) / len(known) for label in dict.fromkeys(sorted(known))}
-    failed, missing = sum(label is None for label in labels), sum(label is MISSING for label in labels)
-    return {"judged": len(known), "failed": failed, "missing": missing, "rates": rates}
-
-
-def judge_summary(
-    plan: Plan, labels: dict[str, str | None], toggle: Toggle, *, judge: str, teacher: str | None = None, student: str | None = None
-) -> dict[str, Any]:
-    """The content of judge.json. `teacher`, `student`: names in the run's config, to see whether the judge is one."""
-    said = [(model, answer, question.kind, labels.get(question.key(judge), MISSING)) for model, answer, question in plan.single]
-    rates: dict[str, dict[str, dict[str, Any]]] = {}
-    for model in MODELS:
-        for tag in dict.fromkeys(toggle.group(answer.style) for name, answer, *_ in said if name == model):
-            mine = [entry for entry in said if entry[0] == model and toggle.group(entry[1].style) == tag]
-            kinds = dict.fromkeys(kind for *_, kind, _ in mine)
-            rates.setdefault(model, {})[tag] = {kind: counted([label for *_, name, label in mine if name == kind]) for kind in kinds}
-    comparisons, position = compared(plan, labels, judge)
-    keys = dict.fromkeys(question.key(judge) for question in plan.questions)  # a text that two models wrote counts once
-    replies = [labels.get(key, MISSING) for key in keys]
+def judge_summary(plan: Plan, replies: Replies, toggle: Toggle, trained: Mapping[str, str]) -> dict[str, Any]:
+    """The content of judge.json. `trained`: {"teacher": name, "student": name} of the run, to see whether the judge is one."""
+    labels: dict[str, dict[str, dict[str, list]]] = {}
+    for question in plan.single:
+        group = labels.setdefault(question.models[0], {}).setdefault(toggle.group(question.answer.style), {})
+        group.setdefault(question.kind, []).append(replies.label(question))
+    rates = {
+        model: {tag: {kind: counted(given) for kind, given in kinds.items()} for tag, kinds in tags.items()}
+        for model, tags in labels.items()
+    }
+    every = {question.key(replies.judge): replies.label(question) for question in plan.questions}  # a text counts once
+    comparisons, position = compared(plan, replies)
     summary = {
-        "judge": judge,
-        "requests": len({answer.id for _, answer, *_ in [*plan.single, *plan.paired]}),
-        "questions": {name: count for name, count in counted(replies).items() if name != "rates"},
+        "judge": replies.judge,
+        "requests": len({question.answer.id for question in [*plan.single, *(pair[0] for pair in plan.paired)]}),
+        "questions": {name: count for name, count in counted(every.values()).items() if name != "rates"},
         "toggle": {
             model: toggled({tag: kinds.get("style", {}).get("rates", {}) for tag, kinds in tags.items()}, toggle)
             for model, tags in rates.items()
@@ -59,49 +43,68 @@ def judge_summary(
         "rates": rates,
         "comparisons": comparisons,
         "position": position,
-        "agreement": {kind: agreements(said, kind) for kind in OWN if any(entry[2] == kind for entry in said)},
+        "agreement": {kind: agreements(plan, replies, kind) for kind in dict.fromkeys(question.kind for question in plan.single)},
     }
-    return summary | {"warnings": warnings(summary, judge, teacher, student)}
+    return summary | {"warnings": warnings(summary, trained)}
 
 
-def compared(plan: Plan, labels: dict[str, str | None], judge: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def counted(labels: Iterable[Any]) -> dict[str, Any]:
+    """Number judged, failed and missing, and the share of each label among those judged."""
+    labels = list(labels)
+    known = sorted(label for label in labels if label is not None and label is not MISSING)
+    rates = {label: known.count(label) / len(known) for label in dict.fromkeys(known)}
+    return {"judged": len(known), "failed": labels.count(None), "missing": labels.count(MISSING), "rates": rates}
+
+
+def winner(there: Question, first: Any, second: Any) -> Any:
+    """The model that wins a pair, or TIE, from the labels in both orders; None where a reply failed, MISSING where one is missing.
+
+    The same one must win both times.
+    """
+    if MISSING in (first, second):
+        return MISSING
+    if None in (first, second):
+        return None
+    return {(FIRST, SECOND): there.models[0], (SECOND, FIRST): there.models[1]}.get((first, second), TIE)
+
+
+def compared(plan: Plan, replies: Replies) -> tuple[dict[str, Any], dict[str, Any]]:
     """Wins per pair of models and tag, and how far the order of the two decided.
 
     Equal texts are a tie without the judge's help, and say nothing about the order.
     """
-    found: dict[str, dict[str, list]] = {}
-    letters, both, contradicted = [], 0, 0
-    for models, answer, there, back in plan.paired:
-        same = there.text == back.text
-        first, second = (labels.get(question.key(judge), MISSING) for question in (there, back))
-        outcome: Any = TIE if same else MISSING if MISSING in (first, second) else verdict(first, second)
-        outcome = {"first": models[0], "second": models[1]}.get(outcome, outcome)
-        found.setdefault("_".join(models), {}).setdefault(str(answer.style), []).append(outcome)
-        if not same:
-            letters += [label for label in (first, second) if label in (FIRST, SECOND)]
-            if first in (FIRST, SECOND) and second in (FIRST, SECOND):
-                both, contradicted = both + 1, contradicted + (first == second)
-    share = letters.count(FIRST) / len(letters) if letters else None
-    return {pair: {tag: counted(said) for tag, said in tags.items()} for pair, tags in found.items()}, {
-        "share_of_a": share,
+    outcomes: dict[str, dict[str, list]] = {}
+    letters, both = [], []
+    for there, back in plan.paired:
+        outcome = TIE
+        if there.text != back.text:
+            pair = replies.label(there), replies.label(back)
+            outcome = winner(there, *pair)
+            chosen = [label for label in pair if label in (FIRST, SECOND)]
+            letters += chosen
+            both += [chosen[0] == chosen[1]] if len(chosen) == 2 else []
+        outcomes.setdefault("_".join(there.models), {}).setdefault(str(there.answer.style), []).append(outcome)
+    return {pair: {tag: counted(given) for tag, given in tags.items()} for pair, tags in outcomes.items()}, {
+        "share_of_a": letters.count(FIRST) / len(letters) if letters else None,
         "interval": wilson(letters.count(FIRST), len(letters)),
         "choices": len(letters),
-        "contradicted": contradicted / both if both else None,  # of the pairs: A both times, or B both times
+        "contradicted": sum(both) / len(both) if both else None,  # of the pairs: A both times, or B both times
     }
 
 
-def agreements(said: Sequence[tuple], kind: str) -> dict[str, Any]:
+def agreements(plan: Plan, replies: Replies, kind: str) -> dict[str, Any]:
     """Agreement with our own verdicts over all answers, and per model."""
-    units = [(model, OWN[kind](answer), seen(kind, label)) for model, answer, name, label in said if name == kind]
-    of = {model: agreement([unit[1:] for unit in units if unit[0] == model]) for model in MODELS}
-    return {**agreement([unit[1:] for unit in units]), "models": {model: found for model, found in of.items() if found["units"]}}
+    asked = [question for question in plan.single if question.kind == kind]
+    pairs = [(question.models[0], (own_labels(question.answer)[kind], theirs(kind, replies.label(question)))) for question in asked]
+    models = {model: agreement([pair for name, pair in pairs if name == model]) for model in MODELS}
+    return {**agreement([pair for _, pair in pairs]), "models": {model: found for model, found in models.items() if found["units"]}}
 
 
-def seen(kind: str, label: Any) -> str | None:
-    """A judge's label in the terms of our own verdict; None where it gave none. We do not tell fluent from awkward."""
+def theirs(kind: str, label: Any) -> Any:
+    """A judge's label in the terms of our own verdict, which does not tell fluent from awkward; None where there is none."""
     if label is None or label is MISSING:
         return None
-    return label if kind != "fluency" or label == "degenerate" else "sound"
+    return label == DEGENERATE if kind == "fluency" else label
 
 
 def same_model(judge: str, model: str | None) -> bool:
@@ -109,14 +112,14 @@ def same_model(judge: str, model: str | None) -> bool:
     return bool(model) and judge.rstrip("/").split("/")[-1].casefold() == model.rstrip("/").split("/")[-1].casefold()
 
 
-def warnings(summary: dict[str, Any], judge: str, teacher: str | None, student: str | None) -> list[str]:
+def warnings(summary: dict[str, Any], trained: Mapping[str, str]) -> list[str]:
     """What a reader of judge.json must know, a sentence each."""
+    judge, questions, position = summary["judge"], summary["questions"], summary["position"]
     said = [
         f"the judge {judge!r} is the run's own {role}: it is not independent of what it judges"
-        for role, model in (("teacher", teacher), ("student", student))
-        if same_model(judge, model)
+        for role in ("teacher", "student")
+        if same_model(judge, trained.get(role))
     ]
-    questions, position = summary["questions"], summary["position"]
     replied = questions["judged"] + questions["failed"]
     if replied and questions["failed"] / replied > MANY_FAILED:
         share = questions["failed"] / replied
@@ -126,3 +129,23 @@ def warnings(summary: dict[str, Any], judge: str, teacher: str | None, student: 
     if position["interval"] and not position["interval"][0] <= 0.5 <= position["interval"][1]:
         said.append(f"the order of two answers sways the judge: it chose A {position['share_of_a']:.0%} of the time")
     return said
+
+
+def judge_lines(summary: dict[str, Any]) -> list[str]:
+    """What is printed of judge.json."""
+
+    def counts(count: dict[str, Any]) -> str:
+        return f"{shares_text(count['rates'])}  (judged {count['judged']}, failed {count['failed']})"
+
+    lines = []
+    for model, tags in summary["rates"].items():
+        if any("style" in kinds for kinds in tags.values()):
+            lines.append(f"{model}: {shares_text(summary['toggle'][model])}")
+        lines += [f"  {tag:9} {kind:8} {counts(count)}" for tag, kinds in tags.items() for kind, count in kinds.items()]
+    for pair, tags in summary["comparisons"].items():
+        lines += [f"{pair.replace('_', ' or ')}, {tag}: {counts(count)}" for tag, count in tags.items()]
+    lines += agreement_lines(summary["agreement"])
+    if summary["position"]["choices"]:
+        chosen, choices = summary["position"]["share_of_a"], summary["position"]["choices"]
+        lines.append(f"A chosen in {share_text(chosen)} of {choices} choices (0.5: the order does not matter)")
+    return lines + [f"warning: {text}" for text in summary["warnings"]]

@@ -1,55 +1,67 @@
-"""Blind sheets for human raters: which answers stand on one, its key, and what filled sheets say.
+"""Blind sheets for human raters: which answers are on one, its page, its CSV, and its key.
 
-A sheet shows answers in an order drawn by a seed, with their requests, without tags or models; the same answer of
-several models stands on it once. `annotation_key.json` beside the run knows whose it is: under the sheet's name, one
-entry per item. Filled sheets are the JSON files that the page saves, or its CSV filled in.
+A sheet shows answers in an order drawn by a seed, with their requests, without tags, models or the run's name; the same
+answer of several models is on it once. `annotation_key.json` in the run's directory knows whose it is: under the sheet's
+name, one entry per item. The page is one HTML file that asks nothing of the network and saves a JSON file. In the CSV, a
+cell that a spreadsheet would take for a formula begins with an apostrophe: answers are a model's, and must not compute
+anything on a rater's machine.
 
-A rate is the mean over items of the share of raters who gave a label. Agreement is Krippendorff's alpha over items:
-between raters, and of the raters' majority with our own verdicts.
-
-Example: `sheet = draw_sheet(samples, pack, number=120, seed=0)`; `annotation_summary(ratings, key, samples, toggle)`.
+Example: `sheet_html(draw_sheet(samples, pack, number=120, seed=0), rater_labels(pack))`.
 """
 
+import csv
 import hashlib
-from collections import Counter
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
+from itertools import chain, zip_longest
+from pathlib import Path
 from random import Random
-from statistics import fmean
 from typing import Any
 
 from gold_style.measure.answers import Judged
-from gold_style.measure.rates import Toggle
 from gold_style.measure.samples import MODELS, Samples
-from gold_style.measure.statistics import agreement, krippendorff_alpha, wilson
-from gold_style.opinions.questions import YES, own_content, own_style, toggled
+from gold_style.opinions.labels import Label, shown
+from gold_style.runs.files import read_json
+from gold_style.show.page import page
 from gold_style.styles import StylePack
 
 KEY_FILE = "annotation_key.json"
-QUESTIONS = ("style", "content", "fluency")
-FEW_ITEMS = 30  # per model and tag, below which the summary warns
+SCRIPT, CSS = (Path(__file__).with_suffix(ending).read_text(encoding="utf-8") for ending in (".js", ".css"))
+FORMULA = tuple("=+-@＝＋－＠\t\r")
+HEADINGS = {"style": "말투", "content": "내용", "fluency": "자연스러움"}
+GUIDE = (
+    "아래 글은 요청에 대한 답변들입니다. 글마다 세 가지를 따로 판단해 주세요. 하나의 판단이 다른 판단에 영향을 주지 않도록 해 주세요.",
+    "말투: 소재나 낱말이 아니라 문장을 맺는 방식을 봅니다. 마지막 문장이 중간에 끊겼다면 그 문장은 빼고 봅니다.",
+    "내용: 말투와 상관없이, 요청한 내용에 맞게 답했는지 봅니다.",
+    "자연스러움: 그 말투의 글로서 얼마나 매끄럽게 읽히는지 1~5로 매깁니다.",
+    "고를 때마다 이 브라우저에 남으므로 나중에 이어서 할 수 있습니다. 다 되면 저장을 눌러 파일을 보내 주세요.",
+)
+BAR = (
+    '<div class="bar"><label>평가자 <input id="rater" autocomplete="off"></label><b id="progress"></b>'
+    '<button id="save" type="button">저장</button><span id="said" role="status"></span>'
+    '<span id="kept" class="soft"></span></div>'
+)
 
 
 @dataclass(frozen=True)
 class Item:
-    """One answer on a sheet. `models`: whose it is; `style`: the tag that it was written under."""
+    """One answer on a sheet. `models`: whose it is."""
 
     number: int  # on the sheet, from 1
-    id: int | str
-    style: str
     models: tuple[str, ...]
-    request: str
-    text: str
+    answer: Judged
 
     def entry(self) -> dict[str, Any]:
         """What the key holds of it."""
-        entry = {"item": self.number, "id": self.id, "style": self.style, "models": list(self.models)}
-        return entry | {"digest": digest(self.text)}
+        whose = {"item": self.number, "id": self.answer.id, "style": self.answer.style, "models": list(self.models)}
+        return {**whose, "digest": digest(self.answer.text)}
 
 
 @dataclass(frozen=True)
 class Sheet:
-    name: str  # 12 hex digits of what stands on it, in its order
+    name: str  # 12 hex digits of what is on it, in its order
     seed: int
     items: tuple[Item, ...]
 
@@ -59,14 +71,12 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Rating:
-    """What one rater said about one item; None: not answered."""
+    """What one rater said about one item: the label of each question that was answered; fluency is 1 to 5."""
 
+    rater: str
     sheet: str
     item: int
-    rater: str
-    style: str | None
-    content: str | None
-    fluency: int | None  # 1 to 5
+    labels: dict[str, str | int]
 
 
 def digest(text: str) -> str:
@@ -79,122 +89,80 @@ def draw_sheet(samples: Samples, pack: StylePack, number: int, seed: int) -> She
 
     Raises ValueError where there is no answer under a tag of the pack.
     """
-    rng = Random(seed)
-    groups = []
+    rng, groups = Random(seed), []
+    writers: dict[tuple, dict[str, None]] = {}  # the same text is rated once, for everyone who wrote it
     for model in MODELS:
+        answers = samples.get(model) or ()
+        for answer in answers:
+            writers.setdefault((answer.id, answer.style, answer.text), {})[model] = None
         for tag in pack.tags:
-            answers = [answer for answer in samples.get(model) or () if answer.style == tag]
-            rng.shuffle(answers)
-            groups.append([(model, answer) for answer in answers])
-    places: dict[tuple, tuple[Judged, list[str]]] = {}
-    for turn in range(max(map(len, groups), default=0)):
-        for group in groups:
-            if turn < len(group):
-                model, answer = group[turn]
-                place = (answer.id, answer.style, answer.text)
-                if place in places or len(places) < number:
-                    places.setdefault(place, (answer, []))
-    if not places:
+            groups.append([answer for answer in answers if answer.style == tag])
+            rng.shuffle(groups[-1])
+    drawn: dict[tuple, Judged] = {}
+    for answer in filter(None, chain.from_iterable(zip_longest(*groups))):  # one of each group in turn
+        if len(drawn) < number:
+            drawn.setdefault((answer.id, answer.style, answer.text), answer)
+    if not drawn:
         raise ValueError(f"no answer under one of the tags {', '.join(pack.tags)} to put on a sheet")
-    for model in MODELS:  # whoever wrote the same text, drawn or not: the rating holds for all of them
-        for answer in samples.get(model) or ():
-            models = places.get((answer.id, answer.style, answer.text), (None, []))[1]
-            if model not in models:
-                models.append(model)
-    order = list(places.values())
+    order = list(drawn.items())
     rng.shuffle(order)
-    items = tuple(
-        Item(i, answer.id, answer.style, tuple(models), answer.request, answer.text) for i, (answer, models) in enumerate(order, 1)
-    )
-    content = "\n".join(f"{seed} {item.id} {item.request} {item.text}" for item in items)
+    items = tuple(Item(i, tuple(writers[place]), answer) for i, (place, answer) in enumerate(order, 1))
+    content = "\n".join(f"{seed} {answer.id} {answer.request} {answer.text}" for _, answer in order)
     return Sheet(digest(content)[:12], seed, items)
 
 
-def answer_of(entry: dict[str, Any], sheet: str, samples: Samples) -> Judged:
-    """The judged answer that an entry of the key is about. Raises ValueError where samples.jsonl has changed since."""
-    for answer in samples.get(entry["models"][0]) or ():
-        if (answer.id, answer.style) == (entry["id"], entry["style"]) and digest(answer.text) == entry["digest"]:
-            return answer
-    raise ValueError(f"sheet {sheet}, item {entry['item']}: samples.jsonl no longer holds the answer that was rated")
+def read_key(run: Path) -> dict[str, Any]:
+    """annotation_key.json; no sheets where there is none. Raises ValueError for one that cannot be read."""
+    path = run / KEY_FILE
+    if not path.exists():
+        return {"sheets": {}}
+    key = read_json(path)
+    if not key or not isinstance(key.get("sheets"), dict):
+        raise ValueError(f"{path}:1: cannot be read as the key of annotation sheets")
+    return key
 
 
-def annotation_summary(ratings: Sequence[Rating], key: dict[str, Any], samples: Samples, toggle: Toggle) -> dict[str, Any]:
-    """The content of annotations.json, of all ratings together.
-
-    `key`: what annotation_key.json holds. Raises ValueError where it does not fit samples.jsonl any more.
-    """
-    entries = {(name, entry["item"]): entry for name, sheet in key["sheets"].items() for entry in sheet["items"]}
-    units = sorted({(rating.sheet, rating.item) for rating in ratings})
-    answers = {unit: answer_of(entries[unit], unit[0], samples) for unit in units}
-    raters = sorted({rating.rater for rating in ratings})
-    given = {(rating.rater, rating.sheet, rating.item): rating for rating in ratings}
-
-    def column(rater: str, question: str) -> list:
-        found = [given.get((rater, *unit)) for unit in units]
-        return [rating and getattr(rating, question) for rating in found]
-
-    table = {question: [column(rater, question) for rater in raters] for question in QUESTIONS}
-    by_unit = {question: dict(zip(units, zip(*rows, strict=True), strict=True)) for question, rows in table.items()}
-    rates: dict[str, dict[str, Any]] = {}
-    for model in MODELS:
-        for tag in toggle.verdicts:
-            mine = [unit for unit in units if model in entries[unit]["models"] and entries[unit]["style"] == tag]
-            if mine:
-                rates.setdefault(model, {})[tag] = rated(mine, by_unit, toggle.verdicts[tag])
-    own = {"style": [own_style(answers[unit]) for unit in units], "content": [own_content(answers[unit]) for unit in units]}
-    summary = {
-        "raters": {rater: sum(rating.rater == rater for rating in ratings) for rater in raters},
-        "items": len(units),
-        "rates": rates,
-        "toggle": {model: toggled({tag: part["style"] for tag, part in tags.items()}, toggle) for model, tags in rates.items()},
-        "between_raters": {
-            question: krippendorff_alpha(zip(*rows, strict=True), "interval" if question == "fluency" else "nominal")
-            for question, rows in table.items()
-        },
-        "with_own_verdicts": {
-            question: agreement([(own, majority(by_unit[question][unit])) for own, unit in zip(verdicts, units, strict=True)])
-            for question, verdicts in own.items()
-        },
-    }
-    return summary | {"warnings": warnings(summary)}
+def sheet_html(sheet: Sheet, labels: Mapping[str, Sequence[Label]]) -> str:
+    """The page; `labels`: of each question."""
+    guide = "".join(f"<p>{escape(line)}</p>" for line in GUIDE)
+    meanings = "".join(f"<li><b>{escape(label.word)}</b>: {escape(label.meaning)}</li>" for label in labels["style"])
+    items = "".join(item_html(item, labels) for item in sheet.items)
+    body = f'<main class="sheet" lang="ko" data-sheet="{escape(sheet.name)}"><h1>글 평가</h1>{guide}<ul>{meanings}</ul>'
+    return page("글 평가", [f"<style>{CSS}</style>", f"{body}{items}{BAR}</main>"], SCRIPT, "ko")
 
 
-def rated(units: Sequence[tuple], by_unit: dict[str, dict[tuple, tuple]], wanted: str) -> dict[str, Any]:
-    """Rates of one model's answers under one tag. `style_rate`: in the style that was asked for, with interval."""
-    styles = [shares(by_unit["style"][unit]) for unit in units]
-    styles = [found for found in styles if found]
-    labels = sorted({label for found in styles for label in found})
-    content = [found.get(YES, 0.0) for unit in units if (found := shares(by_unit["content"][unit]))]
-    fluency = [fmean(known) for unit in units if (known := [v for v in by_unit["fluency"][unit] if v is not None])]
-    right = [found.get(wanted, 0.0) for found in styles]
-    return {
-        "items": len(units),
-        "style": {label: fmean(found.get(label, 0.0) for found in styles) for label in labels},
-        "style_rate": fmean(right) if right else None,
-        "style_interval": wilson(sum(right), len(right)),
-        "content": fmean(content) if content else None,
-        "fluency": fmean(fluency) if fluency else None,
-    }
+def item_html(item: Item, labels: Mapping[str, Sequence[Label]]) -> str:
+    """One answer with its three questions."""
+    text = escape(shown(item.answer.text)) if item.answer.text.strip() else '<span class="soft">(빈 글)</span>'
+    return (
+        f'<fieldset class="item" data-item="{item.number}"><legend>{item.number}</legend>'
+        f'<p class="soft">요청: {escape(shown(item.answer.request))}</p><p class="text">{text}</p>'
+        f"{''.join(question_html(item.number, question, labels[question]) for question in HEADINGS)}</fieldset>"
+    )
 
 
-def shares(labels: Sequence[str | None]) -> dict[str, float]:
-    """Label -> share of the raters who answered; empty where nobody did."""
-    counts = Counter(label for label in labels if label is not None)
-    return {label: count / counts.total() for label, count in counts.items()}
+def question_html(item: int, question: str, labels: Sequence[Label]) -> str:
+    """A question with one button per label."""
+    buttons = "".join(
+        f'<label><input type="radio" name="{question}-{item}" data-question="{question}" '
+        f'value="{escape(label.name)}"> {escape(label.word)}</label>'
+        for label in labels
+    )
+    return f"<fieldset><legend>{HEADINGS[question]}</legend>{buttons}</fieldset>"
 
 
-def majority(labels: Sequence[str | None]) -> str | None:
-    """The label that most raters gave; None where two share the lead, or nobody answered."""
-    ranked = Counter(label for label in labels if label is not None).most_common(2)
-    return ranked[0][0] if ranked and (len(ranked) == 1 or ranked[0][1] > ranked[1][1]) else None
+def sheet_csv(sheet: Sheet, labels: Mapping[str, Sequence[Label]]) -> str:
+    """The same for a spreadsheet: three empty columns, their allowed values in the heading. Begins with a BOM."""
+    output = io.StringIO(newline="")
+    writer = csv.writer(output)
+    allowed = [f"{question} ({' | '.join(label.name for label in labels[question])})" for question in HEADINGS]
+    writer.writerow(["item", "request", "answer", *allowed])
+    for item in sheet.items:
+        texts = [harmless(shown(text)) for text in (item.answer.request, item.answer.text)]
+        writer.writerow([f"{sheet.name}-{item.number}", *texts, "", "", ""])
+    return "\ufeff" + output.getvalue()
 
 
-def warnings(summary: dict[str, Any]) -> list[str]:
-    """What a reader of annotations.json must know, a sentence each."""
-    said = []
-    if len(summary["raters"]) < 2:
-        said.append("a single rater: nothing says how far another one would agree")
-    fewest = min((part["items"] for tags in summary["rates"].values() for part in tags.values()), default=0)
-    if fewest < FEW_ITEMS:
-        said.append(f"only {fewest} rated answers of one model and tag (fewer than {FEW_ITEMS}): intervals are wide")
-    return said
+def harmless(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(FORMULA) or text.lstrip().startswith(FORMULA) else text

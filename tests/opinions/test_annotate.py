@@ -11,14 +11,19 @@ from pathlib import Path
 import pytest
 
 from gold_style.measure.samples import sample_rows
-from gold_style.opinions.annotate_command import main
-from gold_style.opinions.questions import style_labels
-from gold_style.opinions.sheet_page import harmless, sheet_html
-from gold_style.opinions.sheets import draw_sheet
+from gold_style.opinions import annotate_command
+from gold_style.opinions.labels import rater_labels
+from gold_style.opinions.sheets import draw_sheet, harmless, sheet_html
 from gold_style.runs.files import read_json, write_json_lines
+from gold_style.runs.terminal import exit_code
 from tests.helpers.run_files import answer, read_samples, write_run
 from tests.opinions.test_judge import CONFIG, PACK
 from tests.show.test_report import checked
+
+
+def main(arguments: list[str]) -> int:
+    """What the door `gold_style.annotate` exits with."""
+    return exit_code(lambda: annotate_command.main(arguments))
 
 
 @pytest.fixture
@@ -101,7 +106,7 @@ def test_the_seed_draws_the_sheet(run):
     samples = read_samples(run)
     first, again, other = (draw_sheet(samples, PACK, 20, seed) for seed in (0, 0, 1))
     assert first == again and first.name != other.name and len(first.items) == len(other.items) == 20
-    styles = [item.style for item in first.items]
+    styles = [item.answer.style for item in first.items]
     assert styles not in (sorted(styles), sorted(styles, reverse=True)) and abs(styles.count("chosun") - 10) <= 2
 
 
@@ -194,7 +199,7 @@ def test_sheets_of_one_run_can_be_read_together(run, tmp_path):
         ([{"item": 1, "fluency": 6}], 5, "fluency 6 is not one of 1, 2, 3, 4, 5"),
         ([{"item": 1, "content": True}], 5, "content True is not one of yes, no"),
         ([{"item": 99, "style": "joseon"}], 5, "item 99 is not on the sheet (1 to 12)"),
-        ([{"item": 1, "style": "joseon"}, {"item": 1, "style": "modern"}], 6, "item 1 stands in this file twice"),
+        ([{"item": 1, "style": "joseon"}, {"item": 1, "style": "modern"}], 6, "item 1 is in this file twice"),
         ([{"style": "joseon"}], 1, "item None is not on the sheet"),
         ([], 1, "holds no rating"),
     ],
@@ -288,7 +293,7 @@ def test_the_page_in_a_browser(run, tmp_path):
 
     sheet = draw_sheet(read_samples(run), PACK, 3, 0)
     path = tmp_path / "sheet.html"
-    path.write_text(sheet_html(sheet, style_labels(PACK)), encoding="utf-8")
+    path.write_text(sheet_html(sheet, rater_labels(PACK)), encoding="utf-8")
     system = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=system, args=["--no-sandbox"])
@@ -315,4 +320,4 @@ def test_the_page_in_a_browser(run, tmp_path):
     found = json.loads((tmp_path / "kim.json").read_text(encoding="utf-8"))
     assert (found["sheet"], found["rater"]) == (sheet.name, "김 철수")
     assert found["ratings"] == [{"item": n, "style": "joseon", "content": "yes", "fluency": 4} for n in (1, 2)]
-    assert unescape(sheet.items[0].text) in unescape(path.read_text(encoding="utf-8"))
+    assert unescape(sheet.items[0].answer.text) in unescape(path.read_text(encoding="utf-8"))

@@ -9,12 +9,14 @@ import pytest
 import yaml
 
 from gold_style.measure.samples import sample_rows
+from gold_style.opinions import judge_command
 from gold_style.opinions.endpoint import Endpoint
-from gold_style.opinions.judge import COMPARISON, FLUENCY, ask_all, plan, verdict
-from gold_style.opinions.judge_command import main
-from gold_style.opinions.judge_summary import judge_summary
-from gold_style.opinions.questions import CONTENT, parsed, run_config, run_pack, style_labels
+from gold_style.opinions.judge import COMPARISON, MISSING, Replies, ask_all, plan
+from gold_style.opinions.judge_summary import judge_summary, winner
+from gold_style.opinions.labels import CONTENT, FLUENCY, parsed, style_labels
+from gold_style.opinions.rated_run import RatedRun
 from gold_style.runs.files import read_json, write_json_lines
+from gold_style.runs.terminal import exit_code
 from gold_style.styles import StylePack
 from tests.helpers.judge_server import JudgeServer
 from tests.helpers.run_files import TOGGLE, answer, read_samples, write_run
@@ -31,6 +33,11 @@ STYLES = {
 PACK = StylePack.from_settings(STYLES)
 CONFIG = {"styles": STYLES, "model": {"teacher": "Qwen/Qwen2.5-3B-Instruct", "student": "Qwen/Qwen2.5-1.5B"}}
 KEY = "sk-abcdefghijklmnopqrstuvwx"
+
+
+def main(arguments: list[str]) -> int:
+    """What the door `gold_style.judge` exits with."""
+    return exit_code(lambda: judge_command.main(arguments))
 
 
 @pytest.fixture(autouse=True)
@@ -102,21 +109,23 @@ def test_every_label_is_read_back_by_name_and_word():
             assert parsed(label.name, labels) == parsed(f"{label.word}.", labels) == label.name
 
 
-def test_a_verdict_needs_both_orders():
-    assert verdict("A", "B") == "first" and verdict("B", "A") == "second"
-    assert {verdict(*pair) for pair in [("A", "A"), ("B", "B"), ("tie", "tie"), ("A", "tie"), ("tie", "A")]} == {"tie"}
-    assert verdict(None, "B") is None and verdict("A", None) is None
+def test_a_winner_needs_both_orders():
+    [(there, _)] = plan({"before": [answer(0, "chosun", "modern")], "after": [answer(0, "chosun", "joseon")]}, PACK, ["comparison"]).paired
+    assert winner(there, "A", "B") == "before" and winner(there, "B", "A") == "after"
+    assert {winner(there, *pair) for pair in [("A", "A"), ("B", "B"), ("tie", "tie"), ("A", "tie"), ("tie", "A")]} == {"tie"}
+    assert winner(there, None, "B") is None and winner(there, "A", None) is None and winner(there, "A", MISSING) is MISSING
 
 
 def test_questions_are_blind_and_come_from_the_runs_pack(run):
     asked = plan(read_samples(run), PACK)
-    for _, answer_, question in asked.single:
-        assert answer_.text in question.text and "<style:" not in question.text
-        shows_request = answer_.request in question.text
+    for question in asked.single:
+        assert question.answer.text in question.text and "<style:" not in question.text
+        shows_request = question.answer.request in question.text
         assert shows_request == (question.kind == "content")
         assert ("조선시대 말투로 답하라." in question.text) == (question.kind == "style")
-    for _, answer_, there, back in asked.paired:
-        assert PACK.style(answer_.style).rule in there.text and PACK.style(answer_.style).rule in back.text
+    for there, back in asked.paired:
+        assert there.models == back.models[::-1] and there.text != back.text or there.answer.text == back.answer.text
+        assert PACK.style(there.answer.style).rule in there.text and PACK.style(there.answer.style).rule in back.text
     assert len(asked.single) == 4 * 2 * 3 * 3 and len(asked.paired) == 4 * 2 * 2
 
 
@@ -176,8 +185,9 @@ def test_a_judge_that_always_says_a_is_found_out(run):
     samples = read_samples(run)
     with JudgeServer(biased) as server:
         asked = plan(samples, PACK, ["comparison"])
-        labels, reasons = ask_all(asked.questions, endpoint(server), run / "judge.jsonl")
-    found = judge_summary(asked, labels, TOGGLE, judge="judge")
+        replies = Replies(run / "judge.jsonl", "judge")
+        reasons = ask_all(asked.questions, endpoint(server), replies)
+    found = judge_summary(asked, replies, TOGGLE, {})
     assert reasons == [] and found["position"]["share_of_a"] == 1.0 and found["position"]["contradicted"] == 1.0
     assert all(count["rates"] == {"tie": 1.0} for tags in found["comparisons"].values() for count in tags.values())
     assert any("sways" in text for text in found["warnings"])
@@ -287,7 +297,8 @@ def test_evaluations_take_their_pack_from_the_target(tmp_path, run):
     directory = tmp_path / "evaluation"
     directory.mkdir()
     (directory / "run.json").write_text(json.dumps({"target": str(run / "student")}))
-    assert run_pack(run_config(directory)) == PACK == run_pack(run_config(directory, run / "config.yaml"))
+    (directory / "samples.jsonl").write_bytes((run / "samples.jsonl").read_bytes())
+    assert RatedRun.read(directory).pack == PACK == RatedRun.read(directory, run / "config.yaml").pack
 
 
 @pytest.mark.parametrize(
