@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gold_style.config.mirror import did_you_mean
+from gold_style import did_you_mean
 
 DIRECTIONS = ("up", "equal", "down")  # who writes to whom: to a superior, to an equal, to a subordinate
 TAG = re.compile(r"[a-z0-9_-]{1,32}")

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Protocol
 
+from gold_style import did_you_mean
 from gold_style.speech import BACKENDS, VERDICTS, classify, is_degenerate, sentences
 from gold_style.speech.text import is_korean, normalise, split_sentences
 
@@ -163,9 +163,7 @@ BUILDERS: dict[str, tuple[Callable[[Mapping[str, object]], Classifier], tuple[st
 
 def _unknown(what: str, value: object, allowed: Sequence[str], near: str | None = None) -> str:
     said = what if near is not None else f"{what}: {value!r}"
-    close = get_close_matches(near if near is not None else str(value), allowed, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{said} is unknown; allowed: {', '.join(allowed)}{hint}"
+    return f"{said} is unknown; allowed: {', '.join(allowed)}{did_you_mean(value if near is None else near, allowed)}"
 
 
 def accepted(level: str | None, direction: str | None, levels_by_direction: Mapping[str, Sequence[str]]) -> bool | None:

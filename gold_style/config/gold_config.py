@@ -15,7 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gold_style.config.mirror import Interval, Mistake, did_you_mean, written
+from gold_style import did_you_mean
+from gold_style.config.mirror import Interval, Mistake, written
 
 FIELDS_FILE = Path(__file__).with_name("gold_config_fields.json")
 COUNT = Interval(1)
@@ -166,8 +167,7 @@ def _field_mistake(name: str, value: Any) -> Mistake | None:
     key, text = f"train.{name}", written(value)
     field = gold_config_fields().get(name)
     if field is None:
-        near = did_you_mean(key, [f"train.{allowed}" for allowed in allowed_fields()])
-        return Mistake(key, text, f"not a field of TRL's GOLDConfig{near}")
+        return Mistake(key, text, f"not a field of TRL's GOLDConfig{did_you_mean(name, allowed_fields(), 'train.{}'.format)}")
     if other := instead_of(name):
         return Mistake(key, text, f"set elsewhere; use {other}")
     if not any(_has_type(value, kind) for kind in field["types"]):

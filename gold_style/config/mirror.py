@@ -10,9 +10,10 @@ A field's annotation says what is allowed: `int`, `float | None`, `Literal["last
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from difflib import get_close_matches
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from gold_style import did_you_mean, nearest
 
 T = TypeVar("T")
 MISSING = "???"  # what OmegaConf writes for a value that has to be given
@@ -181,25 +182,21 @@ def unknown_keys(cls: type, mapping: Any, key: str = "") -> Iterator[str]:
             yield from unknown_keys(group, value, own_key)
 
 
-def did_you_mean(text: str, candidates: Iterable[str]) -> str:
-    """ "; did you mean ...?" with the nearest candidate, or nothing."""
-    near = nearest(text, candidates)
-    return f"; did you mean {near}?" if near else ""
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """ "unknown key; did you mean ...?"."""
+    near = nearest_key(key, known)
+    return f"unknown key; did you mean {near}?" if near else "unknown key"
 
 
-def nearest(text: str, candidates: Iterable[str]) -> str | None:
-    """The candidate nearest to `text`; keys are also compared by their last word, so that `beta` finds `loss.beta`."""
-    candidates = list(dict.fromkeys(candidates))
-    folded = {candidate.lower(): candidate for candidate in reversed(candidates)}
-    text = text.lower().replace("-", "_")
-    if near := get_close_matches(text, folded, n=1, cutoff=0.75):
-        return folded[near[0]]
-    deepest_first = sorted(reversed(candidates), key=lambda candidate: -candidate.count("."))
-    by_last_word = {candidate.lower().rsplit(".", 1)[-1]: candidate for candidate in deepest_first}
-    if near := get_close_matches(text.rsplit(".", 1)[-1], by_last_word, n=1, cutoff=0.75):
-        return by_last_word[near[0]]
-    starts = [candidate for candidate in candidates if text and candidate.lower().startswith(text)]
-    return starts[0] if starts else next((folded[near] for near in get_close_matches(text, folded, n=1)), None)
+def nearest_key(text: str, keys: Iterable[str]) -> str | None:
+    """The dotted key nearest to `text`: as a whole, by its last word (`beta` finds `loss.beta`), or by how it begins."""
+    keys, text = list(dict.fromkeys(keys)), text.lower().replace("-", "_")
+    if near := nearest(text, keys, 0.75):
+        return near
+    by_last_word = {key.rpartition(".")[2]: key for key in sorted(reversed(keys), key=lambda key: -key.count("."))}
+    if near := nearest(text.rpartition(".")[2], by_last_word, 0.75):
+        return by_last_word[near]
+    return next((key for key in keys if text and key.startswith(text)), nearest(text, keys))
 
 
 def written(value: Any) -> str:

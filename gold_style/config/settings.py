@@ -26,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gold_style import PACKAGE, PROJECT
 from gold_style.config.gold_config import train_mistakes
 from gold_style.config.launch import run_stamp
-from gold_style.config.mirror import Mistake, did_you_mean, keys_of, mirror, unknown_keys, written
+from gold_style.config.mirror import Mistake, keys_of, mirror, unknown_key, unknown_keys, written
 from gold_style.config.schema import (
     Cache,
     EvaluateModel,
@@ -100,7 +100,7 @@ class Composed:
             value = mapping
             for word in key.split("."):
                 value = value[word]
-            mistakes.append(Mistake(key, written(value), f"unknown key{did_you_mean(key, known)}"))
+            mistakes.append(Mistake(key, written(value), unknown_key(key, known)))
         train = getattr(settings, "train", None)
         mistakes += train_mistakes(train) if isinstance(train, dict) else []
         return settings, mistakes

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION, SchedulerType
 
+from gold_style import did_you_mean
 from gold_style.chat import Chat
-from gold_style.config.mirror import did_you_mean
 from gold_style.config.settings import Settings
 from gold_style.engine.models import context_tokens, load_tokenizer, special_tokens
 from gold_style.prompts import Prompt, PromptSource, build_source

@@ -10,10 +10,10 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from gold_style import did_you_mean
 from gold_style.opinions.labels import Label, words_of
 from gold_style.opinions.sheets import Rating
 
@@ -131,7 +131,6 @@ def rating_of(row: Row, sheets: Mapping[str, Any], labels: Mapping[str, Sequence
         if text in words:
             given[question] = int(words[text]) if question == "fluency" else words[text]
         elif text:
-            near = get_close_matches(text, words, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            mistakes.append(f"{question} {value!r} is not one of {', '.join(label.name for label in choices)}{hint}")
+            names = ", ".join(label.name for label in choices)
+            mistakes.append(f"{question} {value!r} is not one of {names}{did_you_mean(text, words)}")
     return None if mistakes else Rating(row["rater"], sheet, item, given), mistakes

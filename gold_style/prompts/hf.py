@@ -15,7 +15,7 @@ import datasets
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HfHubHTTPError, HTTPError  # the latter of whichever HTTP library the hub's client uses
 
-from gold_style.config.mirror import did_you_mean
+from gold_style import did_you_mean
 from gold_style.config.schema import Prompts
 from gold_style.config.settings import Settings, find_directory
 from gold_style.prompts.raw_rows import SUFFIXES, DatasetRows, JsonFiles, RawRows

@@ -16,7 +16,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from gold_style.config.mirror import did_you_mean
+from gold_style import did_you_mean
 from gold_style.prompts import Prompt
 from gold_style.styles import DIRECTIONS, StylePack
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gold_style.config.check.paths import cache_fault, model_fault, output_fault, resume_fault, rows_fault, run_fault, target_fault
 from gold_style.config.check.rules import notes, rule_mistakes
 from gold_style.config.gold_config import INSTEAD, allowed_fields, describe_gold_config, gold_config_fields, instead_of, train_mistakes
-from gold_style.config.mirror import Interval, Misfit, fitted, keys_of, nearest
+from gold_style.config.mirror import Interval, Misfit, fitted, keys_of, nearest_key
 from gold_style.config.settings import PROJECT, EvaluateSettings, Settings, SettingsError, find_directory, local_model
 
 PAIR = "model=qwen3b_to_1p5b"  # a pair whose directories need not exist
@@ -158,7 +158,7 @@ def test_a_fitted_value_has_its_type_or_is_refused(value):
 )
 def test_the_nearest_key_is_the_one_meant(text, meant):
     keys = [*keys_of(Settings), *(f"train.{name}" for name in allowed_fields())]
-    assert nearest(text, keys) == meant
+    assert nearest_key(text, keys) == meant
 
 
 def test_the_committed_fields_are_those_of_the_installed_trl():

@@ -194,7 +194,7 @@ def test_sheets_of_one_run_can_be_read_together(run, tmp_path):
         (
             [{"item": 1, "style": "joseon"}, {"item": 2, "style": "jeoson"}],
             6,
-            "style 'jeoson' is not one of joseon, modern, unclear, not_korean; did you mean 'joseon'?",
+            "style 'jeoson' is not one of joseon, modern, unclear, not_korean; did you mean joseon?",
         ),
         ([{"item": 1, "fluency": 6}], 5, "fluency 6 is not one of 1, 2, 3, 4, 5"),
         ([{"item": 1, "content": True}], 5, "content True is not one of yes, no"),

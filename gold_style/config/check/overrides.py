@@ -18,8 +18,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override, OverrideType, Quote, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
+from gold_style import did_you_mean
 from gold_style.config.gold_config import gold_config_fields, instead_of
-from gold_style.config.mirror import Mistake, did_you_mean, nearest, written
+from gold_style.config.mirror import Mistake, nearest_key, unknown_key, written
 
 HELP = {"--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc"}
 SHOWING = {*HELP, "--info", "-i", "--experimental-rerun"}
@@ -126,7 +127,7 @@ def read_arguments(arguments: Sequence[str], known_keys: Iterable[str] = ()) -> 
 
 def _flag_mistake(name: str, value: str, known_keys: Iterable[str]) -> Mistake:
     """An unknown --flag; flags of the origin's script and names of keys are answered with the override to write."""
-    key = ORIGIN_FLAGS.get(name.replace("_", "-")) or nearest(name, known_keys)
+    key = ORIGIN_FLAGS.get(name.replace("_", "-")) or nearest_key(name, known_keys)
     return Mistake(f"--{name}", value or None, f"no such flag; write {key or 'KEY'}={value or 'VALUE'}")
 
 
@@ -141,7 +142,7 @@ def _read_override(text: str, line: CommandLine, parser: OverridesParser, known_
     key, equals, value = text.partition("=")
     reason = "cannot be read; quote it twice, KEY='\"VALUE\"'" if equals else "settings are written KEY=VALUE"
     if equals and not KEY.fullmatch(key):
-        reason = f"unknown key{did_you_mean(key, known_keys)}"
+        reason = unknown_key(key, known_keys)
     line.mistakes.append(Mistake(key, written(value) if equals else None, reason))
 
 
@@ -266,11 +267,10 @@ def _key_fault(override: Override, known: set[str], groups: dict[str, list[str]]
     train_field = key.removeprefix("train.").partition(".")[0] if key.startswith("train.") else None
     is_free = key.startswith(FREE_MAPPINGS) or (train_field in gold_config_fields() and key.count(".") > 1)
     if is_free and key not in known and override.type == OverrideType.CHANGE:
-        near = did_you_mean(key, [known_key for known_key in known if known_key.startswith(FREE_MAPPINGS)])
-        return f"unknown key{near}; to add it, write a plus before it"
+        return unknown_key(key, [name for name in known if name.startswith(FREE_MAPPINGS)]) + "; to add it, write a plus before it"
     if key not in known and not is_free and train_field is None:
         usable = [name for name in sorted(known) if not (name.startswith("train.") and instead_of(name.split(".")[1]))]
-        return f"unknown key{did_you_mean(key, [*usable, *groups])}"
+        return unknown_key(key, [*usable, *groups])
     if override.type == OverrideType.DEL:
         return "cannot be taken away; give it a value, or null"
     if override.type == OverrideType.ADD and key in known:

@@ -8,12 +8,12 @@ Nothing is opened or written: names alone are looked at, before torch is importe
 import os
 import re
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from gold_style import did_you_mean
 from gold_style.config.check.rules import value_at
-from gold_style.config.mirror import Mistake, did_you_mean, written
+from gold_style.config.mirror import Mistake, written
 from gold_style.config.settings import find_directory
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -153,8 +153,6 @@ def wrong_kind(path: Path, wanted: str) -> str | None:
 def near_file(path: Path) -> str:
     """ "; did you mean ...?" with the most similar name in the same directory."""
     try:
-        names = os.listdir(path.parent)
+        return did_you_mean(path.name, os.listdir(path.parent), path.parent.joinpath)
     except OSError:
         return ""
-    near = get_close_matches(path.name, names, n=1)
-    return f"; did you mean {path.parent / near[0]}?" if near else ""

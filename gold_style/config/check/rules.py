@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from gold_style.config.mirror import Mistake, did_you_mean, written
+from gold_style import did_you_mean
+from gold_style.config.mirror import Mistake, written
 from gold_style.styles import StylePack
 
 SUMMARY_KEYS = ("before", "after", "teacher", "gap_closed", "steps", "train_seconds")
