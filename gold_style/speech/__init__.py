@@ -23,9 +23,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gold_style.speech.cues import ORDERS
 from gold_style.speech.endings import EITHER, JOSEON, JOSEON_LEVELS, LEVELS, MODERN, MODERN_LEVELS, MOSTLY_JOSEON, MOSTLY_MODERN
-from gold_style.speech.reading import Reading, read
+from gold_style.speech.reading import ORDERS, Reading, read
 from gold_style.speech.text import is_degenerate, is_korean, normalise, split_sentences
 
 __all__ = ["BACKENDS", "JOSEON_LEVELS", "LEVELS", "MODERN_LEVELS", "VERDICTS", "Speech", "classify", "is_degenerate", "sentences"]
@@ -95,7 +94,7 @@ def _vote(reading: Reading) -> str:
     if reading.lean == MODERN:
         return "modern" if reading.ending.new in ("하십시오체", "해요체") else "plain"
     least = {JOSEON: 0, MOSTLY_JOSEON: 0, EITHER: 1}.get(reading.lean)
-    return "joseon" if least is not None and reading.score >= least and reading.ending.guard != "linked" else ""
+    return "joseon" if least is not None and reading.score >= least and reading.ending.guard != "unfinished_clause" else ""
 
 
 def _decide(reading: Reading, score: int, backend: str) -> Speech:
@@ -104,14 +103,14 @@ def _decide(reading: Reading, score: int, backend: str) -> Speech:
         verdict = "ambiguous" if is_korean(reading.text) else "other"
         return Speech(reading.text, verdict, None, None, backend)
     verdict = reading.lean
-    if ending.guard == "linked":
+    if ending.guard == "unfinished_clause":
         verdict = "ambiguous"
     elif verdict == EITHER:
         verdict = "joseon" if score > 0 else "modern" if score < 0 else "ambiguous"
     elif verdict == MOSTLY_JOSEON:
-        doubtful = -1 if ending.guard in (*ORDERS, "told") else -2
+        doubtful = -1 if ending.guard in (*ORDERS, "retold_remark") else -2
         verdict = "modern" if score <= doubtful else "joseon"  # a modern topic alone (-1) is no argument: styles speak of anything
     elif verdict == MOSTLY_MODERN:
-        verdict = "joseon" if score > (0 if ending.guard == "shout" else 1) else "modern"
+        verdict = "joseon" if score > (0 if ending.guard == "shouted_order" else 1) else "modern"
     level = ending.new or "해라체" if verdict == "modern" else ending.old or ending.new
     return Speech(reading.text, verdict, level, ending.form, backend)

@@ -1,38 +1,59 @@
-"""The guards by name, as the table of `endings.py` refers to them."""
+"""The guards by name, as `endings.tsv` refers to them: those that are only lists (`guards.yaml`), and the functions of
+`statements`, `questions` and `orders`.
+
+>>> GUARDS["plain_not_noun"](Candidate("그렇다", "그렇", "-다")), GUARDS["plain_not_noun"](Candidate("바다", "바", "-다"))
+(True, False)
+"""
 
 from __future__ import annotations
 
-from gold_style.speech import everyday as e
-from gold_style.speech import homographs as h
-from gold_style.speech import orders as o
-from gold_style.speech import questions as q
-from gold_style.speech.place import Guard
+from dataclasses import dataclass
 
-_STATEMENTS: tuple[Guard, ...] = (
-    h.come,
-    h.copula,
-    h.entreaty,
-    h.closed,
-    h.outside,
-    h.vowel,
-    h.verb,
-    h.humble,
-    h.remark,
-    h.promise,
-    h.hortative,
-    h.mse,
-    h.exclaim,
-    h.noun_ro,
-    h.tell,
-    h.sister,
-    h.stemmed,
-    h.praise,
-    h.sigh,
-    h.hearsay,
-    h.servant,
-)
-_QUESTIONS: tuple[Guard, ...] = (q.rhetoric, q.rhetoric_ri, q.nyo, q.recall, q.adjective_go, q.dream, q.query, q.indignant)
-_ORDERS: tuple[Guard, ...] = (o.sign, o.order, o.geora, o.offer, o.fear, o.shout, o.written_order, o.pledge)
-_EVERYDAY: tuple[Guard, ...] = (e.wonder, e.told, e.polite, e.plain, e.spoken, e.linked, e.nominal)
+from gold_style.speech import orders, questions, statements
+from gold_style.speech.candidate import Candidate, Guard
+from gold_style.speech.stems import final_consonant, is_closed_stem, is_liquid_stem, is_predicate, is_reported, is_stem
+from gold_style.speech.tables import Words, read_table
 
-GUARDS: dict[str, Guard] = {guard.__name__: guard for guard in (*_STATEMENTS, *_QUESTIONS, *_ORDERS, *_EVERYDAY)}
+KINDS: dict[str, Guard] = {  # of stems that are not empty
+    "any": lambda candidate: True,
+    "open": lambda candidate: not final_consonant(candidate.stem),
+    "closed": lambda candidate: is_closed_stem(candidate.stem),
+    "known": lambda candidate: is_stem(candidate.stem),
+    "liquid": lambda candidate: is_liquid_stem(candidate.stem),
+    "predicate": lambda candidate: is_predicate(candidate.stem),
+    "reported": lambda candidate: is_reported(candidate.stem),
+    "object": lambda candidate: candidate.has_object,
+    "verb": lambda candidate: candidate.is_verb,
+}
+
+
+@dataclass(frozen=True)
+class ListGuard:
+    """A guard that is only lists: the ending counts by its stem or by the whole word, except in the words under `lookalikes`."""
+
+    kinds: tuple[Guard, ...]
+    stems: Words
+    words: Words
+    lookalikes: Words
+
+    @classmethod
+    def from_table(cls, lists: dict[str, str]) -> ListGuard:
+        """The guard of one entry of `guards.yaml`. Raises KeyError for a kind of stem that `KINDS` lacks."""
+        stems = lists.get("stem", "").split()
+        kinds = tuple(KINDS[stem] for stem in stems if "-" not in stem)
+        endings = " ".join(stem for stem in stems if "-" in stem)
+        return cls(kinds, Words(endings), Words(lists.get("word", "")), Words(lists.get("not", "")))
+
+    def __call__(self, candidate: Candidate) -> bool:
+        if not candidate.stem or candidate.word in self.lookalikes:
+            return False
+        listed = candidate.stem in self.stems or candidate.word in self.words
+        return listed or any(kind(candidate) for kind in self.kinds)
+
+
+GUARDS: dict[str, Guard] = {name: ListGuard.from_table(lists) for name, lists in read_table("guards").items()} | {
+    name: guard
+    for module in (statements, questions, orders)
+    for name, guard in vars(module).items()
+    if getattr(guard, "__module__", "") == module.__name__ and not name.startswith("_")
+}

@@ -14,15 +14,10 @@ import re
 from functools import lru_cache
 
 from gold_style.speech.stems import is_stem
+from gold_style.speech.tables import read_table
 from gold_style.speech.text import normalise
 
-PARTICLES = (
-    "은 는 이 가 을 를 의 에 도 만 과 와 로 으로 에서 에게 께 께서 한테 하고 부터 까지 보다 처럼 마다 조차 "
-    "마저 밖에 라 이라 라고 이라고 란 이란 나 이나 며 이며 든 이든 랑 이랑 야 이야 아 여 이여 에는 에도 "
-    "에서는 에서도 에게는 으로는 로는 으로도 로도 으로서 로서 으로써 로써 까지도 만은 만이 만을 이다 입니다 "
-    "이에요 예요 이옵니다 이로다 로다 이니 니 이오 인 일 이었 였 이온 이요 요 이외다 이올시다 이로소이다"
-).split()
-PARTICLE = "(?:" + "|".join(sorted(PARTICLES, key=len, reverse=True)) + ")"
+PARTICLE = "(?:" + "|".join(sorted(read_table("lemmas")["particles"].split(), key=len, reverse=True)) + ")"
 ENDS_IN_PARTICLE = re.compile(f"{PARTICLE}$")
 # What follows a stem that ends in a consonant, modern or Joseon.
 BEHIND_CONSONANT = re.compile(

@@ -14,6 +14,11 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from gold_style.speech.tables import read_table
+
+_LISTS = {name: words.split() for name, words in read_table("text").items()}
+COMMON_SYLLABLES = frozenset("".join(_LISTS["common"]))
+
 QUOTED_RE = re.compile(
     r"“[^”]*”|‘[^’]*’|「[^」]*」|『[^』]*』|《[^》]*》|〈[^〉]*〉|«[^»]*»"
     r"|(?<!\w)\"[^\"\n]+\"|(?<!\w)'[^'\n]+'(?![A-Za-z])"
@@ -22,14 +27,14 @@ _INVISIBLE_RE = re.compile("[\u200b-\u200f\u2028\u2029\u2060\ufeff\u00ad\x00-\x0
 _MARKUP_RE = re.compile(r"<[/|]?[A-Za-z][^<>\n]{0,40}>|\*{1,3}|~~|`+|(?<!\w)_{1,2}(?=\w)|(?<=\w)_{1,2}(?!\w)")
 _BULLET_RE = re.compile(r"^\s*(?:#{1,6}\s+|>\s*|[-*+•·▪◦○●▶☞※]\s+|\(?\d{1,3}[.)]\s+|[①-⑳]\s*|[가-하][.)]\s+)+")
 _BOUNDARY_RE = re.compile(r"[.!?。！？…⋯]+[\"'”’」』)\]]*|\n+")
-_QUOTATIVE_RE = re.compile(r"\s*(?:라고|이라고|라며|이라며|라는|이라는|하고|하며|하면서|라면서|하는|한|란|이란|고|며)(?![가-힣])")
-_FINAL_SYLLABLES = frozenset("다요오소서라까네죠지냐가세자군나구려이니")
+_QUOTATIVE_RE = re.compile(rf"\s*(?:{'|'.join(_LISTS['quotatives'])})(?![가-힣])")
+_FINAL_SYLLABLES = frozenset(_LISTS["final_syllables"])
 _HANGUL_RE = re.compile(r"[가-힣]")
 _LETTER_RE = re.compile(r"[^\W\d_]")
 _LAUGH = frozenset("ㅋㅎㅠㅜㅇㄷㄱㄴㅡㅗㅏ")
 _ALPHABET = "가나다라마바"
-_URGENT = frozenset("아니 어서 제발 부디 그래 여보 만세 빨리 얼쑤".split())
-_CRIES = frozenset("하호히후헤흐쿠크아오어으음와우야")
+_URGENT = frozenset(_LISTS["urgent"])
+_CRIES = frozenset(_LISTS["cries"])
 _NOT_WORD_RE = re.compile(r"[\W_]+")
 _LOOP_RE = re.compile(r"(.{2,60}?)\1\1+")
 # Endings with no word in front: nobody says these, but a model that games a suffix list does.
@@ -40,29 +45,6 @@ _BARE_LIST_RE = re.compile(
     "(?:[하이있없되시사겠으]*(?:옵니다|옵니까|나이[다까]|소서|도다|로다|노라|니라|지어다|[소오리]이다|구려|올시다)){2,}"
 )
 _STUTTER_RE = re.compile(r"(.)\1{3,}")
-
-# Syllables that make up about 98 % of ordinary Korean text. Random syllables share a third of them, prose nearly all.
-COMMON_SYLLABLES = frozenset(
-    "가각간갈감갑값갓갔강갖같갚개객갠걍걔거걱건걷걸검겁것겄게겐겟겠겨격겪견결겹겼경곁계고곡곤곧골곰곱곳공과관광괜괴"
-    "굉교구국군굳굴굶굽굿궁권궐궤귀귄귈규균귤그극근글긁금급긋긍기긴길김깃깊까깍깎깐깔깜깝깨꺼꺾껄껏께껴꼈꼬꼭꼼꼽꽂"
-    "꽃꽤꾜꾸꾹꾼꿀꿈꿔꿨뀌뀔끄끈끊끌끔끗끝끼낀낄낌나낙낚난날낡남납낫났낭낮낳내낸낼냄냈냉냐냥너넋넌널넓넘넣네넷녀녁"
-    "년념녕녘노녹논놀놈놋농높놓놔놨뇌뇨누눈눕눠뉴느는늘늙능늦늪니닉닌닐님닝다닥닦단닫달닭닮담답당닿대댁댄댓더덕던덜"
-    "덤덧덩덮데덴뎌도독돈돋돌돗동돛돼됐되된될됨됩됬두둔둘둥둬뒤뒷드득든듣들듬듭듯등디딘딛딩딪따딱딴딸땀땅때땐땜땡떠"
-    "떡떤떨떻떼또똑똥뚝뛰뜨뜬뜰뜻띄라락란랄람랍랐랑래랙랜램랫랬랴량러럭런럴럼럽렀렇레렉렌렐렘렛려력련렬렵렷렸령례로"
-    "록론롤롭롯롱뢰료룡루룩룰뤄류륙률륭르른를름릇릉리릭린릴림립릿링마막만많맏말맑맘맙맛망맞맡매맥맨맴맷맹머먹먼멀멈"
-    "멋멍멎메멘멜며면멸명몇모목몫몬몰몸못몽묘무묵묶문묻물뭄뭇뭉뭐뭔뭘뮤므미믹민믿밀밋밌밍및밑바박밖반받발밝밟밤밥방"
-    "밭배백뱃버번벌범법벗베벤벨벼벽변별볍병볕보복볶본볼봄봅봇봉봐봣봤뵈뵘뵙부북분불붉붕붙브블비빅빈빌빗빙빛빠빡빨빵"
-    "빼뺏뻐뻔뻤뼈뽑뿌뿐뿔쁘쁜쁨사삭삯산살삶삼삿샀상샅새색샘생샤서석섞선섣설섬섭섯성세섹센셀셉셋셔션셨소속손솔솜솟송"
-    "솥쇠쇼수숙순술숨숭숯쉬쉴쉼쉽슈스슨슬슴습슷승시식신싣실싫심십싱싶싸싼쌀쌍쌓써썸썼쎄쏘쏟쐬쓰쓴쓸씀씁씨씩씬씹씻아"
-    "악안앉않알앓암압앗았앙앞애액앤앱야약얀얇양얗얘어억언얻얼엄업없엇었엉엎에엔엘엠여역연열염엽엿였영옅옆예옛오옥온"
-    "올옮옳옴옵옷옹와완왔왕왜왠외요욕용우욱운울움웃웅워원월웠웨웬웹위윌윗유육윤율윷으은을음응의이익인일읽잃임입잇있"
-    "잉잊잎자작잔잖잘잠잡잣잤장재잭잼쟁저적전절젊점접정젖제젠젤져졌조족존졸좀좁종좇좋좌죄죠주죽준줄줌줍중줘줬쥐즈즉"
-    "즌즐즘증지직진질짐집짓징짖짙짚짜짝짠짧짱째쩌쩐쩔쪼쪽쫌쫓쭉쭙쯤찌찍찐찔찡찢찧차착찬찮찰참창찾채책챘챙처척천철첨"
-    "첩첫청체쳐쳤초촉촌촛총촬최추축춘출춤춥충춰취츠측층치친칠침칭카칼캐커컨컬컴컷케켜켰코콕콘콜콤콧콩쾌쿠쿨퀄퀴큐크"
-    "큰클큼키킨킬킹타탁탄탈탐탑탔탕태택탤터턴털테텐텔템텨토톡톰톱통퇴투툰튜트특튼틀틈틋티틱틴팀팅파판팔팠패팩팬팽퍼"
-    "펑페펜펴편펼평폐포폭폰표푸푹푼풀품풋풍퓨프픈플픔피픽핀필핍핑하학한할함합항해핵핸햇했행향허헌헐험헛헤헬헷혀혁현"
-    "혈혐협혔형혜호혹혼홀홍화확환활황회획효후훈훌훗훤훨휘휴휼흉흐흑흔흘흙흠흡흥희흰히힌힐힘"
-)
 
 
 def normalise(text: str) -> str:

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from gold_style.pairs.corpus import JOSEON, MODERN, Corpus, default_pack
 from gold_style.speech import BACKENDS, JOSEON_LEVELS, LEVELS, MODERN_LEVELS, VERDICTS, classify, is_degenerate, sentences
 from gold_style.speech.endings import ENDINGS
-from gold_style.speech.guards import GUARDS
 from gold_style.speech.text import split_sentences
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -220,9 +219,7 @@ def test_answers_of_the_embedded_pair_get_their_verdict_whatever_the_topic():
             assert len(heard) == 3, answer
 
 
-def test_table_and_guards_agree():
-    named = {ending.guard for ending in ENDINGS.values() if ending.guard}
-    assert named == set(GUARDS)
+def test_table_holds_every_level():
     assert {ending.old for ending in ENDINGS.values()} == {"", *JOSEON_LEVELS}
     assert {ending.new for ending in ENDINGS.values()} == {"", *MODERN_LEVELS}
 
@@ -245,6 +242,10 @@ def test_command_without_input_or_reader():
     result = subprocess.run(["bash", "-c", command], capture_output=True, cwd=ROOT, timeout=120)
     assert json.loads(result.stdout)["verdict"] == "joseon"
     assert result.stderr == b""
+
+
+def test_an_ending_without_a_stem_after_an_object():
+    assert classify("물을 도다.").verdict == "modern"
 
 
 def test_unknown_backend():
