@@ -15,8 +15,8 @@ file and nothing else: no imports, no regular expressions, no code from YAML.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from gold_style import did_you_mean
@@ -25,6 +25,7 @@ from gold_style.speech.text import is_korean, normalise, split_sentences
 
 AMBIGUOUS, OTHER = "ambiguous", "other"
 RESERVED = (AMBIGUOUS, OTHER)
+KEYS = {"speech_level": ("backend",), "markers": ("backend", "markers", "otherwise")}  # of each classifier, beside `name`
 
 
 class Classifier(Protocol):
@@ -60,7 +61,6 @@ class SpeechLevel:
         return [speech.verdict for speech in sentences(text, self.backend)]
 
 
-@dataclass(frozen=True)
 class Markers:
     """The verdict whose marker closes more than half of the sentences; `otherwise` for Korean text without any marker.
 
@@ -69,15 +69,10 @@ class Markers:
     of it.
     """
 
-    markers: Mapping[str, tuple[str, ...]]
-    otherwise: str
-    backend: str = "rules"
-    labels: tuple[str, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        bare = {verdict: tuple(_bare(marker) for marker in markers) for verdict, markers in self.markers.items()}
-        object.__setattr__(self, "markers", bare)
-        object.__setattr__(self, "labels", (*dict.fromkeys((*bare, self.otherwise)), *RESERVED))
+    def __init__(self, markers: Mapping[str, Sequence[str]], otherwise: str, backend: str = "rules") -> None:
+        self.markers = {verdict: tuple(_bare(word) for word in words) for verdict, words in markers.items()}
+        self.otherwise, self.backend = otherwise, backend
+        self.labels = (*dict.fromkeys((*self.markers, otherwise)), *RESERVED)
 
     def __call__(self, text: str) -> str:
         found = self.sentences(text)
@@ -95,11 +90,8 @@ class Markers:
     def sentences(self, text: str) -> list[str]:
         if is_degenerate(text) or not is_korean(normalise(text)):
             return []
-        return [self._sentence(sentence) for sentence in split_sentences(text)]
-
-    def _sentence(self, sentence: str) -> str:
-        end = _bare(sentence)
-        return next((v for v, markers in self.markers.items() if end.endswith(markers)), self.otherwise)
+        ends = [_bare(sentence) for sentence in split_sentences(text)]
+        return [next((verdict for verdict, words in self.markers.items() if end.endswith(words)), self.otherwise) for end in ends]
 
 
 def _bare(text: str) -> str:
@@ -113,32 +105,26 @@ def build_classifier(spec: Mapping[str, object]) -> Classifier:
     """The classifier a pack's `classifier` mapping asks for. Raises ValueError for anything it does not know."""
     if not isinstance(spec, Mapping):
         raise ValueError(f"classifier: {spec!r} is not a mapping; write e.g. {{name: speech_level, backend: rules}}")
-    name = spec.get("name")
-    if name not in BUILDERS:
-        raise ValueError(_unknown("classifier.name", name, tuple(BUILDERS)))
-    build, keys = BUILDERS[str(name)]
+    name, backend = spec.get("name"), spec.get("backend", "rules")
+    if name not in tuple(KEYS):
+        raise ValueError(_unknown(f"classifier.name: {name!r}", name, tuple(KEYS)))
     for key in spec:
-        if key not in ("name", *keys):
-            raise ValueError(_unknown(f"classifier: key {key!r} of {name}", None, ("name", *keys), near=str(key)))
-    backend = spec.get("backend", "rules")
+        if key not in ("name", *KEYS[name]):
+            raise ValueError(_unknown(f"classifier: key {key!r} of {name}", key, ("name", *KEYS[name])))
     if backend not in BACKENDS:
-        raise ValueError(_unknown("classifier.backend", backend, BACKENDS))
-    classify("가나", str(backend))  # a missing extra shows here, before any model loads
-    return build(spec)
+        raise ValueError(_unknown(f"classifier.backend: {backend!r}", backend, BACKENDS))
+    classify("가나", backend)  # a missing extra shows here, before any model loads
+    if name == "speech_level":
+        return SpeechLevel(backend)
+    return _markers(spec.get("markers"), spec.get("otherwise", "modern"), backend)
 
 
-def _speech_level(spec: Mapping[str, object]) -> Classifier:
-    return SpeechLevel(str(spec.get("backend", "rules")))
-
-
-def _markers(spec: Mapping[str, object]) -> Classifier:
-    markers, otherwise = spec.get("markers"), spec.get("otherwise", "modern")
+def _markers(markers: object, otherwise: object, backend: str) -> Markers:
     if not isinstance(markers, Mapping) or not markers:
         raise ValueError(f"classifier.markers: {markers!r} is empty; give verdict -> strings that end a sentence, e.g. {{village: [도토]}}")
     if not isinstance(otherwise, str) or not otherwise or otherwise in (*RESERVED, *markers):
-        raise ValueError(
-            f"classifier.otherwise: {otherwise!r} must be a verdict of its own, other than " + ", ".join(map(str, (*RESERVED, *markers)))
-        )
+        taken = ", ".join(map(str, (*RESERVED, *markers)))
+        raise ValueError(f"classifier.otherwise: {otherwise!r} must be a verdict of its own, other than {taken}")
     known: dict[str, str] = {}
     for verdict, words in markers.items():
         if not isinstance(verdict, str) or verdict in RESERVED:
@@ -151,28 +137,8 @@ def _markers(spec: Mapping[str, object]) -> Classifier:
                 raise ValueError(f"classifier.markers.{verdict}: {word!r} has no letter or digit; a marker is a word")
             if known.setdefault(bare, verdict) != verdict:
                 raise ValueError(f"classifier.markers.{verdict}: {word!r} marks {known[bare]!r} already")
-    return Markers({str(v): tuple(words) for v, words in markers.items()}, otherwise, str(spec.get("backend", "rules")))
+    return Markers(markers, otherwise, backend)
 
 
-# name -> (builder, the keys it reads beside `name`)
-BUILDERS: dict[str, tuple[Callable[[Mapping[str, object]], Classifier], tuple[str, ...]]] = {
-    "speech_level": (_speech_level, ("backend",)),
-    "markers": (_markers, ("backend", "markers", "otherwise")),
-}
-
-
-def _unknown(what: str, value: object, allowed: Sequence[str], near: str | None = None) -> str:
-    said = what if near is not None else f"{what}: {value!r}"
-    return f"{said} is unknown; allowed: {', '.join(allowed)}{did_you_mean(value if near is None else near, allowed)}"
-
-
-def accepted(level: str | None, direction: str | None, levels_by_direction: Mapping[str, Sequence[str]]) -> bool | None:
-    """Whether a speech level fits the direction of address (up, equal, down); None where that cannot be said.
-
-    An order downward is not written in upward 하소서체: `accepted("하소서체", "down", {"down": ["옛 해라체"]})` is
-    False. None: the text has no level, the request no direction, or the pack lists no levels for it.
-    """
-    levels = levels_by_direction.get(direction) if direction is not None else None
-    if level is None or not levels:
-        return None
-    return level in levels
+def _unknown(what: str, value: object, allowed: Sequence[str]) -> str:
+    return f"{what} is unknown; allowed: {', '.join(allowed)}{did_you_mean(value, allowed)}"

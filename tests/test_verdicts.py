@@ -1,4 +1,4 @@
-"""Classifiers of style packs, and direction of address."""
+"""Classifiers of style packs."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from gold_style.speech import LEVELS, classify
-from gold_style.verdicts import accepted, build_classifier
+from gold_style.verdicts import build_classifier
 
 STYLES = Path(__file__).resolve().parents[1] / "conf" / "styles"
 VILLAGE = {"name": "markers", "markers": {"village": [", 도토!"], "cat": ["다냥", "냥"]}, "otherwise": "modern"}
@@ -59,6 +59,7 @@ def test_garbage_is_other_for_every_classifier(text):
     [
         ({}, "classifier.name: None is unknown; allowed: speech_level, markers"),
         ({"name": "speech_levels"}, "did you mean speech_level?"),
+        ({"name": ["speech_level"]}, "classifier.name: ['speech_level'] is unknown"),
         ({"name": "os.system"}, "allowed: speech_level, markers"),
         ({"name": "speech_level", "_target_": "os.system"}, "key '_target_' of speech_level is unknown"),
         ({"name": "speech_level", "bakend": "rules"}, "did you mean backend?"),
@@ -77,14 +78,3 @@ def test_mistakes_are_named(spec, message):
         build_classifier(spec)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_direction_of_address():
-    levels = {"up": ["하소서체"], "down": ["옛 해라체", "하오체"], "equal": []}
-    assert accepted("하소서체", "up", levels) is True
-    assert accepted("하소서체", "down", levels) is False, "an order downward is not written in upward speech"
-    assert accepted("하오체", "down", levels) is True
-    assert accepted(None, "up", levels) is None
-    assert accepted("하오체", None, levels) is None
-    assert accepted("하오체", "equal", levels) is None
-    assert accepted("하오체", "sideways", levels) is None
