@@ -49,7 +49,7 @@ def classify(text: str, backend: str = "rules") -> Speech:
 
     Raises ValueError if the backend is unknown or, for `kiwi`, not installed.
     """
-    heard = _hear(text, backend)
+    heard = sentences(text, backend)
     decided = [speech for speech in heard if speech.verdict in ("joseon", "modern")]
     last = next((speech for speech in reversed(heard) if speech.ending is not None), None)
     if last is None:
@@ -62,10 +62,6 @@ def classify(text: str, backend: str = "rules") -> Speech:
 
 def sentences(text: str, backend: str = "rules") -> list[Speech]:
     """One `Speech` per sentence, for strict rates; empty for text that is `other`. Raises as `classify`."""
-    return _hear(text, backend)
-
-
-def _hear(text: str, backend: str) -> list[Speech]:
     if backend not in BACKENDS:
         raise ValueError(f"speech backend: {backend!r} is unknown; allowed: {', '.join(BACKENDS)}")
     if is_degenerate(text) or not is_korean(normalise(text)):

@@ -13,14 +13,14 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from gold_style.speech.stems import is_stem
+from gold_style.speech.stems import final_consonant, is_stem, letters
 from gold_style.speech.tables import read_table
 from gold_style.speech.text import normalise
 
 PARTICLE = "(?:" + "|".join(sorted(read_table("lemmas")["particles"].split(), key=len, reverse=True)) + ")"
 ENDS_IN_PARTICLE = re.compile(f"{PARTICLE}$")
 # What follows a stem that ends in a consonant, modern or Joseon.
-BEHIND_CONSONANT = re.compile(
+AFTER_CONSONANT = re.compile(
     "^(.*?[가-힣])(?:습니[다까]|사옵니[다까]|사오[나니며]|소이다|나이[다까]|더이다|으[니며면시]|[었았]|[어아]요|는|고|지|게|소)"
 )
 # Joseon endings that a stem would otherwise swallow: 전하나이다 is 전하-, not 전하나-.
@@ -43,18 +43,15 @@ def lemmas(text: str, backend: str = "rules") -> frozenset[str]:
 def lemma(word: str) -> str:
     """The dictionary form of one word as far as tables tell: without its ending, else without its particle."""
     ended = ARCHAIC_END.search(word)
-    if ended and ended.start() and any(is_stem(stem) for stem in stems_of(word[: ended.start()])):
+    if ended and ended.start() and known_stem(word[: ended.start()]):
         word = word[: ended.start()] + "고"
     for end in range(len(word) - 1, 1, -1):  # the longest known stem; nothing of one syllable, which any noun may begin with
-        for stem in stems_of(word[:end]):
-            if is_stem(stem):
-                return plain(stem)
-    closed = BEHIND_CONSONANT.match(word)
-    if closed and (ord(closed[1][-1]) - 0xAC00) % 28:
+        if stem := known_stem(word[:end]):
+            return plain(stem)
+    closed = AFTER_CONSONANT.match(word)
+    if closed and final_consonant(closed[1]):
         return closed[1]
-    if len(word) > 1 and any(is_stem(stem) for stem in stems_of(word)):
-        return next(stem for stem in stems_of(word) if is_stem(stem))
-    return without_particle(word)
+    return len(word) > 1 and known_stem(word) or without_particle(word)
 
 
 def plain(stem: str) -> str:
@@ -62,13 +59,14 @@ def plain(stem: str) -> str:
     return stem[:-1] if stem[-1] == "시" and len(stem) > 2 and is_stem(stem[:-1]) else stem
 
 
-def stems_of(form: str) -> list[str]:
-    """`form` as a stem: with its last syllable's final consonant and contraction undone (합 -> 하, 했 -> 하, 려 -> 리)."""
-    code = ord(form[-1]) - 0xAC00
-    if not 0 <= code < 11172:
-        return []
-    first, vowel = code // 588, code % 588 // 28
-    return [form[:-1] + chr(0xAC00 + first * 588 + stem * 28) for stem in CONTRACTED.get(vowel, (vowel,))]
+def known_stem(form: str) -> str | None:
+    """The stem we know of a conjugated form: its last syllable without final consonant and contraction (합, 했: 하; 려: 리)."""
+    last = letters(form)
+    if last is None:
+        return None
+    initial, vowel, _ = last
+    stems = (form[:-1] + chr(0xAC00 + initial * 588 + plain_vowel * 28) for plain_vowel in CONTRACTED.get(vowel, (vowel,)))
+    return next(filter(is_stem, stems), None)
 
 
 def without_particle(word: str) -> str:
@@ -76,7 +74,7 @@ def without_particle(word: str) -> str:
     match = ENDS_IN_PARTICLE.search(word)
     rest, particle = (word[: match.start()], match.group()) if match else (word, "")
     if len(rest) == 1:
-        closed = (ord(rest) - 0xAC00) % 28 > 0  # 물을, but not 가을: 을 stands behind a consonant
+        closed = final_consonant(rest) > 0  # 물을, but not 가을: 을 follows a consonant
         fits = {"을": closed, "은": closed, "를": not closed, "는": not closed, "에서": True, "에게": True, "으로": closed}
         return rest if fits.get(particle) else word
     return rest or word

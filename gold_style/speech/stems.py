@@ -24,8 +24,8 @@ def letters(text: str) -> tuple[int, int, int] | None:
 
 def final_consonant(text: str) -> int:
     """Index of the final consonant of a text's last syllable (0: none); 0 if that is not Hangul."""
-    code = ord(text[-1]) - 0xAC00 if text else -1
-    return code % 28 if 0 <= code < 11172 else 0
+    last = letters(text)
+    return last[2] if last else 0
 
 
 def is_converb(text: str) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 
 from gold_style.speech.tables import read_table
 
@@ -30,6 +31,7 @@ _BOUNDARY_RE = re.compile(r"[.!?。！？…⋯]+[\"'”’」』)\]]*|\n+")
 _QUOTATIVE_RE = re.compile(rf"\s*(?:{'|'.join(_LISTS['quotatives'])})(?![가-힣])")
 _FINAL_SYLLABLES = frozenset(_LISTS["final_syllables"])
 _HANGUL_RE = re.compile(r"[가-힣]")
+_NOT_HANGUL_RE = re.compile(r"[^가-힣]+")
 _LETTER_RE = re.compile(r"[^\W\d_]")
 _LAUGH = frozenset("ㅋㅎㅠㅜㅇㄷㄱㄴㅡㅗㅏ")
 _ALPHABET = "가나다라마바"
@@ -40,9 +42,7 @@ _LOOP_RE = re.compile(r"(.{2,60}?)\1\1+")
 # Endings with no word in front: nobody says these, but a model that games a suffix list does.
 _BARE_RE = re.compile(
     "(?:옵니다|[사하이]옵니다|[하사]?옵니까|나이[다까]|하?옵?소서|도다|이?로다|하?노라|느?니라|지어다|로소이다|[소오리]이다|[하이시]오|구려|올시다|사?옵)+"
-)
-_BARE_LIST_RE = re.compile(
-    "(?:[하이있없되시사겠으]*(?:옵니다|옵니까|나이[다까]|소서|도다|로다|노라|니라|지어다|[소오리]이다|구려|올시다)){2,}"
+    "|(?:[하이있없되시사겠으]*(?:옵니다|옵니까|나이[다까]|소서|도다|로다|노라|니라|지어다|[소오리]이다|구려|올시다)){2,}"
 )
 _STUTTER_RE = re.compile(r"(.)\1{3,}")
 
@@ -55,7 +55,7 @@ def normalise(text: str) -> str:
 
 def hangul(text: str) -> str:
     """Only the Hangul syllables of an NFC text."""
-    return "".join(_HANGUL_RE.findall(text))
+    return _NOT_HANGUL_RE.sub("", text)
 
 
 def split_sentences(text: str) -> list[str]:
@@ -84,16 +84,11 @@ def _ends_sentence(text: str, start: int, match: re.Match[str], quotes: list[tup
     before, after = text[at - 1 : at], text[end : end + 1]
     if mark[0] in "…⋯" or mark.startswith(".."):  # a pause inside a sentence unless it follows a sentence-final syllable
         return before in _FINAL_SYLLABLES
-    if mark[0] == "." and not after.isspace() and after:
-        return bool(_HANGUL_RE.match(before)) and not after.isalnum() or _glued(before, after)
-    if mark[0] == "." and before.isdigit() and not _NOT_WORD_RE.sub("", text[start:at]).rstrip("0123456789"):
-        return False  # the number of a list item
-    return True
-
-
-def _glued(before: str, after: str) -> bool:
-    """Two sentences written without a space: "했습니다.그리고"."""
-    return before in _FINAL_SYLLABLES and bool(_HANGUL_RE.match(after))
+    if mark[0] == "." and after and not after.isspace():
+        glued = before in _FINAL_SYLLABLES and _HANGUL_RE.match(after)  # two sentences without a space: 했습니다.그리고
+        return bool(glued or _HANGUL_RE.match(before) and not after.isalnum())
+    number = mark[0] == "." and before.isdigit() and not _NOT_WORD_RE.sub("", text[start:at]).rstrip("0123456789")
+    return not number  # of a list item
 
 
 def is_korean(text: str) -> bool:
@@ -102,7 +97,7 @@ def is_korean(text: str) -> bool:
     if len(syllables) < 2:
         return False
     letters = [c for c in _LETTER_RE.findall(text) if c not in _LAUGH]
-    foreign = sum(1 for c in letters if not ("가" <= c <= "힣") and not c.isascii())
+    foreign = sum(not ("가" <= c <= "힣" or c.isascii()) for c in letters)
     if foreign > 0.3 * len(letters):
         return False
     words = [word for word in text.split() if _LETTER_RE.search(word)]
@@ -122,13 +117,13 @@ def is_degenerate(text: str) -> bool:
         return True
     text = normalise(text)
     body = _NOT_WORD_RE.sub("", text)
-    if not body:
-        return True
-    korean = hangul(body)
-    if body != "옵니다" and (_BARE_RE.fullmatch(korean) or _BARE_LIST_RE.fullmatch(korean)):
-        return True
-    if _ALPHABET in body and len(body) <= len(_ALPHABET) + 5:
-        return True
+    only_endings = body != "옵니다" and _BARE_RE.fullmatch(hangul(body))
+    alphabet = _ALPHABET in body and len(body) <= len(_ALPHABET) + 5
+    return bool(not body or only_endings or alphabet or _syllables_loop(body) or _sentences_loop(text) or _words_loop(text))
+
+
+def _syllables_loop(body: str) -> bool:
+    """A group of syllables again and again, or one syllable drawn out where it is neither laughter nor a cry."""
     for match in _LOOP_RE.finditer(body):
         unit, total = match.group(1), len(match.group())
         if set(unit) <= _LAUGH or (len(set(unit)) == 1 and unit[0] in _CRIES):
@@ -137,29 +132,26 @@ def is_degenerate(text: str) -> bool:
         fills = 0.7 if times == 3 and unit in _URGENT else 0.5
         if times >= 5 or total >= fills * len(body):
             return True
-    stutters = [(m.group(1), len(m.group())) for m in _STUTTER_RE.finditer(body) if m.group(1) not in _LAUGH]
-    if any(length >= (0.5 * len(body) if letter in _CRIES else 6) for letter, length in stutters if length >= 6):
+    stutters = [(m.group(1) in _CRIES, len(m.group())) for m in _STUTTER_RE.finditer(body) if m.group(1) not in _LAUGH]
+    if any(length >= 6 and (not cry or length >= 0.5 * len(body)) for cry, length in stutters):
         return True
-    if sum(length for letter, length in stutters if letter not in _CRIES) > 0.3 * len(body):
-        return True
-    return _sentences_loop(text) or _words_loop(text)
+    return sum(length for cry, length in stutters if not cry) > 0.3 * len(body)
 
 
 def _sentences_loop(text: str) -> bool:
     """The same sentence three times, or most of four and more sentences said before."""
-    said = [_NOT_WORD_RE.sub("", s) for s in re.split(r"[.!?\n。]+", text)]
-    said = [s for s in said if len(s) >= 4]
+    said = [sentence for piece in re.split(r"[.!?\n。]+", text) if len(sentence := _NOT_WORD_RE.sub("", piece)) >= 4]
     if len(said) < 3:
         return False
-    counts = {s: said.count(s) for s in said}
-    return max(counts.values()) >= 3 and max(counts.values()) >= 0.4 * len(said) or len(counts) <= 0.5 * len(said)
+    counts = Counter(said)
+    most = max(counts.values())
+    return most >= 3 and most >= 0.4 * len(said) or len(counts) <= 0.5 * len(said)
 
 
 def _words_loop(text: str) -> bool:
     """A long text that goes round with small variations: few distinct word pairs, or one word for half of the text."""
-    words = [_NOT_WORD_RE.sub("", word) for word in text.split()]
-    words = [word for word in words if word]
-    if len(words) >= 6 and max(words.count(word) for word in set(words)) >= 0.5 * len(words):
+    words = [word for token in text.split() if (word := _NOT_WORD_RE.sub("", token))]
+    if len(words) >= 6 and max(Counter(words).values()) >= 0.5 * len(words):
         return True
     pairs = list(zip(words, words[1:], strict=False))
     return len(pairs) >= 20 and len(set(pairs)) < 0.5 * len(pairs)
