@@ -41,14 +41,10 @@ def details(samples: Samples, toggle: Toggle, *, samples_drawn: int, confidence:
 
 def counts(answers: Sequence[Judged], hit, requests: Sequence) -> Counts:
     """Per request of `requests`: how many of its answers hit, and how many count (`hit` is not None)."""
-    index = {request: number for number, request in enumerate(requests)}
-    hits_R, counted_R = np.zeros(len(requests)), np.zeros(len(requests))
-    for answer in answers:
-        value = hit(answer)
-        if value is not None:
-            hits_R[index[answer.id]] += bool(value)
-            counted_R[index[answer.id]] += 1
-    return hits_R, counted_R
+    values = [(answer.id, hit(answer)) for answer in answers]
+    hits = Counter(request for request, value in values if value)
+    counted = Counter(request for request, value in values if value is not None)
+    return tuple(np.array([number[request] for request in requests], np.float64) for number in (hits, counted))
 
 
 def headline_counts(answers: Sequence[Judged], toggle: Toggle, requests: Sequence) -> tuple[Counts, Counts]:
@@ -86,12 +82,8 @@ def model_details(answers: Sequence[Judged], toggle: Toggle, options: dict[str, 
 
 def split(answers: Sequence[Judged], toggle: Toggle, name: str, confidence: float) -> dict[str, Any]:
     """`by_group` for each value of the field `name`; answers where it is not known are left out."""
-    values = dict.fromkeys(getattr(answer, name) for answer in answers)
-    return {
-        value: by_group([answer for answer in answers if getattr(answer, name) == value], toggle, confidence)
-        for value in values
-        if value is not None
-    }
+    values = dict.fromkeys(getattr(answer, name) for answer in answers if getattr(answer, name) is not None)
+    return {value: by_group([answer for answer in answers if getattr(answer, name) == value], toggle, confidence) for value in values}
 
 
 def by_group(answers: Sequence[Judged], toggle: Toggle, confidence: float) -> dict[str, Any]:

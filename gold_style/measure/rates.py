@@ -111,8 +111,8 @@ def toggled_share(answers: Sequence[Judged], toggle: Toggle) -> float | None:
         if answer.style in toggle.verdicts:
             right = by_request.setdefault(answer.id, {})
             right[answer.style] = right.get(answer.style, True) and joint(answer, toggle)
-    known = [right for right in by_request.values() if len(right) == len(toggle.verdicts) and None not in right.values()]
-    return sum(all(right.values()) for right in known) / len(known) if known else None
+    asked = [right.values() for right in by_request.values() if len(right) == len(toggle.verdicts)]
+    return mean(all(right) for right in asked if None not in right)
 
 
 def gap_closed(before: dict[str, Any] | None, after: dict[str, Any] | None, teacher: dict[str, Any] | None) -> float | None:

@@ -67,8 +67,7 @@ def percentiles(draws: np.ndarray, confidence: float = CONFIDENCE) -> Interval |
     finite = draws[np.isfinite(draws)]
     if not len(finite):
         return None
-    low, high = np.quantile(finite, [0.5 - confidence / 2, 0.5 + confidence / 2])
-    return float(low), float(high)
+    return tuple(np.quantile(finite, [0.5 - confidence / 2, 0.5 + confidence / 2]).tolist())
 
 
 def hull(*intervals: Interval | None) -> Interval | None:

@@ -81,34 +81,30 @@ class Endpoint:
 
     def _reply(self, data: bytes) -> str:
         request = urllib.request.Request(f"{self.url}/chat/completions", data, {"Content-Type": "application/json"})
-        name, key = api_key(self.url)
+        _, key = api_key(self.url)
         if key:
             request.add_unredirected_header("Authorization", f"Bearer {key}")
-        deadline = time.monotonic() + self.timeout_s
+        reply, deadline = bytearray(), time.monotonic() + self.timeout_s
         with self._opener.open(request, timeout=self.timeout_s) as response:
-            parts, size = [], 0
             while part := response.read1(1 << 16):
-                parts.append(part)
-                size += len(part)
+                reply += part
                 if time.monotonic() > deadline:  # the socket's own limit starts anew with every byte
                     raise TimeoutError
-                if size > LONGEST_REPLY:
+                if len(reply) > LONGEST_REPLY:
                     raise NotACompletion(f"replied with more than {LONGEST_REPLY} bytes")
-        return completion_text(b"".join(parts))
+        return completion_text(reply)
 
     def _said(self, error: urllib.error.HTTPError) -> str:
         """What an HTTP error means, in a sentence without secrets."""
         status = f"{error.code} {http.client.responses.get(error.code, '')}".rstrip()
         if error.code in (401, 403):  # its text may quote the key
             name, key = api_key(self.url)
-            refused, missing = f"it does not accept the key in {name}", f"it wants a key: set {KEYS[0]}"
-            return f"{status}: {refused if key else missing}"
+            return f"{status}: " + (f"it does not accept the key in {name}" if key else f"it wants a key: set {KEYS[0]}")
         if 300 <= error.code < 400:
             return self._clean(f"{status}: it redirects to {error.headers.get('Location')}; name that address itself")
-        try:
+        text = ""
+        with contextlib.suppress(OSError, http.client.HTTPException):
             text = error.read(LONGEST_REPLY).decode("utf-8", "replace")
-        except (OSError, http.client.HTTPException):
-            text = ""
         reason = " ".join(error_message(text).split())[:200]
         return self._clean(f"{status} for model {self.model!r}" + (f": {reason}" if reason else ""))
 
@@ -121,7 +117,7 @@ class NotACompletion(ValueError):
     """A reply of status 200 that is not a chat completion."""
 
 
-def completion_text(data: bytes) -> str:
+def completion_text(data: bytes | bytearray) -> str:
     """The text in a chat completion; empty where the model said nothing. Raises NotACompletion."""
     with contextlib.suppress(ValueError, KeyError, IndexError, TypeError):
         text = json.loads(data)["choices"][0]["message"]["content"]

@@ -8,13 +8,13 @@ with our own verdicts: `ambiguous` counts as "unclear", `other` as "not_korean".
 Example: `judge_summary(plan, replies, toggle, {"teacher": "Qwen/Qwen2.5-3B-Instruct"})["rates"]["after"]`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gold_style.measure.rates import Toggle
 from gold_style.measure.samples import MODELS
 from gold_style.measure.statistics import agreement, wilson
-from gold_style.opinions.judge import FIRST, MISSING, SECOND, TIE, Plan, Question, Replies
+from gold_style.opinions.judge import FIRST, MISSING, SECOND, TIE, Plan, Replies
 from gold_style.opinions.labels import DEGENERATE, agreement_lines, own_labels, share_text, shares_text, toggled
 
 MANY_FAILED = 0.05  # share of replies without a label above which the summary warns
@@ -31,7 +31,6 @@ def judge_summary(plan: Plan, replies: Replies, toggle: Toggle, trained: Mapping
         for model, tags in labels.items()
     }
     every = {question.key(replies.judge): replies.label(question) for question in plan.questions}  # a text counts once
-    comparisons, position = compared(plan, replies)
     summary = {
         "judge": replies.judge,
         "requests": len({question.answer.id for question in [*plan.single, *(pair[0] for pair in plan.paired)]}),
@@ -41,8 +40,7 @@ def judge_summary(plan: Plan, replies: Replies, toggle: Toggle, trained: Mapping
             for model, tags in rates.items()
         },
         "rates": rates,
-        "comparisons": comparisons,
-        "position": position,
+        **compared(plan, replies),
         "agreement": {kind: agreements(plan, replies, kind) for kind in dict.fromkeys(question.kind for question in plan.single)},
     }
     return summary | {"warnings": warnings(summary, trained)}
@@ -56,20 +54,17 @@ def counted(labels: Iterable[Any]) -> dict[str, Any]:
     return {"judged": len(known), "failed": labels.count(None), "missing": labels.count(MISSING), "rates": rates}
 
 
-def winner(there: Question, first: Any, second: Any) -> Any:
-    """The model that wins a pair, or TIE, from the labels in both orders; None where a reply failed, MISSING where one is missing.
+def winner(models: Sequence[str], labels: tuple[Any, Any]) -> Any:
+    """The model that wins a pair, from its labels in this order and in the other; TIE where not the same one wins both times.
 
-    The same one must win both times.
+    MISSING where a reply is missing, None where one failed.
     """
-    if MISSING in (first, second):
-        return MISSING
-    if None in (first, second):
-        return None
-    return {(FIRST, SECOND): there.models[0], (SECOND, FIRST): there.models[1]}.get((first, second), TIE)
+    undecided = [label for label in (MISSING, None) if label in labels]
+    return undecided[0] if undecided else {(FIRST, SECOND): models[0], (SECOND, FIRST): models[1]}.get(labels, TIE)
 
 
-def compared(plan: Plan, replies: Replies) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Wins per pair of models and tag, and how far the order of the two decided.
+def compared(plan: Plan, replies: Replies) -> dict[str, Any]:
+    """`comparisons`: wins per pair of models and tag; `position`: how far the order of the two decided.
 
     Equal texts are a tie without the judge's help, and say nothing about the order.
     """
@@ -79,17 +74,19 @@ def compared(plan: Plan, replies: Replies) -> tuple[dict[str, Any], dict[str, An
         outcome = TIE
         if there.text != back.text:
             pair = replies.label(there), replies.label(back)
-            outcome = winner(there, *pair)
+            outcome = winner(there.models, pair)
             chosen = [label for label in pair if label in (FIRST, SECOND)]
             letters += chosen
             both += [chosen[0] == chosen[1]] if len(chosen) == 2 else []
         outcomes.setdefault("_".join(there.models), {}).setdefault(str(there.answer.style), []).append(outcome)
-    return {pair: {tag: counted(given) for tag, given in tags.items()} for pair, tags in outcomes.items()}, {
+    comparisons = {pair: {tag: counted(given) for tag, given in tags.items()} for pair, tags in outcomes.items()}
+    position = {
         "share_of_a": letters.count(FIRST) / len(letters) if letters else None,
         "interval": wilson(letters.count(FIRST), len(letters)),
         "choices": len(letters),
         "contradicted": sum(both) / len(both) if both else None,  # of the pairs: A both times, or B both times
     }
+    return {"comparisons": comparisons, "position": position}
 
 
 def agreements(plan: Plan, replies: Replies, kind: str) -> dict[str, Any]:

@@ -39,6 +39,10 @@ class Label:
     also: tuple[str, ...] = ()  # other words that mean the same
 
 
+OUTSIDE = (
+    Label(UNCLEAR, "모호", "두 말투가 섞였거나, 어느 쪽인지 가릴 수 없다"),
+    Label(NOT_KOREAN, "한국어 아님", "비어 있거나, 깨졌거나, 한국어로 쓴 글이 아니다", ("한국어아님", "비한국어")),
+)
 CONTENT = (
     Label(YES, "예", "요청한 내용을 실제로 다룬다", ("네",)),
     Label(NO, "아니오", "다른 이야기를 하거나, 요청을 되풀이할 뿐이거나, 답이라 할 것이 없다", ("아니요",)),
@@ -53,18 +57,13 @@ FLUENCY_SCALE = tuple(Label(word[0], word) for word in ("1 통하지 않음", "2
 
 def style_labels(pack: StylePack) -> tuple[Label, ...]:
     """The labels of the style question: every verdict of the pack, unclear, not Korean."""
-    rules: dict[str, list[str]] = {}
-    for style in pack.styles:
-        rules.setdefault(style.verdict, []).append(style.rule)
     labels = []
-    for verdict, asked in rules.items():
+    for verdict in dict.fromkeys(style.verdict for style in pack.styles):
         word, meaning = KNOWN.get(verdict, (verdict, "지침에 맞게 썼다"))
         if verdict not in KNOWN or verdict == pack.target_verdict:  # the neutral rule is narrower than its verdict
-            meaning += f" (지침: {' / '.join(asked)})"
+            meaning += f" (지침: {' / '.join(style.rule for style in pack.styles if style.verdict == verdict)})"
         labels.append(Label(verdict, word, meaning))
-    labels.append(Label(UNCLEAR, "모호", "두 말투가 섞였거나, 어느 쪽인지 가릴 수 없다"))
-    labels.append(Label(NOT_KOREAN, "한국어 아님", "비어 있거나, 깨졌거나, 한국어로 쓴 글이 아니다", ("한국어아님", "비한국어")))
-    return tuple(labels)
+    return (*labels, *OUTSIDE)
 
 
 def rater_labels(pack: StylePack) -> dict[str, tuple[Label, ...]]:

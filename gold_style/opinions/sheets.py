@@ -114,9 +114,7 @@ def draw_sheet(samples: Samples, pack: StylePack, number: int, seed: int) -> She
 def read_key(run: Path) -> dict[str, Any]:
     """annotation_key.json; no sheets where there is none. Raises ValueError for one that cannot be read."""
     path = run / KEY_FILE
-    if not path.exists():
-        return {"sheets": {}}
-    key = read_json(path)
+    key = read_json(path) if path.exists() else {"sheets": {}}
     if not key or not isinstance(key.get("sheets"), dict):
         raise ValueError(f"{path}:1: cannot be read as the key of annotation sheets")
     return key
