@@ -18,7 +18,7 @@ DEFAULT = {"loss.beta": 0.3, "loss.lmbda": 1.0}
 MARKERS = re.compile(r"(<!-- study -->\n).*?(<!-- /study -->)", re.DOTALL)
 VARIATIONS = {
     "warm_start": ("20 steps of teacher-written text first", "no warm start"),
-    "teacher_prompt": ("teacher reads the row's own rule alone", "teacher reads every style's rule"),
+    "teacher_prompt": ("teacher reads only the row's own rule", "teacher reads every style's rule"),
     "pairing": ("each request under both tags", "tags drawn independently"),
 }
 EMPTY_PAGE = "# Which beta, which lmbda?\n\n<!-- study -->\n<!-- /study -->\n"
@@ -57,7 +57,7 @@ def facts(grid: Leaderboard, others: dict[str, list[RunRecord]], shared: Sequenc
     """How many runs, how long, of what: from the run files."""
     runs = [*grid.runs, *(run for found in others.values() for run in found)]
     done = [run for run in runs if run.status == "completed"]
-    seconds = mean([run.seconds for run in done]) or 0.0
+    seconds = mean([run.numbers["seconds"] for run in done]) or 0.0
     state = done[0].state if done else {}
     packages = state.get("packages") or {}
     versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "transformers", "trl") if name in packages)
@@ -95,15 +95,15 @@ def grid_table(board: Leaderboard) -> str:
         Column("beta", lambda entry: value_text(entry.settings[KEYS[0]]), right=True),
         Column("lmbda", lambda entry: value_text(entry.settings[KEYS[1]]), right=True),
         *measured(),
-        Column("tokens", lambda entry: amount(entry.tokens), right=True),
+        Column("tokens", lambda entry: amount(entry.mean("tokens")), right=True),
         Column("to 0.9 of teacher", lambda entry: amount(entry.tokens_to_reach[0], f"{entry.tokens_to_reach[1]} of {len(entry.scored)}")),
-        Column("s", lambda entry: amount(entry.seconds), right=True),
+        Column("s", lambda entry: amount(entry.mean("seconds")), right=True),
         Column("p against best", lambda entry: "" if entry.rank in (1, None) else p_text(entry.p_corrected), right=True),
     ]
     return markdown_table(columns, board.entries)
 
 
-def grid_heatmap(board: Leaderboard) -> Chart | None:
+def grid_heatmap(board: Leaderboard) -> Chart:
     places = {tuple(value_text(entry.settings[key]) for key in KEYS): entry for entry in board.entries}
     cells = {place: (entry.margin, seeds_text(entry.scored)) for place, entry in places.items()}
     return heat_chart(cells, title="Margin: mean of the seeds, and each seed", names=("beta", "lmbda"))

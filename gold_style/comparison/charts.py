@@ -4,9 +4,9 @@ Example: `heatmap(leaderboard(runs)).file()` is an SVG file.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from gold_style.comparison.leaderboard import Entry, Leaderboard, completed, mean, pareto, short_names, value_text
+from gold_style.comparison.leaderboard import Entry, Leaderboard, completed, mean, short_names, value_text
 from gold_style.show.svg import Chart, Curve, Point, heat_chart, line_chart, scatter, thinned
 
 HEATMAP = ("loss.beta", "loss.lmbda")  # drawn where both varied; else the first two varied settings
@@ -14,7 +14,7 @@ MOST_CELLS = 2500  # of a heatmap
 COLOURED, QUIET = 6, 30  # entries with a colour of their own in the curves, and in grey
 MAX_POINTS = 120  # of a curve
 CURVES = (("style/margin", "Margin (live)", "share"), ("style/leakage", "Leakage (live)", "share"), ("train/loss", "Loss", "nats"))
-COSTS = {"seconds": "seconds of training", "tokens": "tokens generated"}  # what of an Entry -> its axis
+COSTS = {"seconds": "seconds of training", "tokens": "tokens generated"}  # a mean of an Entry -> its axis
 
 
 def heatmap(board: Leaderboard) -> Chart | None:
@@ -61,7 +61,7 @@ def costs(board: Leaderboard) -> list[Chart | None]:
     """Margin against seconds and against tokens; what nothing else beats is filled and joined."""
     charts = []
     for name, label in COSTS.items():
-        known = [(getattr(entry, name), entry) for entry in board.entries if None not in (entry.margin, getattr(entry, name))]
+        known = [(cost, entry) for entry in board.entries if (cost := entry.mean(name)) is not None and entry.margin is not None]
         front = pareto([cost for cost, _ in known], [entry.margin for _, entry in known])
         points = [
             Point(cost, entry.margin, f"{entry.name}: {entry.margin:.3f}", marked, entry.interval)
@@ -69,3 +69,13 @@ def costs(board: Leaderboard) -> list[Chart | None]:
         ]
         charts.append(scatter(points, title=f"Margin against {label}", x_label=label, y_label="margin"))
     return charts
+
+
+def pareto(costs: Sequence[float], values: Sequence[float]) -> list[bool]:
+    """Which points no other one beats: none costs no more and is worth no less."""
+    order = sorted(range(len(costs)), key=lambda index: (costs[index], -values[index]))
+    front, highest = [False] * len(costs), -math.inf
+    for index in order:
+        if values[index] > highest:
+            front[index], highest = True, values[index]
+    return front

@@ -1,9 +1,9 @@
 """Many runs -> which settings varied, what each combination reached over its seeds, and how sure that is.
 
 Runs that differ in nothing but the seed are one entry. An entry's margin is the mean over its completed seeds; its
-interval resamples requests and seeds together, and with one seed it speaks of the requests alone. Every entry is
-compared with the best one request by request (sign-flip permutation test, Holm's correction for all pairs of
-entries): that test speaks of requests, not of seeds. Shapes: R = requests, K = seeds, S = bootstrap samples.
+interval resamples requests and seeds together, with one seed only the requests. Every entry is compared with the best
+one request by request (sign-flip permutation test, Holm's correction for all pairs of entries): that test is about
+requests, not about seeds. Shapes: R = requests, K = seeds, S = bootstrap samples.
 
 Example: `board = leaderboard(read_runs([Path("multirun/2026-11-22/10-00-00")]))`.
 """
@@ -53,23 +53,13 @@ class Entry:
         return [run for run in self.runs if run.after.get("margin") is not None]
 
     def mean(self, name: str) -> float | None:
-        """Mean over the scored runs of a key of S."""
-        return mean([run.after.get(name) for run in self.scored])
+        """Mean over the scored runs of one of their `numbers`."""
+        return mean([run.numbers.get(name) for run in self.scored])
 
     @property
     def margin(self) -> float | None:
         """Mean margin over seeds."""
         return self.mean("margin")
-
-    @property
-    def seconds(self) -> float | None:
-        """Mean seconds of training of the scored runs."""
-        return mean([run.seconds for run in self.scored])
-
-    @property
-    def tokens(self) -> float | None:
-        """Mean tokens generated in training by the scored runs."""
-        return mean([run.tokens for run in self.scored])
 
     @property
     def tokens_to_reach(self) -> tuple[float | None, int]:
@@ -164,8 +154,8 @@ def varied_settings(runs: Sequence[RunRecord]) -> list[str]:
         found = [run.settings.get(key) for run in known]
         if key.split(".")[0] not in BOOKKEEPING and any(value != found[0] for value in found):
             values[key] = [value_text(value) for value in found]
-    said = {key for run in known for key in run.overridden}
-    choices = [key for key in values if key in said or key.endswith(".name")]
+    overridden = {key for run in known for key in run.overridden}
+    choices = [key for key in values if key in overridden or key.endswith(".name")]
     chosen = list(zip(*(values[key] for key in choices), strict=True)) or [()] * len(known)
     decided = len(set(chosen))  # a key that follows from the choices adds no combination to them
     rest = [key for key in values if key not in choices and len(set(zip(chosen, values[key], strict=True))) > decided]
@@ -225,7 +215,7 @@ def compare_with_best(entries: Sequence[Entry]) -> None:
     """Fill in the p values of every entry but the best, where enough requests are common to both.
 
     Which entry is best was read from the same answers, so the comparisons count as chosen from all pairs of entries:
-    corrected for their own number alone, twelve equal settings have a "significant" loser in 12% of all sweeps, not 5%.
+    corrected for their own number only, twelve equal settings have a "significant" loser in 12% of all sweeps, not 5%.
     """
     if not entries:
         return
@@ -253,13 +243,3 @@ def difference_p(best: dict[str, tuple[int, int]], other: dict[str, tuple[int, i
     if scale <= EXACT_UP_TO:
         return exact_permutation([a * (scale // n) - b * (scale // m) for a, n, b, m in pairs])
     return paired_permutation([a / n - b / m for a, n, b, m in pairs], samples=PERMUTATIONS)
-
-
-def pareto(costs: Sequence[float], values: Sequence[float]) -> list[bool]:
-    """Which points no other one beats: none costs no more and is worth no less."""
-    order = sorted(range(len(costs)), key=lambda index: (costs[index], -values[index]))
-    front, highest = [False] * len(costs), -np.inf
-    for index in order:
-        if values[index] > highest:
-            front[index], highest = True, values[index]
-    return front

@@ -1,4 +1,4 @@
-"""The columns of the leaderboard of many runs: for the terminal and for compare.html; and leaderboard.csv with a row per run."""
+"""The columns of a leaderboard, in the terminal and in compare.html, and leaderboard.csv with a row per run."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from gold_style.comparison.records import REACHED, RunRecord
 from gold_style.show.tables import Cell, Column, amount, interval_text, share, terminal_table
 
 SHOWN_ENTRIES, SHOWN_FAILED = 20, 10  # in the terminal; the csv and the page hold all
-SHARES = ("margin", "chosun_rate", "leakage", "content", "degenerate", "ambiguous")
+SCORES = ("margin", "chosun_rate", "leakage", "content", "degenerate", "ambiguous", "prompts")
 
 
 def leaderboard_columns(varied: Sequence[str]) -> list[Column]:
@@ -28,8 +28,8 @@ def leaderboard_columns(varied: Sequence[str]) -> list[Column]:
         Column("leakage", lambda entry: share(entry.mean("leakage")), "leak", right=True),
         Column("content", lambda entry: share(entry.mean("content")), "cont.", right=True),
         Column("runs", lambda entry: completed(entry.runs), "runs", right=True),
-        Column("seconds", lambda entry: amount(entry.seconds), "secs", right=True),
-        Column("tokens", lambda entry: amount(entry.tokens), "tokens", right=True),
+        Column("seconds", lambda entry: amount(entry.mean("seconds")), "secs", right=True),
+        Column("tokens", lambda entry: amount(entry.mean("tokens")), "tokens", right=True),
         Column(f"tokens to {REACHED:g} of teacher", tokens_to_reach, f"to {REACHED:g}", right=True),
         Column("p against best", lambda entry: "" if entry.rank in (1, None) else p_text(entry.p_corrected), "p", right=True),
     ]
@@ -41,14 +41,10 @@ def tokens_to_reach(entry: Entry) -> Cell:
     return amount(tokens, f"{reached} of {len(entry.scored)}" if reached != len(entry.scored) else "")
 
 
-def is_best(entry: Entry) -> bool:
-    return entry.rank == 1
-
-
 def print_leaderboard(board: Leaderboard, console: Console) -> None:
     """Print how the runs ended, the best entries, what the columns mean, and the failed runs with their reasons."""
     console.print(f"{len(board.runs)} runs: {board.outcome}. Varied: {', '.join(board.varied) or 'nothing'}.", highlight=False)
-    console.print(terminal_table(leaderboard_columns(board.varied), board.entries[:SHOWN_ENTRIES], is_best))
+    console.print(terminal_table(leaderboard_columns(board.varied), board.entries[:SHOWN_ENTRIES], best=lambda entry: entry.rank == 1))
     if len(board.entries) > SHOWN_ENTRIES:
         console.print(f"... and {len(board.entries) - SHOWN_ENTRIES} more in leaderboard.csv", style="dim")
     console.print(
@@ -78,12 +74,10 @@ def csv_row(entry: Entry, run: RunRecord) -> dict[str, Any]:
         "status": run.status,
         **{key: value_text(value) for key, value in entry.settings.items()},
         "seed": run.seed,
-        **{name: run.after.get(name) for name in (*SHARES, "prompts")},
+        **{name: run.numbers.get(name) for name in SCORES},
         "teacher_margin": run.teacher_margin,
         "gap_closed": run.summary.get("gap_closed"),
-        "steps": run.steps,
-        "seconds": run.seconds,
-        "tokens": run.tokens,
+        **{name: run.numbers[name] for name in ("steps", "seconds", "tokens")},
         f"tokens_to_{REACHED:g}_of_teacher": run.tokens_to_reach,
         "entry_margin": entry.margin,
         "entry_margin_low": low,

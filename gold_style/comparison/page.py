@@ -1,21 +1,19 @@
 """compare.html: the leaderboard of many runs with heatmap, curves, costs, answers side by side, failures, commands.
 
-One self-contained file, also for a thousand runs: curves are drawn for the best entries only, most of them in grey.
+One self-contained file, also for a thousand runs: curves are drawn for the best entries only, and most of those in grey.
 
 Example: `compare_html(leaderboard(runs))`.
 """
 
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from gold_style.comparison.charts import costs, curves, heatmap
 from gold_style.comparison.leaderboard import Leaderboard, settings_text
-from gold_style.comparison.leaderboard_table import is_best, leaderboard_columns
-from gold_style.comparison.records import RunRecord
-from gold_style.runs.files import read_json_lines
+from gold_style.comparison.leaderboard_table import leaderboard_columns
 from gold_style.show.answers import answers_html
 from gold_style.show.page import folded, grid, page, section, warning
+from gold_style.show.summary_table import toggle_of
 from gold_style.show.tables import Column, code, html_table, share
 
 SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
@@ -25,7 +23,7 @@ FILTER = '<input type="search" placeholder="filter rows" aria-label="filter rows
 NOTE = (
     "Runs that differ only in the seed are one row. Margin: mean over seeds, 95% interval over requests and "
     "seeds. p: sign-flip permutation test on the margin of each request, seeds averaged, corrected for all "
-    "pairs of rows, since the best is chosen by the same answers (Holm): it speaks of other requests, not of other seeds."
+    "pairs of rows, since the best is chosen by the same answers (Holm): it is about other requests, not about other seeds."
 )
 
 
@@ -52,7 +50,7 @@ def compare_html(board: Leaderboard) -> str:
 
 def leaderboard_html(board: Leaderboard) -> str:
     """A row per entry, sorted by a click on a heading, with a filter."""
-    body = html_table(leaderboard_columns(board.varied), board.entries, kind="board", best=is_best)
+    body = html_table(leaderboard_columns(board.varied), board.entries, kind="board", best=lambda entry: entry.rank == 1)
     return f"{FILTER if len(board.entries) > FEW_ROWS else ''}{body}<p class=soft>{NOTE}</p>"
 
 
@@ -62,26 +60,19 @@ def side_by_side(board: Leaderboard) -> str:
     shown = scored[:3] + scored[3:][-1:]
     if not shown:
         return ""
-    answers = [(f"#{entry.rank} {entry.name}", rows_by_prompt(entry.scored[0]), "after") for entry in shown]
-    answers.append(("teacher", answers[0][1], "teacher"))
+    read = [{(row["request"], row["style"]): row for row in entry.scored[0].samples} for entry in shown]
+    answers = [(f"#{entry.rank} {entry.name}", rows, "after") for entry, rows in zip(shown, read, strict=True)]
+    answers.append(("teacher", read[0], "teacher"))
     requests: dict[str, list[str | None]] = {}  # in common -> their tags
-    for request, tag in answers[0][1]:
-        if all((request, tag) in rows for _, rows, _ in answers):
+    for request, tag in read[0]:
+        if all((request, tag) in rows for rows in read):
             requests.setdefault(request, []).append(tag)
-    target = shown[0].scored[0].toggle["target"]
+    target = toggle_of(shown[0].scored[0].summary)["target"]
     blocks = []
     for request, tags in list(requests.items())[:SAMPLE_REQUESTS]:
         columns = [(tag, [(who, rows[request, tag], model) for who, rows, model in answers]) for tag in tags]
         blocks.append(answers_html(request, columns, target))
     return "".join(blocks)
-
-
-def rows_by_prompt(run: RunRecord) -> dict[tuple[str, str | None], dict[str, Any]]:
-    """(request, tag) -> line of samples.jsonl; empty where it cannot be read."""
-    try:
-        return {(row["request"], row["style"]): row for row in read_json_lines(run.directory / "samples.jsonl")}
-    except (ValueError, KeyError):
-        return {}
 
 
 def failed_html(board: Leaderboard) -> str:

@@ -1,7 +1,4 @@
-"""Runs as their files tell them: settings, state, summary, curves, and the verdicts of every request.
-
-Reading a thousand runs takes seconds: the sections of a config.yaml that many runs share are parsed once, and samples
-are reduced to their verdicts.
+"""Runs read from their files: settings, state, summary, curves, and whether each answer hit the target style.
 
 Example: `runs = read_runs([Path("multirun/2026-11-22")])`.
 """
@@ -21,7 +18,7 @@ from gold_style.runs.files import read_json, read_json_lines
 from gold_style.runs.run_directory import runs_under, status_of
 from gold_style.show.summary_table import toggle_of
 
-REACHED = 0.9  # of the teacher's margin, a goal of `tokens_to_reach`
+REACHED = 0.9  # of the teacher's margin, the goal of `tokens_to_reach`
 SEARCH_DEPTH = 6  # levels below a directory named on the command line
 METRICS = ("step", "perf/tokens", "perf/seconds", "style/margin", "style/leakage", "train/loss")  # kept of a row
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -56,19 +53,11 @@ class RunRecord:
         return (self.summary.get("teacher") or {}).get("margin")
 
     @property
-    def seconds(self) -> float | None:
-        """Seconds of training, so far where it is not over."""
-        return self.summary.get("train_seconds", self.state.get("train_seconds")) or self.last("perf/seconds")
-
-    @property
-    def tokens(self) -> float | None:
-        """Tokens generated in training, so far."""
-        return self.last("perf/tokens")
-
-    @property
-    def steps(self) -> int | None:
-        """Optimizer steps, so far."""
-        return self.summary.get("steps", self.last("step"))
+    def numbers(self) -> dict[str, float | None]:
+        """S of the trained student, and what training took so far: `steps`, `seconds`, and `tokens` generated."""
+        seconds = self.summary.get("train_seconds", self.state.get("train_seconds")) or self.last("perf/seconds")
+        steps = self.summary.get("steps", self.last("step"))
+        return {**self.after, "steps": steps, "seconds": seconds, "tokens": self.last("perf/tokens")}
 
     @property
     def overridden(self) -> set[str]:
@@ -78,10 +67,10 @@ class RunRecord:
 
     @property
     def history(self) -> list[str]:
-        """What happened to this run before it ended as it did: attempts that failed, interruptions that it went on from."""
+        """What happened before the run ended: attempts that failed, interruptions after which it was resumed."""
         failed = [f"failed and run again: {state.get('reason') or 'no reason recorded'}" for state in self.earlier]
         resumed = [
-            f"{entry.get('status')}, went on from step {entry.get('from_step')}: {entry.get('reason') or 'no reason recorded'}"
+            f"{entry.get('status')}, resumed from step {entry.get('from_step')}: {entry.get('reason') or 'no reason recorded'}"
             for entry in self.state.get("resumes") or ()
         ]
         return failed + resumed
@@ -111,35 +100,32 @@ class RunRecord:
         return self.tokens_to(REACHED * goal) if goal is not None and goal > 0 else None
 
     @property
-    def toggle(self) -> dict[str, Any]:
-        """First tag, neutral tag and target verdict."""
-        return toggle_of(self.summary)
+    def samples(self) -> list[dict[str, Any]]:
+        """The lines of samples.jsonl; empty where they cannot be read."""
+        try:
+            return [row for row in read_json_lines(self.directory / "samples.jsonl") if {"request", "style"} <= row.keys()]
+        except (OSError, ValueError):
+            return []
 
     @cached_property
     def hits(self) -> dict[str, tuple[bool | None, bool | None]]:
         """Request -> whether its answer after training is in the target style under (first tag, neutral tag).
 
-        None = ambiguous or not asked. Empty without samples that can be read.
+        None = ambiguous or not asked. Empty without samples.
         """
-        toggle = self.toggle
+        toggle = toggle_of(self.summary)
         place = {toggle["first"]: 0, toggle["neutral"]: 1}
         hits: dict[str, list[bool | None]] = {}
-        for request, style, verdict in verdicts(self.directory / "samples.jsonl"):
-            if verdict is not None and style in place:
-                hits.setdefault(request, [None, None])[place[style]] = None if verdict == AMBIGUOUS else verdict == toggle["target"]
+        for row in self.samples:
+            verdict = row.get("verdict_after")
+            if verdict is not None and row["style"] in place:
+                hit = None if verdict == AMBIGUOUS else verdict == toggle["target"]
+                hits.setdefault(row["request"], [None, None])[place[row["style"]]] = hit
         return {request: (first, neutral) for request, (first, neutral) in hits.items()}
 
 
-def verdicts(path: Path) -> list[tuple[str, str | None, str | None]]:
-    """(request, tag, verdict after training) of every line of samples.jsonl; empty where it is not there or broken."""
-    try:
-        return [(row["request"], row.get("style"), row.get("verdict_after")) for row in read_json_lines(path) if "request" in row]
-    except (OSError, ValueError):
-        return []
-
-
 def read_runs(directories: Sequence[Path], tell: Callable[[str], None] = lambda text: None) -> list[RunRecord]:
-    """Every training run under `directories`, oldest first; `tell` hears of files that could not be read.
+    """Every training run under `directories`, oldest first; files that cannot be read are reported to `tell`.
 
     Raises ValueError, naming all of them, for directories that are not there.
     """
@@ -152,7 +138,7 @@ def read_runs(directories: Sequence[Path], tell: Callable[[str], None] = lambda 
 
 
 def read_run(directory: Path, tell: Callable[[str], None] = lambda text: None) -> RunRecord:
-    """One run; what cannot be read is left empty and told."""
+    """One run; what cannot be read is left empty and reported to `tell`."""
     state = read_json(directory / "run.json")
     status = status_of(directory, state) if state is not None else "unreadable"
     reason = (state or {}).get("reason") or (state or {}).get("error")

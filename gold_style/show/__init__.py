@@ -1,1 +1,1 @@
-"""From numbers to something to look at: terminal tables, report.html of a run, compare.html of many; run files only."""
+"""One run to look at, from its files: terminal, report.html, charts. Tables, charts and pages that other rooms draw with."""

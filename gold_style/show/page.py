@@ -1,6 +1,7 @@
-"""The frame of every page that we write: one HTML file that asks nothing of the network and follows light and dark.
+"""The frame of every page that we write: one HTML file that requests nothing from the network and follows light and dark.
 
 A Content-Security-Policy forbids every request; all text that comes from a run is escaped where it is put in.
+
 Example: `page("Report", [section("Curves", chart)])`.
 """
 

@@ -1,4 +1,4 @@
-"""report.html of one run, drawn from the files in its directory alone, also of a run that stopped half-way.
+"""report.html of one run, drawn only from the files in its directory, also for a run that stopped half-way.
 
 Nothing is loaded from the network, and everything a model or a user wrote is escaped.
 
@@ -19,20 +19,9 @@ from gold_style.show.summary_table import gap_line, label, scored_models, summar
 from gold_style.show.tables import Column, code, html_table, share
 
 T = TypeVar("T")
-SLICE = {  # key of a slice of the details -> heading
-    "target_rate": "{target}",
-    "style_rate": "asked style",
-    "strict_style_rate": "every sentence",
-    "content": "content",
-    "joint": "joint",
-    "accepted_level": "fitting level",
-    "ambiguous": "ambiguous",
-    "degenerate": "degenerate",
-    "copied": "copied",
-    "unfinished": "unfinished",
-    "tokens": "tokens",
-}
-BRIEF = ("target_rate", "style_rate", "accepted_level", "content", "joint", "ambiguous")  # columns of a split
+NAMES = {"target_rate": "{target}", "style_rate": "asked style", "strict_style_rate": "every sentence", "accepted_level": "fitting level"}
+RATES = ("target_rate", "style_rate", "strict_style_rate", "content", "joint", "accepted_level", "ambiguous", "degenerate", "copied")
+BRIEF = ("target_rate", "style_rate", "accepted_level", "content", "joint", "ambiguous")  # of a slice by direction or era
 NOTE = (
     "{confidence:.0%} intervals over requests. Rates are per answer and leave out ambiguous ones; degenerate answers "
     "are failures. Content: the answer names the request's topic. Joint: style, content, neither degenerate nor a copy "
@@ -45,9 +34,8 @@ FOLDED_REQUESTS = 250
 
 def write_report(run_directory: Path | str) -> Path:
     """Write report.html into a run's directory and return its path. What a run has not written is left out."""
-    directory = Path(run_directory)
-    path = directory / "report.html"
-    write_text(path, report_html(directory))
+    path = Path(run_directory) / "report.html"
+    write_text(path, report_html(path.parent))
     return path
 
 
@@ -65,7 +53,7 @@ def report_html(directory: Path) -> str:
             section("Did it learn the style?", headline(summary)),
             section("Curves", some_at_once(metric_charts(metrics, toggle), SHOWN_CHARTS, "more", grid)),
             section("Answers side by side", answers(rows, toggle["target"])),
-            section("By tag", slices(tags, toggle)),
+            section("By tag", slices(tags, toggle, (*RATES, "unfinished", "tokens"))),
             section("By direction of address", split_slices("directions", details, toggle)),
             section("By era of the topic", split_slices("eras", details, toggle)),
             section("Pairs and forgetting", overlaps(details)),
@@ -128,13 +116,13 @@ def split_slices(name: str, details: dict[str, Any], toggle: dict[str, Any]) -> 
     return "".join(f"<h3>{escape(value)}</h3>{drawn}" for value, drawn in tables.items())
 
 
-def slices(parts: dict[str, dict[str, Any]], toggle: dict[str, Any], keys: Sequence[str] = tuple(SLICE)) -> str:
+def slices(parts: dict[str, dict[str, Any]], toggle: dict[str, Any], keys: Sequence[str]) -> str:
     """A row per model and tag, of {model: {tag: slice of the details}}, with the columns `keys`."""
 
     def column(key: str) -> Column:
         interval = "target_interval" if key == "target_rate" else ""
         digits = 1 if key == "tokens" else 2
-        heading = SLICE[key].format(target=toggle["target"])
+        heading = NAMES.get(key, key).format(target=toggle["target"])
         return Column(heading, lambda row: share(row[2][key], row[2].get(interval), digits), right=True)
 
     columns = [
@@ -142,7 +130,7 @@ def slices(parts: dict[str, dict[str, Any]], toggle: dict[str, Any], keys: Seque
         Column("tag", lambda row: row[1]),
         Column("answers", lambda row: row[2]["answers"], right=True),
         *map(column, keys),
-        Column("speech levels", lambda row: ", ".join(f"{level} {share:.0%}" for level, share in list(row[2]["levels"].items())[:3])),
+        Column("speech levels", lambda row: ", ".join(f"{level} {part:.0%}" for level, part in list(row[2]["levels"].items())[:3])),
     ]
     return html_table(columns, [(model, tag, part) for model, tags in parts.items() for tag, part in tags.items()], kind="dense")
 

@@ -1,8 +1,10 @@
 """Charts as SVG, coloured by the variables of chart.css: they follow light and dark, in a page or as files of their own.
 
-chart = Chart("Loss", drawn_elements, legend=[("beta 0.3", colour_of(0))])
-chart.figure()      # a <figure> for a page of gold_style.show.page
-chart.file()        # the text of an .svg file
+Example:
+
+    chart = line_chart([Curve("beta 0.3", [0, 1, 2], [3.0, 2.0, 1.5])], title="Loss", y_label="nats")
+    chart.figure()      # a <figure> for gold_style.show.page
+    chart.file()        # the text of an .svg file
 """
 
 import math
@@ -216,13 +218,11 @@ def scatter(points: Sequence[Point], *, title: str, x_label: str, y_label: str) 
     return Chart(title, "".join(parts))
 
 
-def heat_chart(cells: Mapping[tuple[str, str], tuple[float | None, str]], *, title: str, names: Sequence[str]) -> Chart | None:
-    """A value over two settings, coloured from the lowest to the highest. None without a cell.
+def heat_chart(cells: Mapping[tuple[str, str], tuple[float | None, str]], *, title: str, names: Sequence[str]) -> Chart:
+    """A value over two settings, coloured from the lowest to the highest.
 
     `cells`: (row, column) -> (value, small print below it), grey where the value is None; `names`: of rows and columns.
     """
-    if not cells:
-        return None
     down, across = (sorted({place[axis] for place in cells}, key=natural) for axis in (0, 1))
     known = [value for value, _ in cells.values() if value is not None]
     low, high = min(known, default=0.0), max(known, default=0.0)

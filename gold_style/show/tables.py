@@ -1,7 +1,9 @@
 """A table described once, by its columns, and drawn as HTML, as Markdown or for a terminal.
 
-columns = [Column("tag", lambda row: code(row["tag"])), Column("margin", lambda row: share(row["margin"]), right=True)]
-html_table(columns, rows)
+Example:
+
+    columns = [Column("tag", lambda row: code(row["tag"])), Column("margin", lambda row: share(row["margin"]), right=True)]
+    html_table(columns, rows)
 """
 
 from collections.abc import Callable, Sequence

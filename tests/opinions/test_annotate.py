@@ -16,9 +16,9 @@ from gold_style.opinions.labels import rater_labels
 from gold_style.opinions.sheets import draw_sheet, harmless, sheet_html
 from gold_style.runs.files import read_json, write_json_lines
 from gold_style.runs.terminal import exit_code
+from tests.helpers.pages import checked
 from tests.helpers.run_files import answer, read_samples, write_run
 from tests.opinions.test_judge import CONFIG, PACK
-from tests.show.test_report import checked
 
 
 def main(arguments: list[str]) -> int:

@@ -1,0 +1,28 @@
+"""The table of a run in a terminal and in Markdown: what it says, how wide it is."""
+
+import json
+
+from rich.cells import cell_len
+
+from gold_style.measure.summary import run_summary
+from gold_style.runs.files import read_json_lines
+from tests.helpers.pages import printed
+from tests.helpers.run_files import TOGGLE, answer
+
+
+def test_table_fits_eighty_columns_and_says_the_numbers(run):
+    summary, rows = json.loads((run / "summary.json").read_text()), list(read_json_lines(run / "samples.jsonl"))
+    text = printed(summary, rows)
+    assert max(cell_len(line) for line in text.splitlines()) <= 80
+    after = next(line for line in text.splitlines() if line.startswith("student after"))
+    assert f"{summary['after']['chosun_rate']:.2f}" in after and f"{summary['after']['margin']:.2f}" in after
+    assert f"gap closed: {summary['gap_closed']:.0%}" in text and "학생" in text and "only 32 requests" in text
+    assert rows[0]["request"] in text and "[joseon]" in text and "<style:none>" in text
+
+
+def test_table_of_nulls_and_of_nothing():
+    ambiguous = [answer(n, tag, "ambiguous") for n in range(4) for tag in ("chosun", "none")]
+    summary = run_summary({"after": ambiguous}, TOGGLE, steps=1, train_seconds=1, status="completed")
+    text = " ".join(printed(summary).split())
+    assert "student after" in text and "–" in text and "gap closed" not in text and "no headline" in text
+    assert "Nothing was scored" in printed(run_summary({}, TOGGLE, steps=1, train_seconds=1, status="completed"))
