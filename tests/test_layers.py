@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
-README = PROJECT / "README.md"
+PAGES = {"README.md": "The tree", "README.ko.md": "폴더 안내"}  # page -> heading of its tree
 MAX_ARROWS = 82
 LINE = re.compile(r"^(?P<indent> *)(?P<paths>\S+(?: \S+)*?)(?:  +(?P<text>\S.*))?$")
 
 
-def tree() -> list[tuple[list[str], str]]:
-    """(paths, text) of each line of the README's tree, paths relative to the project."""
-    block = re.search(r"^## The tree\n.*?^```\n(.*?)^```", README.read_text(encoding="utf-8"), re.M | re.S)[1]
+def tree(page: str = "README.md") -> list[tuple[list[str], str]]:
+    """(paths, text) of each line of a README's tree, paths relative to the project."""
+    text = (PROJECT / page).read_text(encoding="utf-8")
+    block = re.search(rf"^## {PAGES[page]}\n.*?^```\n(.*?)^```", text, re.M | re.S)[1]
     lines, parent = [], ""
     for line in block.splitlines():
         found = LINE.match(line)
@@ -89,6 +90,11 @@ def test_every_line_of_the_tree_names_what_is_there():
     for paths, _ in tree():
         for path in paths:
             assert (PROJECT / path).exists(), f"README.md, The tree: {path} is not there"
+
+
+def test_both_languages_have_the_same_tree():
+    english, korean = ([paths for paths, _ in tree(page)] for page in PAGES)
+    assert english == korean
 
 
 def test_every_module_has_a_room():
