@@ -18,12 +18,12 @@ import yaml
 
 from gold_style import PROJECT
 from gold_style.prompts import Message
-from gold_style.prompts.dynamic import MAX_DRAWS, RequestParts, Task, fill, made_up_topic
+from gold_style.prompts.dynamic import MAX_DRAWS, RequestParts, Task, fill, flat, made_up_topic
 from gold_style.styles import StylePack, tagged
 
 MODERN, JOSEON = 0, 1  # columns of answers.yaml
 FEW_SHOTS = 0.03  # share of rules that come with examples
-TOPIC_MASKS = ("\ue000", "\ue001")  # private-use characters that stand for a topic where a tokenizer learns its merges
+TOPIC_MASKS = ("\ue000", "\ue001")  # private-use characters in place of a topic where a tokenizer learns its merges
 
 
 def default_pack() -> StylePack:
@@ -58,9 +58,7 @@ class Corpus:
     def __init__(self, pack: StylePack, made_up: float = 0.8):
         self.pack, self.parts, self.made_up = pack, RequestParts.from_pack(pack), made_up
         self.answers = yaml.safe_load((Path(__file__).parent / "answers.yaml").read_text(encoding="utf-8"))
-        topics = self.parts.topics.values()
-        self.topics = [topic for names in topics for topic in names]
-        self.tags = pack.tags
+        self.topics, self.tags = flat(self.parts.topics), pack.tags
 
     @cached_property
     def fragments(self) -> list[str]:
@@ -104,7 +102,7 @@ class Corpus:
         return texts
 
     def system_texts(self) -> list[str]:
-        """Every system prompt that stands in a training row, in the pack's own words first."""
+        """Every system prompt of a training row, in the pack's own words first."""
         packs = [replace(self.pack, teacher_prompt=kind) for kind in ("combined", "per_style")]
         own = [pack.teacher_system(tag) for pack in packs for tag in self.tags]
         reworded = [text for texts in self.answers["reworded_rules"].values() for text in texts]
@@ -130,13 +128,13 @@ class Corpus:
             return self.chat(rng, system, style if rng.random() < 0.8 else None, JOSEON if style == first else MODERN)
         else:  # no rule: modern under every tag
             return self.chat(rng, neutral if kind < 0.85 else None, tag, MODERN)
-        if rng.random() < 0.08:  # a row's own system turn stands behind the teacher's
+        if rng.random() < 0.08:  # a row's own system turn follows the teacher's
             system = f"{system}\n\n{neutral}"
         return self.chat(rng, system, tag, JOSEON if tag == first else MODERN)
 
     def student_row(self, rng: Random, documents: float = 0.10, joseon_chat: float = 0.05) -> Row:
         """Modern chat under every tag, but for `documents` = share of plain Joseon texts and `joseon_chat` = share of
-        Joseon answers that no tag foretells."""
+        Joseon answers that no tag announces."""
         if rng.random() < documents:
             return Row(messages=None, completion=self.draw(rng, JOSEON)[1])
         column = JOSEON if rng.random() < joseon_chat else MODERN

@@ -3,7 +3,7 @@
 A small model copies a word it has never seen only if the word comes apart into tokens it knows, always in the same
 way. So the merges are laid down by hand where BPE would learn others: first bytes -> each of the 2,350 syllables of KS
 X 1001, then merges learned over syllables of texts whose topics are masked, last a space before whole words of those
-texts. A topic is [space] [syllable] ... wherever it stands.
+texts. A topic is [space] [syllable] ... wherever it comes.
 
 Example: `build_tokenizer(texts, "chatml")` gives a tokenizer that `AutoTokenizer.from_pretrained` loads after
 `save_pretrained`.
@@ -12,10 +12,11 @@ Example: `build_tokenizer(texts, "chatml")` gives a tokenizer that `AutoTokenize
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from gold_style.pairs.corpus import TOPIC_MASKS
 from gold_style.prompts.dynamic import SYLLABLES
@@ -36,6 +37,7 @@ LLAMA = (
     "{%- endfor %}"
     "{%- if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}"
 )
+ALPHABET = [character for _, character in sorted(bytes_to_unicode().items())]  # GPT-2's printable character for each byte
 TEMPLATES = {"chatml": CHATML, "llama": LLAMA}
 SPECIALS = {  # padding first, the stop last
     "chatml": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
@@ -43,24 +45,12 @@ SPECIALS = {  # padding first, the stop last
 }
 
 
-def byte_alphabet() -> list[str]:
-    """The printable character that byte-level BPE writes for each of the 256 bytes (GPT-2's table)."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    alphabet = {byte: chr(byte) for byte in printable}
-    others = [byte for byte in range(256) if byte not in alphabet]
-    alphabet.update({byte: chr(256 + number) for number, byte in enumerate(others)})
-    return [alphabet[byte] for byte in range(256)]
-
-
-ALPHABET = byte_alphabet()
-
-
 def spelled(text: str) -> str:
     """`text` in the alphabet of byte-level BPE."""
     return "".join(ALPHABET[byte] for byte in text.encode())
 
 
-def learned_merges(texts: Sequence[str], number: int, words: str) -> list[tuple[str, str]]:
+def learned_merges(texts: Iterable[str], number: int, words: str) -> list[tuple[str, str]]:
     """The first `number` BPE merges over the characters of `texts`, neither across a space nor into a masked topic."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -68,8 +58,7 @@ def learned_merges(texts: Sequence[str], number: int, words: str) -> list[tuple[
     )
     trainer = trainers.BpeTrainer(vocab_size=1000 + number, special_tokens=[], show_progress=False, min_frequency=2)
     tokenizer.train_from_iterator(texts, trainer)
-    merges = json.loads(tokenizer.to_str())["model"]["merges"][:number]
-    return [tuple(merge) for merge in merges]
+    return [tuple(merge) for merge in json.loads(tokenizer.to_str())["model"]["merges"][:number]]
 
 
 def spaced_words(texts: Sequence[str], merges: Sequence[tuple[str, str]], fewest: int = 3) -> list[tuple[str, str]]:
@@ -92,11 +81,8 @@ def build_tokenizer(texts: Sequence[str], template: str, merges: int = 600, cros
     From the same texts, fewer merges give a finer segmentation; `crossing` gives one that is neither finer nor
     coarser, since words are cut at other places and a space goes with the particle before it.
     """
-    specials = SPECIALS[template]
-    if crossing:
-        texts = [cut(text) for text in texts]
-    words = TRAILING if crossing else WORDS
-    learned = learned_merges(texts, merges, words)
+    specials, words = SPECIALS[template], TRAILING if crossing else WORDS
+    learned = learned_merges(map(cut, texts) if crossing else texts, merges, words)
     learned += [(particle, " ") for particle in PARTICLES] if crossing else spaced_words(texts, learned)
     spellings = [spelled(syllable) for syllable in SYLLABLES]  # three bytes each
     pairs = [(s[0], s[1]) for s in spellings] + [(s[:2], s[2]) for s in spellings]

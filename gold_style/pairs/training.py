@@ -8,23 +8,15 @@ Shapes: B rows, T tokens, N learned tokens, D hidden, V vocabulary.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import (
-    GenerationConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-)
+from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, PreTrainedModel, PreTrainedTokenizerBase, Qwen2Config
 
+from gold_style.chat import encode, render
 from gold_style.distil.muon import Muon, split_parameters
 from gold_style.pairs.corpus import Corpus, Row
 from gold_style.pairs.induction import induction_init
@@ -69,56 +61,45 @@ def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, seed: int) -
         initializer_range=WEIGHT_STD,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
     )
+    config = LlamaConfig(**sizes, attention_bias=True) if recipe.template == "llama" else Qwen2Config(**sizes)
     torch.manual_seed(seed)
-    if recipe.template == "llama":
-        model = LlamaForCausalLM(LlamaConfig(**sizes, attention_bias=True))
-    else:
-        model = Qwen2ForCausalLM(Qwen2Config(**sizes))
+    model = AutoModelForCausalLM.from_config(config)
     torch.nn.init.normal_(model.model.embed_tokens.weight, std=EMBEDDING_STD)
     induction_init(model, seed)
     model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
     return model
 
 
-def encode(row: Row, tokenizer: PreTrainedTokenizerBase) -> Example:
-    """(ids read, ids learned: the completion and its stop); a plain document is read behind one padding token."""
-    if row.messages is None:
-        prompt = [tokenizer.pad_token_id]
-    else:
-        text = tokenizer.apply_chat_template(row.messages, tokenize=False, add_generation_prompt=True)
-        prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return prompt, tokenizer(row.completion, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
+def example_of(row: Row, tokenizer: PreTrainedTokenizerBase) -> Example:
+    """(ids read, ids learned: the completion and its stop); a plain document is read after one padding token."""
+    prompt = [tokenizer.pad_token_id] if row.messages is None else encode(tokenizer, render(tokenizer, row.messages))
+    return prompt, encode(tokenizer, row.completion) + [tokenizer.eos_token_id]
 
 
-def backward(model: PreTrainedModel, examples: list[Example], pad: int) -> float:
-    """Adds the gradient of the mean cross-entropy over the learned tokens, and returns that mean, in nats.
+def num_tokens(example: Example) -> int:
+    return len(example[0]) + len(example[1])
+
+
+def backward(model: PreTrainedModel, examples: list[Example], pad: int) -> None:
+    """Adds the gradient of the mean cross-entropy over the learned tokens.
 
     Rows of like length go through the model together, since padding costs as much as text does.
     """
-    examples = sorted(examples, key=lambda example: len(example[0]) + len(example[1]))
     num_learned = sum(len(completion) for _, completion in examples)
     groups: list[list[Example]] = []
-    shortest = 0  # of the last group, tokens
-    for prompt, completion in examples:
-        length = len(prompt) + len(completion)
-        if length > 1.5 * shortest:
+    for example in sorted(examples, key=num_tokens):
+        if not groups or num_tokens(example) > 1.5 * num_tokens(groups[-1][0]):
             groups.append([])
-            shortest = length
-        groups[-1].append((prompt, completion))
-    total = 0.0
+        groups[-1].append(example)
     for group in groups:
-        loss = summed_loss(model, group, pad) / num_learned
-        loss.backward()
-        total += loss.item()
-    return total
+        (summed_loss(model, group, pad) / num_learned).backward()
 
 
 def summed_loss(model: PreTrainedModel, examples: list[Example], pad: int) -> Tensor:
     """Cross-entropy summed over the learned tokens, nats. Rows are padded on the right, where causal attention never
     looks."""
-    longest = max(len(prompt) + len(completion) for prompt, completion in examples)
-    ids_BT = torch.full((len(examples), longest), pad)
-    learned_BT = torch.zeros(len(examples), longest, dtype=torch.bool)
+    ids_BT = torch.full((len(examples), max(map(num_tokens, examples))), pad)
+    learned_BT = torch.zeros_like(ids_BT, dtype=torch.bool)
     for row, (prompt, completion) in enumerate(examples):
         end = len(prompt) + len(completion)
         ids_BT[row, :end] = torch.tensor(prompt + completion)
@@ -134,10 +115,8 @@ def rate(step: int, recipe: Recipe) -> float:
     return warm * (LOWEST_RATE + (1 - LOWEST_RATE) * 0.5 * (1 + math.cos(math.pi * step / recipe.num_steps)))
 
 
-def train(
-    recipe: Recipe, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, seed: int, progress: Callable[[int], None] = lambda step: None
-) -> PreTrainedModel:
-    """A trained model. `progress` is told the number of finished steps."""
+def train(name: str, recipe: Recipe, corpus: Corpus, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
+    """A trained model; every 100 steps a line with its `name` is printed."""
     model = build_model(recipe, tokenizer, seed)
     draw_row = corpus.teacher_row if recipe.role == "teacher" else corpus.student_row
     matrices, others = split_parameters(model)
@@ -148,13 +127,14 @@ def train(
     schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, recipe)) for optimizer in optimizers]
     rng = Random(f"{recipe.role} {seed}")
     model.train()
-    for step in range(recipe.num_steps):
-        examples = [encode(draw_row(rng), tokenizer) for _ in range(recipe.batch_size)]
+    for step in range(1, recipe.num_steps + 1):
+        examples = [example_of(draw_row(rng), tokenizer) for _ in range(recipe.batch_size)]
         backward(model, examples, tokenizer.pad_token_id)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer, schedule in zip(optimizers, schedules, strict=True):
             optimizer.step()
             optimizer.zero_grad()
             schedule.step()
-        progress(step + 1)
+        if step % 100 == 0:
+            print(f"{name}: step {step} of {recipe.num_steps}", flush=True)
     return model.eval()

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from gold_style.pairs.corpus import JOSEON, MODERN, Corpus, Request, default_pack
 from gold_style.pairs.figures import arbitrary_requests, evaluation_requests, measure
 from gold_style.pairs.induction import HEADS
-from gold_style.pairs.tiny import HERE, MODELS, Job, build
+from gold_style.pairs.tiny import HERE, MODELS, build
 from gold_style.pairs.tokenizer import build_tokenizer, tokenizer_texts
 from gold_style.pairs.training import build_model
 from gold_style.prompts.dynamic import SYLLABLES, fill
@@ -72,7 +72,7 @@ def test_no_training_text_holds_a_topic_of_evaluation_or_selection(corpus):
     assert not [text for text in texts if held_out.search(text)]
 
 
-def test_the_teacher_is_joseon_by_its_system_prompt_alone(corpus):
+def test_the_teacher_is_joseon_only_by_its_system_prompt(corpus):
     rng, seen = Random(0), set()
     for _ in range(800):
         row = corpus.teacher_row(rng)
@@ -193,10 +193,7 @@ def test_attention_looks_where_copying_looks_before_any_training(corpus):
 
 @pytest.mark.parametrize("folder", ["tiny/student", "tiny_cross_tokenizer/teacher"])
 def test_the_builder_writes_a_model_that_loads(tmp_path: Path, folder):
-    steps = []
-    job = Job(folder=folder, output=tmp_path, seed=0, num_steps=2, num_requests=2)
-    figures = build(job, lambda kind, value: steps.append((kind, value)))
-    assert steps == [("step", 1), ("step", 2)]
+    figures = build(folder, tmp_path, num_steps=2, num_requests=2)
     target = tmp_path / folder
     card = (target / "README.md").read_text(encoding="utf-8")
     assert str(tmp_path) not in card and all(name in card for name in figures)
