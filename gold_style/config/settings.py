@@ -302,7 +302,7 @@ def local_model(name: str) -> str:
 
 def find_directory(text: str) -> Path:
     """An absolute path; a relative one is looked up from the working directory, then from the project's root."""
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))  # Path's own raises where there is no such user
     root = PACKAGE.parent if path.parts[:1] == (PACKAGE.name,) else PROJECT
     if path.is_absolute() or os.path.exists(path) or not os.path.exists(root / path):
         return Path(os.path.abspath(path))

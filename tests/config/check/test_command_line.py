@@ -430,6 +430,7 @@ def test_one_process_of_a_launch_speaks_for_all(tmp_path):
         ("hardware.threads=1000000000", "between 1 and 4096"),
         ("evaluation.bootstrap_samples=100000000000", "between 1 and 1000000"),
         ("prompts.path=", "must be a file that ends in"),
+        ("prompts.path=~nobody-here/a.jsonl", "no such file"),
         ("cache.dir=/dev/null", "not a directory"),
     ],
 )
