@@ -1,7 +1,7 @@
-"""Prompt -> the token ids the student reads and the token ids the teacher reads: the sole place of the asymmetry.
+"""Prompt -> the token ids the student reads and the token ids the teacher reads: only here do the two differ.
 
 The student reads [student_system] + turns in its own chat template; the teacher reads teacher_system + the same turns in
-*its* own template and tokenizer. Text is never put in front of rendered text, so there is exactly one system block, one BOS
+*its* own template and tokenizer. Nothing is ever prepended to rendered text, so there is exactly one system block, one BOS
 and one generation prompt on each side (facts 8 and 9 of docs/upstream.md).
 
 The teacher's prompt falls into `prefix` (constant for one system text, so its key/values can be cached) and `rest`; the cut
@@ -19,7 +19,7 @@ from gold_style.styles import StylePack
 
 def stop_ids(tokenizer: PreTrainedTokenizerBase, model=None) -> tuple[int, ...]:
     """Ids at which a completion ends, sorted: the tokenizer's stop, those of the model's generation config, and the one its
-    chat template writes behind an assistant turn (a base model's own settings often do not name it)."""
+    chat template writes after an assistant turn (a base model's own settings often do not name it)."""
     ids = {tokenizer.eos_token_id, turn_end_id(tokenizer)}
     configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     ids.update(configured if isinstance(configured, (list, tuple)) else [configured])
@@ -27,18 +27,18 @@ def stop_ids(tokenizer: PreTrainedTokenizerBase, model=None) -> tuple[int, ...]:
 
 
 def turn_end_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The special token right behind an assistant turn's text (`<|im_end|>`, `<|eot_id|>`, ...); None where there is none."""
+    """The special token right after an assistant turn's text (`<|im_end|>`, `<|eot_id|>`, ...); None where there is none."""
     if not tokenizer.chat_template:
         return None
     answer = "zqz"  # a text that no template writes by itself
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": answer}]
     _, _, tail = tokenizer.apply_chat_template(turns, tokenize=False).rpartition(answer)
-    behind = encode(tokenizer, tail.lstrip())
-    return behind[0] if behind and behind[0] in _special_ids(tokenizer) else None
+    first = encode(tokenizer, tail.lstrip())[:1]
+    return first[0] if first and first[0] in _special_ids(tokenizer) else None
 
 
 def template_stop_id(tokenizer: PreTrainedTokenizerBase, stops: tuple[int, ...]) -> int:
-    """The stop token that the chat template itself writes behind an assistant turn, else the tokenizer's."""
+    """The stop token that the chat template itself writes after an assistant turn, else the tokenizer's."""
     written = turn_end_id(tokenizer)
     return written if written in stops else tokenizer.eos_token_id
 
@@ -50,7 +50,7 @@ def _special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
 def render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
     """Chat text up to and with the generation prompt.
 
-    A template that refuses system turns, or leaves them out without a word, gets the system text in front of the first user turn.
+    A template that refuses system turns, or silently leaves them out, gets the system text in front of the first user turn.
     Raises ValueError when the tokenizer has no chat template.
     """
     if not tokenizer.chat_template:
@@ -89,7 +89,7 @@ class Chat:
     """Renders prompts for both sides.
 
     `teacher_system_prompt` replaces the style pack's text for every style; `student_system_prompt` is what the student reads
-    as its system turn (None: none, as at inference). A row's own system turn is read by both sides, behind the teacher's.
+    as its system turn (None: none, as at inference). Both sides read a row's own system turn, the teacher after its own.
     """
 
     student_tokenizer: PreTrainedTokenizerBase
@@ -105,8 +105,7 @@ class Chat:
         return "\n\n".join(part for part in (rules, prompt.system) if part) or None
 
     def student_messages(self, prompt: Prompt) -> list[Message]:
-        system = prompt.system or self.student_system_prompt
-        return _with_system(system, prompt.messages())
+        return _with_system(prompt.system or self.student_system_prompt, prompt.messages())
 
     def teacher_messages(self, prompt: Prompt) -> list[Message]:
         return _with_system(self.teacher_system(prompt), prompt.messages())

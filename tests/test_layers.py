@@ -134,3 +134,11 @@ def test_what_a_line_claims_is_so(claim):
                 continue  # a door inside the folder
             at_fault = [module for module in imports_of(file) if CLAIMS[claim].match(module)]
             assert not at_fault, f"README.md says '{claim}' of {paths}; {file.relative_to(PROJECT)} imports {at_fault[0]}"
+
+
+def test_the_only_caller_of_a_function_is_the_only_one():
+    for paths, text in tree():
+        for name in re.findall(r"the only caller of (\w+)", text):
+            trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in (PROJECT / "gold_style").rglob("*.py")}
+            callers = {file for file, tree in trees.items() for node in ast.walk(tree) if getattr(node, "attr", None) == name}
+            assert callers == set(files_of(paths)), f"README.md says that {paths} is the only caller of {name}"
