@@ -40,7 +40,7 @@ def step_seconds(trainer, measured_tokens: int) -> float:
     start = time.process_time()
     trainer.training_step(trainer.model, None)
     if measured_tokens:
-        trainer.meters.pop([trainer.meters.export()])
+        trainer.meters.pop([trainer.meters.export()], {})
     elapsed = time.process_time() - start
     trainer.model.zero_grad(set_to_none=True)
     return elapsed

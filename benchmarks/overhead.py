@@ -86,7 +86,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         settings = clock.timed("config", Settings.compose)(f"output_dir={directory}/run", *asked.overrides)
         job.run_job(settings, sys.argv)
-    write(asked.out, summarise(imported, clock.seconds, trainers[0].seconds, trainers[0].state.global_step) | provenance("cpu", 1))
+    write(asked.out, summarise(imported, clock.seconds, trainers[0].meters.seconds, trainers[0].state.global_step) | provenance("cpu", 1))
 
 
 def summarise(imported: float, seconds: dict[str, float], work: dict[str, float], steps: int) -> dict:

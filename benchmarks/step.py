@@ -131,7 +131,7 @@ class Row:
         return floor.best_rate(self.now, self.asked.device, torch.bfloat16 if self.asked.device == "cuda" else torch.float32, tries=3)
 
     def _parts(self) -> dict[str, float]:
-        return dict(self.loops["ours"].trainer.seconds)
+        return dict(self.loops["ours"].trainer.meters.seconds)
 
     def write(self, path: Path) -> dict:
         from stepping import floor, results

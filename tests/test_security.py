@@ -101,7 +101,7 @@ def test_weights_that_are_pickles_are_refused(tmp_path):
     model.config.save_pretrained(tmp_path / "model")
     (tmp_path / "model" / "pytorch_model.bin").write_bytes(pickle.dumps(Opens(opened)))
     with pytest.raises(ValueError, match="safetensors"):
-        load_model(str(tmp_path / "model"), torch.float32, revision=None, trust_remote_code=False, attn_implementation=None)
+        load_model(str(tmp_path / "model"), torch.float32, None, Settings.compose().model)
     assert not opened.exists()
 
 
@@ -116,7 +116,7 @@ def test_code_that_comes_with_a_model_needs_a_switch_and_is_named(tmp_path):
     config |= {"auto_map": {"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.Own"}, "model_type": "its_own"}
     (directory / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="model.trust_remote_code=true"):
-        load_model(str(directory), torch.float32, revision=None, trust_remote_code=False, attn_implementation=None)
+        load_model(str(directory), torch.float32, None, Settings.compose().model)
     assert not (tmp_path / "opened").exists()
     _, remarks = check(["model.trust_remote_code=true", "model=tiny"], "config")
     assert any("model.trust_remote_code=true" in remark and "gold_style/pairs/tiny" in remark for remark in remarks)

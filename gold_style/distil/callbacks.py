@@ -8,20 +8,20 @@ from accelerate.utils import gather_object
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-from gold_style.distil.window import Row
+from gold_style.distil.meters import Meters
 from gold_style.runs.progress import Progress
 
 
 class Resumable(TrainerCallback, ExportableState):
-    """A callback whose attributes named in `REMEMBERED` travel with the checkpoint: a resumed run goes on as if nothing had happened.
+    """A callback whose attributes named in `STORED` travel with the checkpoint: a resumed run goes on as if nothing had happened.
 
     transformers would build the callback anew from JSON; ours hold functions, so they take their numbers back themselves.
     """
 
-    REMEMBERED: tuple[str, ...] = ()
+    STORED: tuple[str, ...] = ()
 
     def state(self) -> dict:
-        return {"args": {}, "attributes": {name: getattr(self, name) for name in self.REMEMBERED}}
+        return {"args": {}, "attributes": {name: getattr(self, name) for name in self.STORED}}
 
     def on_train_begin(self, args, state, control, **kwargs):
         stored = state.stateful_callbacks.get(type(self).__name__)
@@ -30,23 +30,14 @@ class Resumable(TrainerCallback, ExportableState):
 
 
 class Totals(Resumable):
-    """What is counted over the whole run, and what was measured since the last logged row. Each process has its own share."""
+    """Carries what every process has measured, and the seconds of training, through checkpoints."""
 
-    REMEMBERED = ("processes",)
+    STORED = ("processes",)
 
-    def __init__(self, trainer):
-        self.trainer = trainer
-        self.num_tokens = 0  # generated or read completion tokens of this process
-        self.num_skipped_steps = 0  # steps dropped by on_nonfinite=skip
-        self.not_aligned: dict[str, int] = {}  # completions that did not reach the teacher whole, by reason
+    def __init__(self, meters: Meters):
+        self.meters = meters
         self.processes: list[dict] = []  # every process's share, as of the checkpoint
         self._started, self._seconds_before = time.monotonic(), 0.0
-
-    def count(self, rows: list[Row]) -> None:
-        for row in rows:
-            self.num_tokens += len(row.completion)
-            if row.reason != "exact":
-                self.not_aligned[row.reason] = self.not_aligned.get(row.reason, 0) + 1
 
     @property
     def train_seconds(self) -> float:
@@ -57,24 +48,13 @@ class Totals(Resumable):
         super().on_train_begin(args, state, control, **kwargs)
         self._started = time.monotonic()
         if self.processes:
-            own = self.processes[args.process_index]
-            self.num_tokens, self.num_skipped_steps = own["num_tokens"], own["num_skipped_steps"]
-            self.not_aligned, self._seconds_before = own["not_aligned"], own["train_seconds"]
-            self.trainer.seconds, self.trainer.pending_numbers = own["seconds"], own["pending_numbers"]
-            self.trainer.meters.restore(own["sums"])
+            own = dict(self.processes[args.process_index])
+            self._seconds_before = own.pop("train_seconds")
+            self.meters.restore(own)
 
     def collect(self) -> None:
         """Gather every process's share for the checkpoint that is about to be written; called by all of them."""
-        own = {
-            "num_tokens": self.num_tokens,
-            "num_skipped_steps": self.num_skipped_steps,
-            "not_aligned": self.not_aligned,
-            "train_seconds": self.train_seconds,
-            "seconds": self.trainer.seconds,
-            "pending_numbers": self.trainer.pending_numbers,
-            "sums": self.trainer.meters.export(),
-        }
-        self.processes = gather_object([own]) if self.trainer.accelerator.num_processes > 1 else [own]
+        self.processes = gather_object([self.meters.export() | {"train_seconds": self.train_seconds}])
 
 
 class LiveEvaluation(Resumable):
@@ -85,7 +65,7 @@ class LiveEvaluation(Resumable):
     `stop_patience` times in a row.
     """
 
-    REMEMBERED = ("best_margin", "best_step", "num_reached")
+    STORED = ("best_margin", "best_step", "num_reached")
 
     def __init__(self, *, measure: Callable, every_steps: int, keep_best: bool, stop_margin: float | None, stop_patience: int):
         self.measure = measure
@@ -112,7 +92,7 @@ class LiveEvaluation(Resumable):
             return
         numbers = self.measure(self.trainer)
         self.last = numbers
-        self.trainer.pending_numbers.update(numbers)
+        self.trainer.meters.pending_numbers.update(numbers)
         control.should_log = True
         margin = numbers.get("style/margin")
         if margin is None:
@@ -136,7 +116,7 @@ class WarmStart(Resumable):
     """
 
     EVERY_STEPS = 5
-    REMEMBERED = ("end",)
+    STORED = ("end",)
 
     def __init__(self, *, measure: Callable, until: float | None):
         self.measure, self.until = measure, until
@@ -152,13 +132,13 @@ class WarmStart(Resumable):
             return
         if state.global_step % self.EVERY_STEPS == 0:
             probability = self.measure(self.trainer)
-            self.trainer.pending_numbers["train/opening_probability"] = probability
+            self.trainer.meters.pending_numbers["train/opening_probability"] = probability
             if probability >= self.until:
                 self.end = self.trainer.decisions.warm_start_end = state.global_step
 
 
 class Bar(TrainerCallback):
-    """Moves the training bar; loss and margin stand behind it."""
+    """Moves the training bar, which also shows loss and margin."""
 
     def __init__(self, progress: Progress, live: LiveEvaluation):
         self.progress, self.live = progress, live
@@ -168,12 +148,11 @@ class Bar(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs):
         self.tick = self.progress.phase("training", state.max_steps, state.global_step)
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
+    def on_step_end(self, args, state, control, logs=None, **kwargs):
         self.loss = (logs or {}).get("train/loss", self.loss)
         self.tick(state.global_step, state.max_steps, loss=self.loss, margin=self.live.last.get("style/margin"))
 
-    def on_step_end(self, args, state, control, **kwargs):
-        self.tick(state.global_step, state.max_steps, loss=self.loss, margin=self.live.last.get("style/margin"))
+    on_log = on_step_end
 
 
 class StopOnSignal(TrainerCallback):
@@ -184,10 +163,7 @@ class StopOnSignal(TrainerCallback):
         self.has_stopped = False
 
     def on_step_end(self, args, state, control, **kwargs):
-        asked = self.is_requested()
-        if args.world_size > 1:
-            asked = any(gather_object([asked]))
-        if asked:
+        if any(gather_object([self.is_requested()])):
             self.has_stopped = True
             control.should_save = True
             control.should_training_stop = True

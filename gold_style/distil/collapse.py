@@ -56,7 +56,7 @@ class CollapseGuard(Resumable):
     may be said again.
     """
 
-    REMEMBERED = ("curves", "first", "said", "found")
+    STORED = ("curves", "first", "said", "found")
 
     def __init__(self, *, on_collapse: str, say: Callable[[str], None], record: Callable[..., None] = lambda **fields: None):
         self.on_collapse, self.say, self.record = on_collapse, say, record

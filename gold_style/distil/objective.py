@@ -76,7 +76,8 @@ class TokenExact:
     vocab_size: int  # ids that both sides have; padded vocabulary rows take no part
     beta: float
     plain_uld: bool = False
-    temperatures: tuple[float, float] = (1.0, 1.0)  # the student's and the teacher's logits are divided by these
+    student_temperature: float = 1.0  # divides logits in the loss
+    teacher_temperature: float = 1.0
     crossentropy_weight: float = 0.0
     distillation_weight: float = 1.0
     unscored_ids: tuple[int, ...] = ()  # the stop tokens, where they are to be skipped
@@ -101,7 +102,7 @@ class TokenExact:
     def _loss(self, student: Backbone, hidden_ND: Tensor, weight_N: Tensor, batch: MicroBatch) -> Tensor:
         teacher_hidden_ND = torch.cat(batch.teacher_hidden)
         teacher = self.teacher.backbone
-        one_temperature = self.temperatures[0] == self.temperatures[1]
+        one_temperature = self.student_temperature == self.teacher_temperature
         is_divergence = one_temperature and not self.plain_uld and not self.crossentropy_weight
         if is_divergence and student.is_plain and teacher.is_plain:
             loss, batch.stats = fused_jsd(
@@ -111,7 +112,7 @@ class TokenExact:
                 teacher.head_weight,
                 weight_N * self.distillation_weight,
                 self.beta,
-                temperature=self.temperatures[0],
+                temperature=self.student_temperature,
                 vocab_size=self.vocab_size,
                 student_bias=student.head.bias,
                 teacher_bias=teacher.head.bias,
@@ -123,20 +124,14 @@ class TokenExact:
         student_logits_NV = student.full_logits(hidden_ND)[:, : self.vocab_size]
         with torch.no_grad():
             teacher_logits_NV = teacher.full_logits(teacher_hidden_ND)[:, : self.vocab_size]
-        loss_N = self._loss_N(student_logits_NV, teacher_logits_NV) * self.distillation_weight
+        divergence = sorted_l1 if self.plain_uld else JSD(beta=self.beta)
+        loss_N = divergence(student_logits_NV / self.student_temperature, teacher_logits_NV / self.teacher_temperature)
+        loss_N = loss_N * self.distillation_weight
         if self.crossentropy_weight:
             loss_N = loss_N + self.crossentropy_weight * F.cross_entropy(student_logits_NV, batch.completion_N, reduction="none")
         batch.stats = statistics(student_logits_NV.detach(), teacher_logits_NV, batch.stats_mask_N)
         batch.stats["loss_N"] = loss_N.detach()
         return (weight_N * loss_N).sum()
-
-    def _loss_N(self, student_logits_NV: Tensor, teacher_logits_NV: Tensor) -> Tensor:
-        student_temperature, teacher_temperature = self.temperatures
-        student_logits_NV = student_logits_NV / student_temperature
-        teacher_logits_NV = teacher_logits_NV / teacher_temperature
-        if self.plain_uld:
-            return sorted_l1(student_logits_NV, teacher_logits_NV)
-        return JSD(beta=self.beta)(student_logits_NV, teacher_logits_NV)
 
 
 def statistics(student_logits_NV: Tensor, teacher_logits_NV: Tensor, mask_N: Tensor) -> dict[str, Tensor]:
@@ -149,8 +144,4 @@ def statistics(student_logits_NV: Tensor, teacher_logits_NV: Tensor, mask_N: Ten
         "student_entropy_N": entropy(student),
         "top1_agree_N": (student.argmax(-1) == teacher.argmax(-1)).float(),
     }
-    result = {}
-    for name, values in measured.items():
-        result[name] = values.new_full(mask_N.shape, float("nan"))
-        result[name][mask_N] = values
-    return result
+    return {name: values.new_full(mask_N.shape, float("nan")).masked_scatter(mask_N, values) for name, values in measured.items()}

@@ -17,7 +17,8 @@ from torch import Tensor
 from gold_style.distil.rows import RowMaker
 from gold_style.engine.backbone import Backbone, right_pad
 from gold_style.engine.draws import uniforms
-from gold_style.engine.rollout import Sampling
+from gold_style.engine.rollout import Sampling, candidates
+from gold_style.engine.teacher import Scored
 from gold_style.prompts import Prompt
 
 OPENING_TOKENS = 3
@@ -38,59 +39,42 @@ class Opening:
 @torch.no_grad()
 def measure_openings(row_maker: RowMaker, student: Backbone, prompts: Sequence[Prompt], styles: Sequence[str]) -> list[Opening]:
     """One Opening for each style, on the same requests under every tag."""
-    found, teacher, chat, sampling = [], row_maker.teacher, row_maker.chat, row_maker.options.sampling
+    found, teacher, chat, options = [], row_maker.teacher, row_maker.chat, row_maker.options
     for style in styles:
         asked = [prompt.under(style, style) for prompt in prompts[:NUM_PROMPTS]]
         teacher_prompts = [chat.teacher_ids(prompt) for prompt in asked]
-        keys = [(row_maker.options.seed, "opening", style, prompt.request) for prompt in asked]
-        written = teacher.generate(
-            teacher_prompts, max_new_tokens=OPENING_TOKENS, sampling=sampling, uniforms_BG=uniforms(keys, OPENING_TOKENS)
-        )
-        teacher_logprobs = [
-            _logprobs(teacher.backbone, prompt.prefix + prompt.rest, completion.ids, sampling, teacher.output_ids.vocab_size)[0]
-            for prompt, completion in zip(teacher_prompts, written, strict=True)
-        ]
+        uniforms_BG = uniforms([(options.seed, "opening", style, prompt.request) for prompt in asked], OPENING_TOKENS)
+        written = teacher.generate(teacher_prompts, max_new_tokens=OPENING_TOKENS, sampling=options.sampling, uniforms_BG=uniforms_BG)
+        scored = [Scored(prompt, completion.ids) for prompt, completion in zip(teacher_prompts, written, strict=True)]
         as_student = [row_maker.objective.to_student_ids(completion).ids for completion in written]
         of_student = [
-            _logprobs(student, chat.student_ids(prompt), ids, sampling, row_maker.output_ids.vocab_size)
-            for prompt, ids in zip(asked, as_student, strict=True)
-            if ids
+            _scored(student, chat.student_ids(prompt), ids, row_maker) for prompt, ids in zip(asked, as_student, strict=True) if ids
         ]
         found.append(
             Opening(
                 style=style,
                 student=_mean([math.exp(logprob) for logprob, _ in of_student]),
-                teacher=_mean([math.exp(logprob) for logprob in teacher_logprobs]),
+                teacher=_mean([math.exp(sum(logprobs)) for logprobs in teacher.logprobs(scored)]),
                 student_in_nucleus=_mean([float(inside) for _, inside in of_student]),
             )
         )
     return found
 
 
-def _logprobs(
-    backbone: Backbone, prompt: Sequence[int], completion: Sequence[int], sampling: Sampling, vocab_size: int
-) -> tuple[float, bool]:
-    """Log-probability of the completion behind the prompt, and whether every token of it can be sampled at all."""
-    ids_BT = right_pad([(*prompt, *completion[:-1])], 0, backbone.device)
-    hidden_ND = backbone.hidden(ids_BT)[0, len(prompt) - 1 :]
-    logits_NV = backbone.logits(hidden_ND)[:, :vocab_size].float()
-    chosen_N1 = torch.tensor(completion, device=backbone.device)[:, None]
+def _scored(student: Backbone, prompt: Sequence[int], completion: Sequence[int], row_maker: RowMaker) -> tuple[float, bool]:
+    """Log-probability of the completion after the prompt, and whether the student could draw every token of it."""
+    ids_BT = right_pad([(*prompt, *completion[:-1])], 0, student.device)
+    hidden_ND = student.hidden(ids_BT)[0, len(prompt) - 1 :]
+    logits_NV = student.logits(hidden_ND)[:, : row_maker.output_ids.vocab_size].float()
+    chosen_N1 = torch.tensor(completion, device=student.device)[:, None]
     logprobs_N = logits_NV.log_softmax(-1).gather(1, chosen_N1)[:, 0]
-    return float(logprobs_N.sum()), bool(_can_be_drawn(logits_NV, chosen_N1, sampling).all())
+    return float(logprobs_N.sum()), bool(_can_be_drawn(logits_NV, chosen_N1, row_maker.options.sampling).all())
 
 
 def _can_be_drawn(logits_NV: Tensor, chosen_N1: Tensor, sampling: Sampling) -> Tensor:
-    """Whether each chosen token lies among those that `rollout.draw` can return, shape (N,)."""
-    if sampling.temperature == 0:
-        return logits_NV.argmax(-1) == chosen_N1[:, 0]
-    logits_NV = logits_NV / sampling.temperature
-    if sampling.top_k:
-        least_N1 = logits_NV.topk(min(sampling.top_k, logits_NV.shape[-1])).values[:, -1:]
-        logits_NV = logits_NV.masked_fill(logits_NV < least_N1, -torch.inf)
-    probs_NV = logits_NV.softmax(-1)
-    probs_N1 = probs_NV.gather(1, chosen_N1)
-    before_N = torch.where(probs_NV > probs_N1, probs_NV, 0).sum(-1)
-    return (probs_N1[:, 0] > 0) & (before_N < sampling.top_p)
+    """Whether each chosen token is among those that `rollout.draw` can return, shape (N,)."""
+    ids_NK, probs_NK = candidates(logits_NV, sampling)
+    return ((ids_NK == chosen_N1) & (probs_NK > 0)).any(-1)
 
 
 def _mean(values: list[float]) -> float:

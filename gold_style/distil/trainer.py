@@ -22,7 +22,6 @@ import contextlib
 import math
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 
 import torch
@@ -35,9 +34,9 @@ from trl.trainer.utils import disable_dropout_in_model
 
 from gold_style.distil.callbacks import Totals
 from gold_style.distil.meters import Meters
+from gold_style.distil.muon import MuonWithAdamW
 from gold_style.distil.nonfinite import FiniteWeights, nonfinite
 from gold_style.distil.objective import install_scoring
-from gold_style.distil.optimizer import MuonWithAdamW
 from gold_style.distil.out_of_memory import halved, is_out_of_memory, memory_advice
 from gold_style.distil.rows import RowMaker
 from gold_style.distil.student_copy import StudentCopy
@@ -48,6 +47,11 @@ from gold_style.engine.teacher import Scored
 from gold_style.runs.checkpoints import checkpoints_in, prune, seal_checkpoint, size_bytes
 from gold_style.runs.files import full_disk_explained, require_free_space
 
+FOR_THE_PARENT = {  # arguments while its constructor runs
+    "use_uld_loss": True,  # else it resizes the teacher's embeddings; its own ULD module is never called by us
+    "uld_use_hybrid_loss": False,
+    "disable_dropout": False,  # it would silence every dropout, an adapter's own as well: here only what the student came with
+}
 MEASURED_TOKENS = 32  # scored tokens of a window on which the costly statistics are measured
 
 
@@ -72,13 +76,10 @@ class StyleGOLDTrainer(GOLDTrainer):
     """
 
     def __init__(self, *, student, row_maker: RowMaker, run, args: GOLDConfig, callbacks=None, peft_config=None):
-        wanted = args.use_uld_loss, args.uld_use_hybrid_loss
-        # With use_uld_loss False the parent resizes the teacher's embeddings; its own ULD module is never called by us.
-        args.use_uld_loss, args.uld_use_hybrid_loss = True, False
-        # The parent silences every dropout, an adapter's own as well: here only what the student came with.
-        silence, args.disable_dropout = args.disable_dropout, False
-        if silence:
+        if args.disable_dropout:
             disable_dropout_in_model(student)
+        wanted = {name: getattr(args, name) for name in (*FOR_THE_PARENT, "teacher_tokenizer_name_or_path")}
+        vars(args).update(FOR_THE_PARENT)
         with tempfile.TemporaryDirectory() as directory:
             # The parent loads the teacher's tokenizer once more, by name: here the very one that is used, whatever its revision.
             row_maker.teacher.tokenizer.save_pretrained(directory)
@@ -93,22 +94,18 @@ class StyleGOLDTrainer(GOLDTrainer):
                 callbacks=callbacks,
                 peft_config=peft_config,
             )
-        args.teacher_tokenizer_name_or_path = None
-        args.use_uld_loss, args.uld_use_hybrid_loss = wanted
-        args.disable_dropout = silence
+        vars(args).update(wanted)
         self.row_maker, self.options, self.decisions, self.run = row_maker, row_maker.options, row_maker.decisions, run
         self.decisions.tokens_per_microbatch = self.options.tokens_per_microbatch
         self.teacher = row_maker.teacher
         self.teacher.model = self.teacher_model
         install_scoring(self.model, row_maker.objective)
         self.meters = Meters()
-        self.seconds: dict[str, float] = {}
-        self.totals = Totals(self)
+        self.totals = Totals(self.meters)
         self.add_callback(self.totals)
         self.add_callback(FiniteWeights(self))
         self.is_over = False  # a resumed run that had been stopped early has no step left
         self.window: list[Row] = []  # the rows of the latest step, for messages
-        self.pending_numbers: dict[str, float | None] = {}  # joins the next logged row
         self.student_copy = StudentCopy(self, self.options.compute_dtype)
         self.remove_callback(PrinterCallback)
         Path(args.output_dir).mkdir(parents=True, exist_ok=True)
@@ -140,7 +137,6 @@ class StyleGOLDTrainer(GOLDTrainer):
         lower = "train.per_device_train_batch_size, train.gradient_accumulation_steps or train.max_completion_length"
         with self._timed("rollout"), memory_advice("while the window's completions were written", lower):
             rows = self.row_maker.make(self.state.global_step, self.accelerator, self.student_copy)
-            self.totals.count(rows)
         self.window = rows
         model.train()
         if hasattr(self.optimizer, "train") and callable(self.optimizer.train):
@@ -157,7 +153,8 @@ class StyleGOLDTrainer(GOLDTrainer):
     def _timed(self, name: str):
         start = time.perf_counter()
         yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+        seconds = self.meters.seconds
+        seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
 
     @contextlib.contextmanager
     def _seeded_dropout(self):
@@ -250,7 +247,7 @@ class StyleGOLDTrainer(GOLDTrainer):
             if self.options.on_nonfinite == "stop":
                 rows = [row for window in gather_object([self.window]) for row in window]
                 raise nonfinite(self, f"the gradient norm is {float(norm)}", rows)
-            self.totals.num_skipped_steps += 1
+            self.meters.num_skipped_steps += 1
             model.zero_grad(set_to_none=True)  # optimizers pass over parameters without a gradient
         return norm
 
@@ -258,19 +255,8 @@ class StyleGOLDTrainer(GOLDTrainer):
         """Turn the loop's row into ours (names under train/ and perf/) and hand it to the run."""
         if "train_runtime" in logs or not self.model.training:
             return
-        own = self.meters.export(), self.totals.num_tokens, self.totals.not_aligned
-        exports, tokens, not_aligned = zip(*gather_object([own]), strict=True)
-        row = {"train/loss": math.nan, **self.meters.pop(exports)}
-        row["train/loss"] = row.pop("train/window_loss")
-        row["train/grad_norm"] = float(logs.get("grad_norm") or 0.0)
-        row["train/learning_rate"] = logs["learning_rate"]
-        row |= {f"train/not_aligned/{reason}": count for reason, count in sum(map(Counter, not_aligned), Counter()).items()}
-        if self.totals.num_skipped_steps:
-            row["train/skipped_steps"] = self.totals.num_skipped_steps
-        row |= {f"perf/{name}_s": seconds for name, seconds in self.seconds.items()}
-        row |= self.pending_numbers
-        self.pending_numbers = {}
-        row["perf/tokens"] = sum(tokens)
+        of_the_loop = {"train/grad_norm": float(logs.get("grad_norm") or 0.0), "train/learning_rate": logs["learning_rate"]}
+        row = self.meters.pop(gather_object([self.meters.export()]), of_the_loop)
         self.run.log(row, step=self.state.global_step)
         self.control = self.callback_handler.on_log(self.args, self.state, self.control, row)
 

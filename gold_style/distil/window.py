@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gold_style.chat import TeacherIds
-from gold_style.engine.backbone import right_pad
+from gold_style.engine.backbone import padded_batches, right_pad
 from gold_style.engine.draws import key64
 from gold_style.prompts import Prompt
 
@@ -70,13 +70,8 @@ def cut(rows: Sequence[Row], rows_per_microbatch: int | None, tokens_per_microba
     """Micro-batches of at most so many rows, or of at most so many padded tokens (a longer single row is its own)."""
     if tokens_per_microbatch is None:
         return [list(rows[i : i + rows_per_microbatch]) for i in range(0, len(rows), rows_per_microbatch)]
-    batches: list[list[Row]] = []
-    for row in sorted(rows, key=lambda row: len(row.student_prompt) + len(row.completion)):
-        width = len(row.student_prompt) + len(row.completion)
-        if not batches or (len(batches[-1]) + 1) * width > tokens_per_microbatch:
-            batches.append([])
-        batches[-1].append(row)
-    return batches
+    lengths = [len(row.student_prompt) + len(row.completion) for row in rows]
+    return [[rows[i] for i in batch] for batch in padded_batches(lengths, tokens_per_microbatch)]
 
 
 def collate(

@@ -5,6 +5,8 @@
 Shapes: B batch, T tokens, N scored tokens, D hidden, V vocabulary rows of the head.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from transformers import Cache
@@ -67,6 +69,16 @@ class Backbone:
 def _transforms_logits(config) -> bool:
     names = ("final_logit_softcapping", "logits_scaling", "logit_scale")
     return any(getattr(config, name, None) not in (None, 1.0) for name in names)
+
+
+def padded_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Numbers of the rows that are read together: similar lengths, at most `max_tokens` with padding, one row at least."""
+    batches: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if not batches or (len(batches[-1]) + 1) * lengths[i] > max_tokens:
+            batches.append([])
+        batches[-1].append(i)
+    return batches
 
 
 def right_pad(rows: list[tuple[int, ...]], pad_id: int, device: torch.device) -> Tensor:

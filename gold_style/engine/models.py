@@ -3,13 +3,16 @@
 tokenizer = load_tokenizer("Qwen/Qwen2.5-1.5B-Instruct", None, False)
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from gold_style.config.schema import Model
 from gold_style.config.settings import local_model
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -27,46 +30,41 @@ def load_tokenizer(name: str, revision: str | None, trust_remote_code: bool) -> 
     return tokenizer
 
 
-def load_model(
-    name: str, dtype: torch.dtype, *, revision: str | None, trust_remote_code: bool, attn_implementation: str | None
-) -> PreTrainedModel:
-    """A causal LM from safetensors, on the CPU. Raises ValueError when it cannot be had."""
+def load_model(name: str, dtype: torch.dtype, revision: str | None, model: Model) -> PreTrainedModel:
+    """A causal LM from safetensors, on the CPU; how it is loaded says `model`. Raises ValueError when it cannot be had."""
     with _hub_errors(name):
         return AutoModelForCausalLM.from_pretrained(
             local_model(name),
             dtype=dtype,
             revision=revision,
-            trust_remote_code=trust_remote_code,
-            attn_implementation=attn_implementation,
+            trust_remote_code=model.trust_remote_code,
+            attn_implementation=model.attn_implementation,
             use_safetensors=True,
         )
 
 
-class _hub_errors:
+@contextlib.contextmanager
+def _hub_errors(name: str) -> Iterator[None]:
     """Turns what transformers and the hub raise for a missing model into one sentence."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def __enter__(self):
-        # a hub out of reach should be said at once, not after minutes of retries
-        os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
-        os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "30")
-
-    def __exit__(self, kind, error, traceback):
+    # a hub out of reach should be said at once, not after minutes of retries
+    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
+    os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "30")
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        is_local = Path(local_model(name)).is_dir()
         if isinstance(error, ValueError) and "trust_remote_code" in str(error):
-            raise ValueError(
-                f"{self.name!r} comes with Python code of its own, which is not run; read it, and if you trust it, set "
-                "model.trust_remote_code=true"
-            ) from error
-        if isinstance(error, OSError) and "safetensors" in str(error) and Path(local_model(self.name)).is_dir():
-            raise ValueError(f"{self.name!r} has no weights in safetensors files, and pickled ones are not opened: {error}") from error
-        if isinstance(error, (OSError, RuntimeError)) and not Path(local_model(self.name)).is_dir():
-            raise ValueError(
-                f"{self.name!r} is neither a local directory nor to be had from the model hub ({type(error).__name__}). Check the "
-                "name and the connection, or download it elsewhere and give the directory: model.teacher=PATH model.student=PATH"
-            ) from error
-        return False
+            sentence = "comes with Python code of its own, which is not run; read it, and if you trust it, set model.trust_remote_code=true"
+        elif isinstance(error, OSError) and "safetensors" in str(error) and is_local:
+            sentence = f"has no weights in safetensors files, and pickled ones are not opened: {error}"
+        elif isinstance(error, (OSError, RuntimeError)) and not is_local:
+            sentence = (
+                f"is neither a local directory nor to be had from the model hub ({type(error).__name__}). Check the name and the "
+                "connection, or download it elsewhere and give the directory: model.teacher=PATH model.student=PATH"
+            )
+        else:
+            raise
+        raise ValueError(f"{name!r} {sentence}") from error
 
 
 def context_tokens(name: str, revision: str | None, trust_remote_code: bool) -> int:

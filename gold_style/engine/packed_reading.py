@@ -159,7 +159,7 @@ def _blocks(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
     return [tensor.split(max(1, BLOCK_NUMBERS // tensor.shape[1])) for tensor in tensors]
 
 
-def batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+def packed_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
     """Numbers of consecutive sequences that are read together: at most so many tokens, one sequence at least."""
     found: list[list[int]] = []
     filled = 0

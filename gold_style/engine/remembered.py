@@ -9,7 +9,7 @@ whole batch (rounding depends on what a row is batched with), sampling, uniforms
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
@@ -42,12 +42,6 @@ def surroundings(device: torch.device) -> list:
     return [code_digest(), str(device.type), name, precision, torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()]
 
 
-def uniforms_digest(uniforms_BG: Tensor | None) -> str | None:
-    if uniforms_BG is None:
-        return None
-    return hashlib.sha256(uniforms_BG.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
-
-
 class RememberingTeacher(Teacher):
     """A Teacher whose completions and prefixes are looked up on the disk first."""
 
@@ -68,16 +62,15 @@ class RememberingTeacher(Teacher):
         self, prompts: Sequence[TeacherIds], *, max_new_tokens: int, sampling: Sampling = GREEDY, uniforms_BG: Tensor | None = None
     ) -> list[Completion]:
         """As Teacher.generate."""
-        asked = [[list(prompt.prefix), list(prompt.rest)] for prompt in prompts]
-        key = ["completions", self.identity, asdict(self.output_ids), asked, max_new_tokens, asdict(sampling)]
-        write = super().generate
+        drawn = None if uniforms_BG is None else hashlib.sha256(uniforms_BG.numpy().tobytes()).hexdigest()
+        asked = [[prompt.prefix, prompt.rest] for prompt in prompts]
+        key = ["completions", self.identity, asdict(self.output_ids), asked, max_new_tokens, asdict(sampling), drawn]
 
         def compute() -> list:
-            written = write(prompts, max_new_tokens=max_new_tokens, sampling=sampling, uniforms_BG=uniforms_BG)
-            return [[list(completion.ids), completion.finished] for completion in written]
+            written = Teacher.generate(self, prompts, max_new_tokens=max_new_tokens, sampling=sampling, uniforms_BG=uniforms_BG)
+            return [[completion.ids, completion.finished] for completion in written]
 
-        told = self.disk.remember([*key, uniforms_digest(uniforms_BG)], compute)
-        return [Completion(tuple(ids), finished) for ids, finished in told]
+        return [Completion(tuple(ids), finished) for ids, finished in self.disk.remember(key, compute)]
 
 
 class RememberingPrefixes(PrefixCache):
@@ -89,7 +82,7 @@ class RememberingPrefixes(PrefixCache):
 
     def _compute(self, prefix: tuple[int, ...]) -> PrefixKV:
         def compute() -> bytes:
-            layers = super(RememberingPrefixes, self)._compute(prefix).layers
+            layers = PrefixCache._compute(self, prefix).layers
             return save({f"{i}.{name}": t.contiguous() for i, kv in enumerate(layers) for name, t in zip("kv", kv, strict=True)})
 
         stored = load(self.teacher.disk.remember_bytes(["prefix", self.teacher.identity, prefix], compute))
@@ -101,6 +94,5 @@ def remembered_answers(disk: DiskCache | None, key: Sequence[Any], compute: Call
     """`compute()`, or what was computed under the same key before."""
     if disk is None:
         return compute()
-    names = [field.name for field in fields(Answer)]
-    told = disk.remember(["answers", *key], lambda: [[getattr(answer, name) for name in names] for answer in compute()])
-    return [Answer(**dict(zip(names, row, strict=True))) for row in told]
+    stored = disk.remember(["answers", *key], lambda: [asdict(answer) for answer in compute()])
+    return [Answer(**fields) for fields in stored]

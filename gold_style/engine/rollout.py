@@ -64,32 +64,41 @@ class Completion:
         return cls(tuple(ids), bool(ids) and ids[-1] in stop_ids)
 
 
-def draw(logits_BV: Tensor, uniform_B: Tensor, sampling: Sampling) -> Tensor:
-    """One token id a row, shape (B,): the inverse of the (cut and renormalised) cumulative distribution at `uniform_B`.
+def draw(logits_BV: Tensor, uniform_B: Tensor | None, sampling: Sampling) -> Tensor:
+    """One token id a row, shape (B,): the inverse of the (cut and renormalised) cumulative distribution at `uniform_B`, which greedy
+    sampling does not need."""
+    ids_BK, probs_BK = candidates(logits_BV, sampling)
+    if sampling.temperature == 0:
+        return ids_BK[:, 0]
+    return ids_BK.gather(1, _invert(probs_BK, uniform_B)[:, None])[:, 0]
+
+
+def candidates(logits_BV: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """Ids and their probabilities, not normalised, (B, K) each; what cannot be drawn is left out or has probability 0.
 
     The nucleus is the smallest set of most probable tokens whose mass reaches `top_p`. It is found among the
     NUCLEUS_CANDIDATES most probable tokens, and by a full sort in the rare case that those do not reach `top_p`.
     """
     if sampling.temperature == 0:
-        return logits_BV.argmax(-1)
+        ids_B1 = logits_BV.argmax(-1, keepdim=True)
+        return ids_B1, torch.ones_like(ids_B1, dtype=torch.float64)
     logits_BV = logits_BV.float()
     if sampling.temperature != 1:
         logits_BV = logits_BV / sampling.temperature
     num_vocab = logits_BV.shape[-1]
     if sampling.top_p >= 1 and not sampling.top_k:
-        return _invert(logits_BV.softmax(-1, dtype=torch.float64), uniform_B)
-    candidates = min(sampling.top_k or NUCLEUS_CANDIDATES, num_vocab)
-    top_BK, ids_BK = logits_BV.topk(candidates, dim=-1)
+        return torch.arange(num_vocab, device=logits_BV.device).expand_as(logits_BV), logits_BV.softmax(-1, dtype=torch.float64)
+    num_candidates = min(sampling.top_k or NUCLEUS_CANDIDATES, num_vocab)
+    top_BK, ids_BK = logits_BV.topk(num_candidates, dim=-1)
     if sampling.top_k:  # the nucleus is taken within the top k, as `generate` does
         probs_BK = top_BK.softmax(-1, dtype=torch.float64)
     else:
         probs_BK = (top_BK.double() - logits_BV.double().logsumexp(-1, keepdim=True)).exp()
-        if candidates < num_vocab and bool((probs_BK.sum(-1) < sampling.top_p).any()):
+        if num_candidates < num_vocab and bool((probs_BK.sum(-1) < sampling.top_p).any()):
             top_BK, ids_BK = logits_BV.sort(dim=-1, descending=True)
             probs_BK = top_BK.softmax(-1, dtype=torch.float64)
     mass_before_BK = probs_BK.cumsum(-1) - probs_BK
-    probs_BK = probs_BK.masked_fill(mass_before_BK >= sampling.top_p, 0.0)
-    return ids_BK.gather(1, _invert(probs_BK, uniform_B)[:, None])[:, 0]
+    return ids_BK, probs_BK.masked_fill(mass_before_BK >= sampling.top_p, 0.0)
 
 
 def _invert(probs_BV: Tensor, uniform_B: Tensor) -> Tensor:

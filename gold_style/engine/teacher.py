@@ -14,9 +14,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gold_style.chat import TeacherIds
-from gold_style.engine.backbone import Backbone, right_pad
-from gold_style.engine.packed_reading import PACKED_TOKENS, PackedReader
-from gold_style.engine.packed_reading import batches as packed_batches
+from gold_style.engine.backbone import Backbone, padded_batches, right_pad
+from gold_style.engine.packed_reading import PACKED_TOKENS, PackedReader, packed_batches
 from gold_style.engine.prefix_cache import PrefixCache, PrefixKV
 from gold_style.engine.rollout import GREEDY, Completion, OutputIds, Sampling, generate
 
@@ -50,33 +49,35 @@ class Teacher:
     @torch.no_grad()
     def hidden(self, rows: Sequence[Scored]) -> list[Tensor]:
         """For each row the states that predict each of its completion's tokens, shape (N_row, D)."""
-        states: list[Tensor | None] = [None] * len(rows)
-        reader = PackedReader.of(self.backbone)  # asked each time: the model may have moved to a GPU meanwhile
+        states: list[Tensor] = [self.backbone.head_weight.new_empty(0, self.backbone.head_weight.shape[1])] * len(rows)
         for prefix, members in _by_prefix([row.prompt for row in rows]):
             kv = self.prefixes.get(prefix)
-            sequences = {i: (() if kv else prefix) + rows[i].prompt.rest + rows[i].completion[:-1] for i in members if rows[i].completion}
-            if reader is not None:
-                self._read_packed(reader, sequences, rows, kv, states)
-                continue
-            for batch in _batches(sequences, self.tokens_per_batch, kv.num_tokens if kv else 0):
-                ids_BT = right_pad([sequences[i] for i in batch], self.output_ids.stop_id, self.backbone.device)
-                past = kv.expand(len(batch)) if kv else None
-                hidden_BTD = self.backbone.hidden(ids_BT, past)
-                for row, i in enumerate(batch):
-                    num_tokens = len(rows[i].completion)
-                    end = len(sequences[i])
-                    states[i] = hidden_BTD[row, end - num_tokens : end]
-        empty = self.backbone.head_weight.new_empty(0, self.backbone.head_weight.shape[1])
-        return [empty if state is None else state for state in states]
-
-    def _read_packed(self, reader: PackedReader, sequences: dict, rows: Sequence[Scored], kv: PrefixKV | None, states: list) -> None:
-        """`hidden` without padding; fills `states`."""
-        numbers = list(sequences)
-        for batch in packed_batches([len(sequences[i]) for i in numbers], min(self.tokens_per_batch, PACKED_TOKENS)):
-            members = [numbers[i] for i in batch]
-            found = reader.read([sequences[i] for i in members], [len(rows[i].completion) for i in members], kv)
+            members = [i for i in members if rows[i].completion]
+            sequences = [(() if kv else prefix) + rows[i].prompt.rest + rows[i].completion[:-1] for i in members]
+            found = self._read(sequences, [len(rows[i].completion) for i in members], kv)
             for i, state in zip(members, found, strict=True):
                 states[i] = state
+        return states
+
+    def _read(self, sequences: list[tuple[int, ...]], num_kept: list[int], kv: PrefixKV | None) -> list[Tensor]:
+        """States of the last `num_kept` tokens of each sequence after the prefix: packed where that is known to work, else padded."""
+        lengths = [len(sequence) for sequence in sequences]
+        reader = PackedReader.of(self.backbone)  # asked each time: the model may have moved to a GPU meanwhile
+        if reader:
+            batches = packed_batches(lengths, min(self.tokens_per_batch, PACKED_TOKENS))
+        else:
+            num_prefix = kv.num_tokens if kv else 0  # its keys are copied for each row
+            batches = padded_batches([length + num_prefix for length in lengths], self.tokens_per_batch)
+        states: dict[int, Tensor] = {}
+        for batch in batches:
+            if reader:
+                found = reader.read([sequences[i] for i in batch], [num_kept[i] for i in batch], kv)
+            else:
+                ids_BT = right_pad([sequences[i] for i in batch], self.output_ids.stop_id, self.backbone.device)
+                hidden_BTD = self.backbone.hidden(ids_BT, kv.expand(len(batch)) if kv else None)
+                found = [hidden_BTD[row, lengths[i] - num_kept[i] : lengths[i]] for row, i in enumerate(batch)]
+            states.update(zip(batch, found, strict=True))
+        return [states[i] for i in range(len(sequences))]
 
     def logprobs(self, rows: Sequence[Scored]) -> list[list[float]]:
         """For each row the log-probability of each of its completion's tokens, in nats."""
@@ -113,14 +114,3 @@ def _by_prefix(prompts: Sequence[TeacherIds]) -> list[tuple[tuple[int, ...], lis
     for i, prompt in enumerate(prompts):
         groups[prompt.prefix].append(i)
     return list(groups.items())
-
-
-def _batches(sequences: dict[int, tuple[int, ...]], tokens_per_batch: int, num_prefix: int) -> list[list[int]]:
-    """Rows of similar length together, padded tokens plus copied prefix within the budget (one row at least)."""
-    batches: list[list[int]] = []
-    for i in sorted(sequences, key=lambda i: len(sequences[i])):
-        width = len(sequences[i]) + num_prefix
-        if not batches or (len(batches[-1]) + 1) * width > tokens_per_batch:
-            batches.append([])
-        batches[-1].append(i)
-    return batches

@@ -61,9 +61,6 @@ class Ask:
             "logit_bias": {i: NEVER for i in range(self.output_ids.vocab_size, num_logits)} or None,
         }
 
-    def completion(self, ids: Sequence[int]) -> Completion:
-        return Completion.ending(ids, self.output_ids.stop_ids)
-
 
 def with_head(model: PreTrainedModel, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The model's state with the head under its own name, even where it is tied to the embedding.
@@ -117,7 +114,7 @@ class Colocated:
 
         asked = [SamplingParams(**ask.fields(self.num_logits), seed=seed, detokenize=False) for seed in seeds]
         answers = self.engine.generate([{"prompt_token_ids": list(ids)} for ids in prompts], asked, use_tqdm=False)
-        return [ask.completion(answer.outputs[0].token_ids) for answer in answers]
+        return [Completion.ending(answer.outputs[0].token_ids, ask.output_ids.stop_ids) for answer in answers]
 
 
 class Served:
@@ -131,9 +128,9 @@ class Served:
         self.url, self.handover, self.num_logits = url.rstrip("/"), handover, 0
         self.start = f"start one with: VLLM_SERVER_DEV_MODE=1 vllm serve {student} --host 127.0.0.1 --port 8000"
         self._opener = opener_for(self.url)
-        self.model = self._call("/v1/models", tries=1)["data"][0]["id"]
+        self.model = self._call("/v1/models", pauses_s=())["data"][0]["id"]
         try:
-            self._call("/server_info", tries=1)
+            self._call("/server_info", pauses_s=())
         except ValueError as error:
             raise ValueError(f"hardware.vllm_server={self.url}: the server takes no weights; {self.start}") from error
 
@@ -160,15 +157,15 @@ class Served:
 
         def one(prompt: list[int], seed: int) -> Completion:
             answer = self._call("/v1/completions", {**fields, "prompt": list(prompt), "seed": seed})
-            return ask.completion(answer["choices"][0]["token_ids"])
+            return Completion.ending(answer["choices"][0]["token_ids"], ask.output_ids.stop_ids)
 
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             return list(pool.map(one, prompts, seeds))
 
-    def _call(self, path: str, body: dict | None = None, tries: int = 1 + len(PATIENCE_S)) -> Any:
+    def _call(self, path: str, body: dict | None = None, pauses_s: Sequence[int] = PATIENCE_S) -> Any:
         """The server's reply to a GET, or to a POST of `body`. Raises ValueError when it refuses, or does not answer."""
         data = None if body is None else json.dumps(body).encode()
-        for attempt in range(tries):
+        for pause_s in (*pauses_s, None):
             try:
                 request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
                 with self._opener.open(request, timeout=TIMEOUT_S) as reply:
@@ -179,6 +176,6 @@ class Served:
                 raise ValueError(f"hardware.vllm_server={self.url}: {path} was answered with {error.code}: {said}") from None
             except (OSError, ValueError) as error:
                 said = getattr(error, "reason", error)
-            if attempt + 1 < tries:
-                time.sleep(PATIENCE_S[attempt])
+            if pause_s:
+                time.sleep(pause_s)
         raise ValueError(f"hardware.vllm_server={self.url}: cannot be reached: {said}; {self.start}")

@@ -36,16 +36,13 @@ def gold_config(settings: Settings, run) -> GOLDConfig:
     train = dict(settings.train)
     if train.get("optim") == "muon":
         train["optim"] = "adamw_torch"
-    saves = train.get("save_steps") is not None
-    train.setdefault("save_strategy", "steps" if saves else "no")
+    train.setdefault("save_strategy", "no" if train.get("save_steps") is None else "steps")
     train.pop("save_total_limit", None)  # ours never deletes the best or the last good one
     train["gradient_accumulation_steps"] = 1
     train["per_device_train_batch_size"] = rows_per_window(settings)
-    num_rows = None
     if train.get("max_steps", -1) <= 0:
-        num_rows = run.num_training_rows
         rows_per_step = rows_per_window(settings) * num_processes() // train.get("num_generations", 1)
-        train["max_steps"] = max(1, round(train.get("num_train_epochs", 1) * num_rows / rows_per_step))
+        train["max_steps"] = max(1, round(train.get("num_train_epochs", 1) * run.num_training_rows / rows_per_step))
     train.setdefault("gradient_checkpointing", False)
     if train["gradient_checkpointing"]:
         train.setdefault("gradient_checkpointing_kwargs", {"use_reentrant": False})
@@ -80,13 +77,7 @@ def gold_config(settings: Settings, run) -> GOLDConfig:
 
 def build_teacher(settings: Settings, parts: Parts) -> Teacher:
     model, hardware = settings.model, settings.hardware
-    weights = load_model(
-        model.teacher,
-        DTYPES[model.teacher_dtype or model.dtype],
-        revision=model.teacher_revision,
-        trust_remote_code=model.trust_remote_code,
-        attn_implementation=model.attn_implementation,
-    )
+    weights = load_model(model.teacher, DTYPES[model.teacher_dtype or model.dtype], model.teacher_revision, model)
     options = {"prefix_cache_bytes": hardware.prefix_cache_bytes}
     if settings.cache.dir in (None, "auto"):
         return Teacher(weights, parts.chat.teacher_tokenizer, **options)
@@ -96,14 +87,7 @@ def build_teacher(settings: Settings, parts: Parts) -> Teacher:
 
 def load_student(settings: Settings) -> PreTrainedModel:
     """The student with float32 weights, whatever the compute dtype."""
-    model = settings.model
-    return load_model(
-        model.student,
-        torch.float32,
-        revision=model.student_revision,
-        trust_remote_code=model.trust_remote_code,
-        attn_implementation=model.attn_implementation,
-    )
+    return load_model(settings.model.student, torch.float32, settings.model.student_revision, settings.model)
 
 
 def build_vllm(settings: Settings, run_directory: Path) -> Colocated | Served | None:
@@ -132,14 +116,13 @@ def build_trainer(settings: Settings, parts: Parts, run, callbacks=()) -> StyleG
     args = gold_config(settings, run)
     vllm = build_vllm(settings, run.directory)  # first: a server that is not there costs no loading
     student = load_student(settings)
-    row_maker = build_row_maker(settings, parts, student)
-    row_maker.vllm = vllm
+    row_maker = build_row_maker(settings, parts, student, vllm)
     return StyleGOLDTrainer(
         student=student, row_maker=row_maker, run=run, args=args, callbacks=list(callbacks), peft_config=lora_config(settings)
     )
 
 
-def build_row_maker(settings: Settings, parts: Parts, student: PreTrainedModel) -> RowMaker:
+def build_row_maker(settings: Settings, parts: Parts, student: PreTrainedModel, vllm: Colocated | Served | None = None) -> RowMaker:
     """Everything a step needs besides the student's weights; loads the teacher."""
     teacher = build_teacher(settings, parts)
     output_ids = OutputIds.of(parts.chat.student_tokenizer, student)
@@ -152,6 +135,7 @@ def build_row_maker(settings: Settings, parts: Parts, student: PreTrainedModel) 
         teacher=teacher,
         output_ids=output_ids,
         objective=build_objective(settings, parts, teacher, output_ids),
+        vllm=vllm,
         row_mistakes=parts.row_mistakes,
     )
 
@@ -180,58 +164,38 @@ def build_options(settings: Settings) -> Options:
 
 def build_objective(settings: Settings, parts: Parts, teacher: Teacher, output_ids: OutputIds) -> Objective:
     """Token by token where the tokenizers are one, over spans of common bytes where they are two."""
-    loss = settings.loss
-    is_jsd = loss.kind == "jsd"
-    crossentropy_weight = 0.0 if is_jsd else loss.uld_crossentropy_weight
-    distillation_weight = 1.0 if is_jsd else loss.uld_distillation_weight
+    loss, is_jsd, student_tokenizer = settings.loss, settings.loss.kind == "jsd", parts.chat.student_tokenizer
     skip_stop = not is_jsd and (loss.uld_skip_student_eos or loss.uld_skip_teacher_eos)
-    unscored_ids = output_ids.stop_ids if skip_stop else ()
-    student_temperature, teacher_temperature = divergence_temperatures(settings)
+    shared = {  # of token-exact losses and ULD
+        "beta": loss.beta,
+        "crossentropy_weight": 0.0 if is_jsd else loss.uld_crossentropy_weight,
+        "distillation_weight": 1.0 if is_jsd else loss.uld_distillation_weight,
+        "student_temperature": loss.temperature if is_jsd else loss.uld_student_temperature,  # jsd as in TRL: that of sampling
+        "teacher_temperature": loss.temperature if is_jsd else loss.uld_teacher_temperature,
+        "unscored_ids": output_ids.stop_ids if skip_stop else (),
+    }
     if parts.same_tokenizer:
-        return TokenExact(
-            teacher=teacher,
-            vocab_size=output_ids.vocab_size,
-            beta=loss.beta,
-            plain_uld=loss.kind == "uld",
-            unscored_ids=unscored_ids,
-            temperatures=(student_temperature, teacher_temperature),
-            crossentropy_weight=crossentropy_weight,
-            distillation_weight=distillation_weight,
-        )
-    student_bytes = TokenBytes.from_tokenizer(parts.chat.student_tokenizer)
-    teacher_bytes = TokenBytes.from_tokenizer(teacher.tokenizer)
+        return TokenExact(teacher=teacher, vocab_size=output_ids.vocab_size, plain_uld=loss.kind == "uld", **shared)
+    student_bytes, teacher_bytes = TokenBytes.from_tokenizer(student_tokenizer), TokenBytes.from_tokenizer(teacher.tokenizer)
     if loss.kind == "tree":
-        lifting = Lifting.between(parts.chat.student_tokenizer, teacher.tokenizer, output_ids.stop_ids, teacher.output_ids.stop_ids)
-        span_loss = Tree(lifting=lifting, beta=loss.beta, temperature=student_temperature, skip_stop=skip_stop)
+        lifting = Lifting.between(student_tokenizer, teacher.tokenizer, output_ids.stop_ids, teacher.output_ids.stop_ids)
+        span_loss = Tree(lifting=lifting, beta=loss.beta, temperature=loss.uld_student_temperature, skip_stop=skip_stop)
     else:
         span_loss = ULD(
             match=VocabularyMatch.between(student_bytes, teacher_bytes, output_ids.stop_id, teacher.output_ids.stop_id),
             hybrid=loss.kind == "uld_hybrid",
-            beta=loss.beta,
             matched_weight=loss.uld_hybrid_matched_weight,
             unmatched_weight=loss.uld_hybrid_unmatched_weight,
-            crossentropy_weight=crossentropy_weight,
-            distillation_weight=distillation_weight,
-            student_temperature=student_temperature,
-            teacher_temperature=teacher_temperature,
-            unscored_ids=unscored_ids,
+            **shared,
         )
     return CrossTokenizer(
         teacher=teacher,
-        student_tokenizer=parts.chat.student_tokenizer,
+        student_tokenizer=student_tokenizer,
         output_ids=output_ids,
         student_bytes=student_bytes,
         teacher_bytes=teacher_bytes,
         span_loss=span_loss,
     )
-
-
-def divergence_temperatures(settings: Settings) -> tuple[float, float]:
-    """What divides the student's and the teacher's logits in the loss: as TRL, the sampling temperature for jsd, ULD's own else."""
-    loss = settings.loss
-    if loss.kind == "jsd":
-        return loss.temperature, loss.temperature
-    return loss.uld_student_temperature, loss.uld_teacher_temperature
 
 
 def lora_config(settings: Settings):

@@ -187,17 +187,7 @@ def _evaluate(asked: EvaluateSettings, target: Target, settings: Settings, parts
 def _load(path: str, settings: Settings) -> PreTrainedModel:
     model = settings.model
     revision = model.student_revision if path == model.student else None
-    return (
-        load_model(
-            path,
-            DTYPES[model.dtype],
-            revision=revision,
-            trust_remote_code=model.trust_remote_code,
-            attn_implementation=model.attn_implementation,
-        )
-        .eval()
-        .to(_device(settings))
-    )
+    return load_model(path, DTYPES[model.dtype], revision, model).eval().to(_device(settings))
 
 
 def _device(settings: Settings) -> torch.device:

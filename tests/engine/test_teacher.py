@@ -10,7 +10,7 @@ from transformers import GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaFo
 from gold_style.chat import Chat
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.draws import uniforms
-from gold_style.engine.packed_reading import PackedReader, batches
+from gold_style.engine.packed_reading import PackedReader, packed_batches
 from gold_style.engine.prefix_cache import PrefixCache
 from gold_style.engine.rollout import Sampling
 from gold_style.engine.teacher import Scored, Teacher
@@ -125,5 +125,5 @@ def test_packed_reading_equals_the_models_own_forward():
 
 
 def test_sequences_are_packed_up_to_the_budget():
-    assert batches([5, 5, 5, 20, 1, 1], 10) == [[0, 1], [2], [3], [4, 5]]
-    assert batches([], 10) == []
+    assert packed_batches([5, 5, 5, 20, 1, 1], 10) == [[0, 1], [2], [3], [4, 5]]
+    assert packed_batches([], 10) == []

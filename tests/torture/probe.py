@@ -30,7 +30,7 @@ PHASES = {
     "generation": (("distil/rows.py", "make"),),
     "teacher": (("distil/trainer.py", "_teacher_hidden"),),
     "backward": (("distil/trainer.py", "_train_on"),),
-    "optimizer": (("torch/optim/", "step"), ("distil/optimizer.py", "step")),
+    "optimizer": (("torch/optim/", "step"), ("distil/muon.py", "step")),
     "logging": (("distil/trainer.py", "log"), ("runs/run.py", "log")),
     "live evaluation": (("gold_style/job/training.py", "live_numbers"),),
     "saving": (("distil/trainer.py", "_save_checkpoint"),),
