@@ -23,26 +23,19 @@ from statistics import median
 
 from gold_style.distil.callbacks import Resumable
 
-SMOOTHED = 5  # rows behind a level
+SMOOTHED = 5  # rows of a level
 PATIENCE = 3  # live evaluations in a row
 CURVE = 32  # newest values that a warning draws
 BARS = "▁▂▃▄▅▆▇█"
-WATCHED = (
-    "style/degenerate",
-    "style/leakage",
-    "train/student_entropy",
-    "train/teacher_entropy",
-    "train/completion_tokens",
-    "train/unfinished",
-    "train/skipped_steps",
-)
-ADVICE = {
-    "degenerate": "lower train.learning_rate, or mix in teacher-written rows (loss.seq_kd=true loss.lmbda=0.5)",
-    "leakage": "raise the share of neutral rows (lower prompts.chosun_probability), or take prompts.pairing=paired",
-    "entropy": "lower train.learning_rate, or take another loss.beta",
-    "length": "lower train.learning_rate, or mix in teacher-written rows (loss.seq_kd=true loss.lmbda=0.5)",
-    "skipping": "lower train.learning_rate; nothing has been learned since",
+MIX_IN = "lower train.learning_rate, or mix in teacher-written rows (loss.seq_kd=true loss.lmbda=0.5)"
+CAUSES = {  # cause: (the number that shows it, what to do about it)
+    "degenerate": ("style/degenerate", MIX_IN),
+    "leakage": ("style/leakage", "raise the share of neutral rows (lower prompts.chosun_probability), or take prompts.pairing=paired"),
+    "entropy": ("train/student_entropy", "lower train.learning_rate, or take another loss.beta"),
+    "length": ("train/completion_tokens", MIX_IN),
+    "skipping": ("train/skipped_steps", "lower train.learning_rate; nothing has been learned since"),
 }
+WATCHED = (*(number for number, _ in CAUSES.values()), "train/teacher_entropy", "train/unfinished")
 
 
 class Collapsed(RuntimeError):
@@ -75,29 +68,28 @@ class CollapseGuard(Resumable):
                 if len(curve) == SMOOTHED and name not in self.first:
                     self.first[name] = median(curve)
         holding = self.causes()
-        for cause, (name, reason) in holding.items():
+        for cause, reason in holding.items():
             if cause not in self.said:
-                self._tell(state.global_step, cause, name, reason)
+                self._tell(state.global_step, cause, reason)
         self.said = list(holding)
 
-    def causes(self) -> dict[str, tuple[str, str]]:
-        """{cause: (the number that shows it, what is wrong in words)} as of the latest row."""
+    def causes(self) -> dict[str, str]:
+        """{cause: what is wrong} as of the latest row."""
         found = {}
-        for cause, limit in (("degenerate", 0.5), ("leakage", 0.9)):
-            name, latest = f"style/{cause}", self.curves[f"style/{cause}"][-PATIENCE:]
+        for cause, limit, what in (("degenerate", 0.5, "are degenerate"), ("leakage", 0.9, "under the neutral tag have the style")):
+            latest = self.curves[f"style/{cause}"][-PATIENCE:]
             if len(latest) == PATIENCE and min(latest) >= limit:
-                what = "answers are degenerate" if cause == "degenerate" else "answers under the neutral tag have the style"
-                found[cause] = name, f"{latest[-1]:.0%} of the {what}, {PATIENCE} live evaluations in a row at {limit:.0%} or more"
+                found[cause] = f"{latest[-1]:.0%} of the answers {what}, {PATIENCE} live evaluations in a row at {limit:.0%} or more"
         if reason := self._entropy_fault():
-            found["entropy"] = "train/student_entropy", reason
+            found["entropy"] = reason
         unfinished, tokens = self._level("train/unfinished"), self._level("train/completion_tokens")
         if unfinished is not None and unfinished >= 0.9 and self.first["train/unfinished"] <= 0.5:
-            found["length"] = "train/completion_tokens", f"{unfinished:.0%} of the completions run into train.max_completion_length"
+            found["length"] = f"{unfinished:.0%} of the completions run into train.max_completion_length"
         elif tokens is not None and tokens <= 2 and self.first["train/completion_tokens"] >= 8:
-            found["length"] = "train/completion_tokens", f"completions have shrunk to {tokens:.3g} tokens"
+            found["length"] = f"completions have shrunk to {tokens:.3g} tokens"
         skipped = self.curves["train/skipped_steps"][-SMOOTHED - 1 :]
         if len(skipped) > SMOOTHED and all(b > a for a, b in zip(skipped, skipped[1:], strict=False)):
-            found["skipping"] = "train/skipped_steps", f"{skipped[-1]:.0f} steps dropped, and every one of late"
+            found["skipping"] = f"{skipped[-1]:.0f} steps dropped, and every one of late"
         return found
 
     def _entropy_fault(self) -> str | None:
@@ -105,19 +97,20 @@ class CollapseGuard(Resumable):
         if student is None or teacher is None:
             return None
         first = self.first["train/student_entropy"]
-        if student > 2 * first and student > teacher + 2:
-            return f"the student's entropy has run up to {student:.3g} nats per token (at first {first:.3g}, teacher {teacher:.3g})"
-        if student < 0.1 * min(first, teacher):
-            return f"the student's entropy has fallen to {student:.3g} nats per token (at first {first:.3g}, teacher {teacher:.3g})"
-        return None
+        has_run_up = student > 2 * first and student > teacher + 2
+        if not has_run_up and student >= 0.1 * min(first, teacher):
+            return None
+        way = "run up" if has_run_up else "fallen"
+        return f"the student's entropy has {way} to {student:.3g} nats per token (at first {first:.3g}, teacher {teacher:.3g})"
 
     def _level(self, name: str) -> float | None:
         """The median of the newest rows; None before there are more rows than make up the first level."""
         curve = self.curves[name]
         return median(curve[-SMOOTHED:]) if len(curve) > SMOOTHED else None
 
-    def _tell(self, step: int, cause: str, name: str, reason: str) -> None:
-        message = f"step {step}: {reason}; {ADVICE[cause]}\n  {name} {sparkline(self.curves[name])}"
+    def _tell(self, step: int, cause: str, reason: str) -> None:
+        number, advice = CAUSES[cause]
+        message = f"step {step}: {reason}; {advice}\n  {number} {sparkline(self.curves[number])}"
         self.found.append({"step": step, "cause": cause, "message": message})
         self.record(collapse=self.found)
         if self.on_collapse == "stop":

@@ -14,7 +14,7 @@ from gold_style.distil.window import Row, window_numbers
 from gold_style.engine.draws import key64, uniform, uniforms
 from gold_style.engine.rollout import Completion, OutputIds, generate
 from gold_style.engine.teacher import Teacher
-from gold_style.engine.vllm import Ask, Colocated, Served
+from gold_style.engine.vllm import Colocated, Served
 from gold_style.prompts import Prompt, PromptSource
 
 
@@ -76,25 +76,22 @@ class RowMaker:
         )
 
     def _student_writes(self, step: int, rows: list[Row], student: StudentCopy) -> list[Completion]:
-        prompts, length, sampling = [row.student_prompt for row in rows], self.options.max_completion_length, self.options.sampling
+        prompts, keys = [row.student_prompt for row in rows], self._keys(step, rows)
         if self.vllm:
             self.vllm.take(student)  # collective, as is the gathering of sharded weights below: of a process without a row, too
-            seeds = [key64(*key) for key in self._keys(step, rows)]
-            return self.vllm.write(prompts, seeds, Ask(sampling=sampling, max_new_tokens=length, output_ids=self.output_ids))
+            return self.vllm.write(prompts, [key64(*key) for key in keys], output_ids=self.output_ids, **self._asked)
         with student.for_rollouts() as backbone:
-            uniforms_BG = uniforms(self._keys(step, rows), length)
-            return generate(
-                backbone, prompts, max_new_tokens=length, output_ids=self.output_ids, sampling=sampling, uniforms_BG=uniforms_BG
-            )
+            uniforms_BG = uniforms(keys, self.options.max_completion_length)
+            return generate(backbone, prompts, output_ids=self.output_ids, uniforms_BG=uniforms_BG, **self._asked)
 
     def _teacher_writes(self, step: int, rows: list[Row]) -> list[Completion]:
-        written = self.teacher.generate(
-            [row.teacher_prompt for row in rows],
-            max_new_tokens=self.options.max_completion_length,
-            sampling=self.options.sampling,
-            uniforms_BG=uniforms(self._keys(step, rows), self.options.max_completion_length),
-        )
+        uniforms_BG = uniforms(self._keys(step, rows), self.options.max_completion_length)
+        written = self.teacher.generate([row.teacher_prompt for row in rows], uniforms_BG=uniforms_BG, **self._asked)
         return [self.objective.to_student_ids(completion) for completion in written]
+
+    @property
+    def _asked(self) -> dict:
+        return {"max_new_tokens": self.options.max_completion_length, "sampling": self.options.sampling}
 
     def _keys(self, step: int, rows: list[Row]) -> list[tuple[int | str, ...]]:
         return [(self.options.seed, "completion", step, row.number) for row in rows]

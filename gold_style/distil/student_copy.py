@@ -77,16 +77,12 @@ class StudentCopy:
         return self.accelerator.unwrap_model(self.trainer.model)
 
     def _synced(self, student: PreTrainedModel) -> PreTrainedModel:
-        """The copy with today's weights: autocast would cast every weight again for every new token, and sharded ones would be gathered."""
+        """The copy with the present weights: autocast would cast each of them again for every new token, and sharded ones be gathered."""
         if self._twin is None:
             self._twin = self._copy(student)
-        if not self._is_sharded:
-            with torch.no_grad():
-                torch._foreach_copy_(list(self._twin.parameters()), [p.detach() for p in student.parameters()])
-            return self._twin
-        for own, parameter in zip(self._twin.parameters(), student.parameters(), strict=True):
-            weight = parameter.detach()
-            own.data.copy_(weight.full_tensor() if isinstance(weight, DTensor) else weight)
+        with torch.no_grad():
+            for own, weight in zip(self._twin.parameters(), student.parameters(), strict=True):
+                own.copy_(weight.full_tensor() if isinstance(weight, DTensor) else weight)
         return self._twin
 
     def _copy(self, student: PreTrainedModel) -> PreTrainedModel:

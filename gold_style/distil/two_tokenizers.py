@@ -18,10 +18,8 @@ from gold_style.distil.window import MicroBatch, Row
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.rollout import Completion, OutputIds
 from gold_style.engine.teacher import Teacher
-from gold_style.tokens.alignment import align, retokenise
+from gold_style.tokens.alignment import Span, align, retokenise
 from gold_style.tokens.token_bytes import TokenBytes
-
-Span = tuple[int, int, int, int]  # student tokens [s0, s1), teacher tokens [t0, t1)
 
 
 class SpanLoss(Protocol):

@@ -16,6 +16,7 @@ from gold_style.chat import TeacherIds
 from gold_style.engine.backbone import padded_batches, right_pad
 from gold_style.engine.draws import key64
 from gold_style.prompts import Prompt
+from gold_style.tokens.alignment import Span
 
 
 @dataclass(kw_only=True)
@@ -30,7 +31,7 @@ class Row:
     completion: tuple[int, ...] = ()  # student ids, stop token included
     teacher_completion: tuple[int, ...] = ()  # teacher ids of the same bytes
     finished: bool = False
-    spans: list[tuple[int, int, int, int]] = field(default_factory=list)  # two tokenizers: see tokens/alignment.py
+    spans: list[Span] = field(default_factory=list)  # two tokenizers
     reason: str = "exact"  # how the completion reached the teacher's tokens
     num_scored: int = 0  # units of the loss: scored tokens, or spans
     num_matched: int = 0  # completion tokens that take part in them
@@ -54,10 +55,6 @@ class MicroBatch:
     stats_mask_N: Tensor
     stats: dict[str, Tensor] = field(default_factory=dict)  # filled by the objective, detached
     stats_rows_N: Tensor | None = None  # row of each statistic where units are not tokens (None: row_N)
-
-    @property
-    def num_scored(self) -> int:
-        return sum(row.num_scored for row in self.rows)
 
 
 def window_numbers(step: int, rows_per_process: int, rank: int, num_processes: int) -> list[int]:

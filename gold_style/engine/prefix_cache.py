@@ -1,7 +1,7 @@
 """Key/values of the teacher's constant prompt prefix, computed once per style and reused for every row and step.
 
     prefixes = PrefixCache(Backbone(teacher), max_bytes=2 * 2**30)
-    past = prefixes.get(prefix_ids).expand(batch_size)      # a transformers Cache for `batch_size` rows
+    past = prefixes.get(prefix_ids).expand(batch_size, room)     # a transformers Cache for `batch_size` rows
 
 Models with sliding-window or recurrent layers are not cached (`get` answers None and callers put the prefix in front of
 each row): their state at the prefix's end depends on more than a slice of keys and values.
@@ -76,18 +76,12 @@ class PrefixKV:
     def num_bytes(self) -> int:
         return sum(k.nbytes + v.nbytes for k, v in self.layers)
 
-    def expand(self, batch_size: int, room: int = 0) -> Cache:
+    def expand(self, batch_size: int, room: int) -> Cache:
         """A cache that begins with this prefix for `batch_size` rows and has room for `room` further tokens."""
-        if not room:  # one forward pass: the parent's concatenation makes the only copy
-            return DynamicCache(ddp_cache_data=[(_rows(k, batch_size), _rows(v, batch_size)) for k, v in self.layers])
         cache = roomy_cache(len(self.layers), self.num_tokens + room)
-        for index, (k, v) in enumerate(self.layers):
-            cache.update(_rows(k, batch_size), _rows(v, batch_size), index)
+        for index, states in enumerate(self.layers):
+            cache.update(*(kv.expand(batch_size, -1, -1, -1) for kv in states), index)
         return cache
-
-
-def _rows(states: Tensor, batch_size: int) -> Tensor:
-    return states.expand(batch_size, -1, -1, -1)
 
 
 class PrefixCache:

@@ -74,7 +74,7 @@ class Teacher:
                 found = reader.read([sequences[i] for i in batch], [num_kept[i] for i in batch], kv)
             else:
                 ids_BT = right_pad([sequences[i] for i in batch], self.output_ids.stop_id, self.backbone.device)
-                hidden_BTD = self.backbone.hidden(ids_BT, kv.expand(len(batch)) if kv else None)
+                hidden_BTD = self.backbone.hidden(ids_BT, kv.expand(len(batch), ids_BT.shape[1]) if kv else None)
                 found = [hidden_BTD[row, lengths[i] - num_kept[i] : lengths[i]] for row, i in enumerate(batch)]
             states.update(zip(batch, found, strict=True))
         return [states[i] for i in range(len(sequences))]

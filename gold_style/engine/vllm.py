@@ -1,8 +1,8 @@
 """Rollouts by vLLM instead of our own decode loop (engine/rollout.py): in this process, or by a server.
 
-    vllm = Served("http://127.0.0.1:8000", handover, student=name)   # or Colocated(name, gpu_memory=0.3, ...)
+    vllm = Served("http://127.0.0.1:8000", handover, student=name)   # or Colocated(model=name, ...)
     vllm.take(student_copy)                                          # its present weights
-    completions = vllm.write(prompts, seeds, ask)
+    completions = vllm.write(prompts, seeds, max_new_tokens=128, output_ids=output_ids, sampling=sampling)
 
 Every row has its own seed, so a completion belongs to its row. vLLM's kernels depend on what a row is batched with, so that, other than
 with our own loop, the same bits after a resume are likely and not promised. Weights are handed over before every window: a completion
@@ -19,7 +19,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,29 +37,19 @@ PATIENCE_S = (1, 2, 4, 8)  # between tries of a server that does not answer
 TIMEOUT_S = 600.0  # of one answer
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ask:
-    """What is asked for every row of a window."""
-
-    sampling: Sampling
-    max_new_tokens: int
-    output_ids: OutputIds
-
-    def fields(self, num_logits: int) -> dict[str, Any]:
-        """Under the names that vLLM's SamplingParams and its HTTP interface share; whatever a generation_config.json could set is set."""
-        return {
-            "max_tokens": self.max_new_tokens,
-            "temperature": self.sampling.temperature,
-            "top_p": self.sampling.top_p,
-            "top_k": self.sampling.top_k,
-            "min_p": 0.0,
-            "repetition_penalty": 1.0,
-            "presence_penalty": 0.0,
-            "frequency_penalty": 0.0,
-            "stop_token_ids": list(self.output_ids.stop_ids),
-            "ignore_eos": True,  # the stop ids above are the student's own
-            "logit_bias": {i: NEVER for i in range(self.output_ids.vocab_size, num_logits)} or None,
-        }
+def request_fields(num_logits: int, max_new_tokens: int, output_ids: OutputIds, sampling: Sampling) -> dict[str, Any]:
+    """Under the names that vLLM's SamplingParams and its HTTP interface share; whatever a generation_config.json could set is set."""
+    return {
+        "max_tokens": max_new_tokens,
+        **asdict(sampling),
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "stop_token_ids": list(output_ids.stop_ids),
+        "ignore_eos": True,  # the stop ids above are the student's own
+        "logit_bias": {i: NEVER for i in range(output_ids.vocab_size, num_logits)} or None,
+    }
 
 
 def with_head(model: PreTrainedModel, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -75,21 +65,13 @@ def with_head(model: PreTrainedModel, state: dict[str, torch.Tensor]) -> dict[st
 class Colocated:
     """vLLM in this process, beside student and teacher on the same GPU; it starts with the first weights it is given.
 
-    Raises ValueError where vLLM is not installed, or does not start.
+    `options` are those of vLLM's LLM. Raises ValueError where vLLM is not installed, or does not start.
     """
 
-    def __init__(self, student: str, *, dtype: torch.dtype, gpu_memory: float, revision: str | None, trust_remote_code: bool):
+    def __init__(self, **options):
         if importlib.util.find_spec("vllm") is None:
             raise ValueError("hardware.rollouts=vllm_colocate: vLLM is not installed: pip install 'gold-style[vllm]'")
-        self.options = {
-            "model": student,
-            "revision": revision,
-            "trust_remote_code": trust_remote_code,
-            "dtype": str(dtype).removeprefix("torch."),
-            "gpu_memory_utilization": gpu_memory,
-            "skip_tokenizer_init": True,
-            "generation_config": "vllm",
-        }
+        self.options = {"skip_tokenizer_init": True, "generation_config": "vllm", **options}
         self.engine, self.num_logits = None, 0
 
     def take(self, student) -> None:
@@ -108,13 +90,16 @@ class Colocated:
         self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(state.items())})
         self.engine.reset_prefix_cache()
 
-    def write(self, prompts: list[list[int]], seeds: list[int], ask: Ask) -> list[Completion]:
-        """One completion for each prompt, in order."""
+    def write(
+        self, prompts: Sequence[Sequence[int]], seeds: list[int], *, max_new_tokens: int, output_ids: OutputIds, sampling: Sampling
+    ) -> list[Completion]:
+        """One completion for each prompt, in order. Arguments as in `rollout.generate`."""
         from vllm import SamplingParams
 
-        asked = [SamplingParams(**ask.fields(self.num_logits), seed=seed, detokenize=False) for seed in seeds]
-        answers = self.engine.generate([{"prompt_token_ids": list(ids)} for ids in prompts], asked, use_tqdm=False)
-        return [Completion.ending(answer.outputs[0].token_ids, ask.output_ids.stop_ids) for answer in answers]
+        fields = request_fields(self.num_logits, max_new_tokens, output_ids, sampling)
+        sampled = [SamplingParams(**fields, seed=seed, detokenize=False) for seed in seeds]
+        answers = self.engine.generate([{"prompt_token_ids": list(ids)} for ids in prompts], sampled, use_tqdm=False)
+        return [Completion.ending(answer.outputs[0].token_ids, output_ids.stop_ids) for answer in answers]
 
 
 class Served:
@@ -151,13 +136,15 @@ class Served:
                 shutil.rmtree(directory, ignore_errors=True)
         student.accelerator.wait_for_everyone()
 
-    def write(self, prompts: list[list[int]], seeds: list[int], ask: Ask) -> list[Completion]:
-        """One completion for each prompt, in order."""
-        fields = ask.fields(self.num_logits) | {"model": self.model, "return_token_ids": True}
+    def write(
+        self, prompts: Sequence[Sequence[int]], seeds: list[int], *, max_new_tokens: int, output_ids: OutputIds, sampling: Sampling
+    ) -> list[Completion]:
+        """One completion for each prompt, in order. Arguments as in `rollout.generate`."""
+        fields = request_fields(self.num_logits, max_new_tokens, output_ids, sampling) | {"model": self.model, "return_token_ids": True}
 
         def one(prompt: list[int], seed: int) -> Completion:
             answer = self._call("/v1/completions", {**fields, "prompt": list(prompt), "seed": seed})
-            return Completion.ending(answer["choices"][0]["token_ids"], ask.output_ids.stop_ids)
+            return Completion.ending(answer["choices"][0]["token_ids"], output_ids.stop_ids)
 
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             return list(pool.map(one, prompts, seeds))

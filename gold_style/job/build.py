@@ -31,7 +31,7 @@ from gold_style.tokens.token_bytes import TokenBytes
 from gold_style.tokens.vocabulary import VocabularyMatch
 
 
-def gold_config(settings: Settings, run) -> GOLDConfig:
+def gold_config(settings: Settings, checkpoints: Path, num_rows: int | None) -> GOLDConfig:
     """TRL's configuration of this run; one step of its loop is one window of ours (see distil/trainer.py)."""
     train = dict(settings.train)
     if train.get("optim") == "muon":
@@ -42,14 +42,14 @@ def gold_config(settings: Settings, run) -> GOLDConfig:
     train["per_device_train_batch_size"] = rows_per_window(settings)
     if train.get("max_steps", -1) <= 0:
         rows_per_step = rows_per_window(settings) * num_processes() // train.get("num_generations", 1)
-        train["max_steps"] = max(1, round(train.get("num_train_epochs", 1) * run.num_training_rows / rows_per_step))
+        train["max_steps"] = max(1, round(train.get("num_train_epochs", 1) * num_rows / rows_per_step))
     train.setdefault("gradient_checkpointing", False)
     if train["gradient_checkpointing"]:
         train.setdefault("gradient_checkpointing_kwargs", {"use_reentrant": False})
     loss, dtype, hardware = settings.loss, settings.model.dtype, settings.hardware
     warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)  # TRL's own default sets it
     return GOLDConfig(
-        output_dir=str(run.checkpoints),
+        output_dir=str(checkpoints),
         seed=settings.seed,
         beta=loss.beta,
         lmbda=loss.lmbda,
@@ -98,9 +98,9 @@ def build_vllm(settings: Settings, run_directory: Path) -> Colocated | Served | 
         return Served(hardware.vllm_server, handover, student=local_model(model.student))
     if hardware.rollouts == "vllm_colocate":
         return Colocated(
-            local_model(model.student),
-            dtype=DTYPES[model.dtype],
-            gpu_memory=hardware.vllm_gpu_memory,
+            model=local_model(model.student),
+            dtype=model.dtype,
+            gpu_memory_utilization=hardware.vllm_gpu_memory,
             revision=model.student_revision,
             trust_remote_code=model.trust_remote_code,
         )
@@ -112,8 +112,7 @@ def build_trainer(settings: Settings, parts: Parts, run, callbacks=()) -> StyleG
     if settings.hardware.threads:
         torch.set_num_threads(settings.hardware.threads)
     torch.manual_seed(settings.seed)
-    run.num_training_rows = parts.source.num_rows
-    args = gold_config(settings, run)
+    args = gold_config(settings, run.checkpoints, parts.source.num_rows)
     vllm = build_vllm(settings, run.directory)  # first: a server that is not there costs no loading
     student = load_student(settings)
     row_maker = build_row_maker(settings, parts, student, vllm)

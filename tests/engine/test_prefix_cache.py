@@ -38,7 +38,7 @@ def sliding_window() -> Backbone:
 def test_states_with_and_without_the_cache_agree():
     kv = PrefixCache(BACKBONE, 2**30).get(PREFIX)
     ids_BT = right_pad(RESTS, 0, BACKBONE.device)
-    with_cache = BACKBONE.hidden(ids_BT, kv.expand(len(RESTS)))
+    with_cache = BACKBONE.hidden(ids_BT, kv.expand(len(RESTS), ids_BT.shape[1]))
     whole = BACKBONE.hidden(right_pad([PREFIX + rest for rest in RESTS], 0, BACKBONE.device))[:, len(PREFIX) :]
     for row, rest in enumerate(RESTS):
         assert (with_cache[row, : len(rest)] - whole[row, : len(rest)]).abs().max() < 1e-4
@@ -59,7 +59,7 @@ def test_a_cached_prefix_is_never_written_to():
     prefixes = PrefixCache(BACKBONE, 2**30)
     kv = prefixes.get(PREFIX)
     before = [(k.clone(), v.clone()) for k, v in kv.layers]
-    BACKBONE.hidden(right_pad(RESTS, 0, BACKBONE.device), kv.expand(3))
+    BACKBONE.hidden(right_pad(RESTS, 0, BACKBONE.device), kv.expand(3, 20))
     generate(BACKBONE, RESTS, max_new_tokens=6, output_ids=OutputIds((3,), 3, VOCAB), prefix=kv)
     assert prefixes.get(PREFIX) is kv
     for (k, v), (k_before, v_before) in zip(kv.layers, before, strict=True):

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.rollout import GREEDY, Completion, OutputIds, Sampling, generate
 from gold_style.engine.teacher import Teacher
-from gold_style.engine.vllm import Ask, Colocated, Served
+from gold_style.engine.vllm import Colocated, Served
 from tests.helpers import toy_runs, toys
 
 pytestmark = pytest.mark.vllm
@@ -73,7 +73,7 @@ def _is_healthy(port: int) -> bool:
 def engine(model_directory):
     """One for all tests: a process holds one engine."""
     os.environ |= {name: value for name, value in ENVIRONMENT.items() if name.startswith("VLLM_")}
-    return Colocated(model_directory, dtype=torch.float32, gpu_memory=0.3, revision=None, trust_remote_code=False)
+    return Colocated(model=model_directory, dtype="float32", gpu_memory_utilization=0.3)
 
 
 @pytest.fixture(params=["server", "colocate"])
@@ -88,8 +88,8 @@ def student_copy_of(model, directory):
     return toy_runs.trainer(model, parts, directory).student_copy
 
 
-def ask(**changes) -> Ask:
-    return Ask(**{"sampling": GREEDY, "max_new_tokens": LENGTH, "output_ids": OUTPUT_IDS, **changes})
+def ask(**changes) -> dict:
+    return {"sampling": GREEDY, "max_new_tokens": LENGTH, "output_ids": OUTPUT_IDS, **changes}
 
 
 def own_loop(model, output_ids=OUTPUT_IDS) -> list[Completion]:
@@ -101,7 +101,7 @@ def test_completions_come_from_the_weights_of_now(vllm, tmp_path):
     for seed in (3, 4):  # neither is what the server was started with
         model = student(seed)
         vllm.take(student_copy_of(model, tmp_path / str(seed)))
-        written.append(vllm.write(PROMPTS, list(range(len(PROMPTS))), ask()))
+        written.append(vllm.write(PROMPTS, list(range(len(PROMPTS))), **ask()))
         assert written[-1] == own_loop(model)
     assert written[0] != written[1]
 
@@ -109,12 +109,12 @@ def test_completions_come_from_the_weights_of_now(vllm, tmp_path):
 def test_stop_tokens_end_a_row_and_stay_and_padding_is_never_drawn(vllm, tmp_path):
     model, stopping = student(5), replace(OUTPUT_IDS, stop_ids=tuple(range(0, VOCAB, 5)))
     vllm.take(student_copy_of(model, tmp_path))
-    found = vllm.write(PROMPTS, [0] * len(PROMPTS), ask(output_ids=stopping))
+    found = vllm.write(PROMPTS, [0] * len(PROMPTS), **ask(output_ids=stopping))
     assert found == own_loop(model, stopping)
     assert any(one.finished and len(one.ids) < LENGTH for one in found)
     below = VOCAB // 2
     narrow = replace(OUTPUT_IDS, vocab_size=below)
-    cut = vllm.write(PROMPTS, [0] * len(PROMPTS), ask(output_ids=narrow))
+    cut = vllm.write(PROMPTS, [0] * len(PROMPTS), **ask(output_ids=narrow))
     assert cut == own_loop(model, narrow)
     assert max(i for one in own_loop(model) for i in one.ids) >= below, "the bound would not have mattered"
 
@@ -123,9 +123,9 @@ def test_a_rows_sample_belongs_to_its_seed(vllm, tmp_path):
     vllm.take(student_copy_of(student(6), tmp_path))
     sampled = ask(sampling=Sampling(temperature=1.0, top_p=0.95))
     seeds = [2**63 - 1, 7, 8, 9, 10]
-    first = vllm.write(PROMPTS, seeds, sampled)
-    assert vllm.write(PROMPTS[::-1], seeds[::-1], sampled)[::-1] == first, "the order of the rows matters"
-    other = vllm.write(PROMPTS, [seed - 1 for seed in seeds], sampled)
+    first = vllm.write(PROMPTS, seeds, **sampled)
+    assert vllm.write(PROMPTS[::-1], seeds[::-1], **sampled)[::-1] == first, "the order of the rows matters"
+    other = vllm.write(PROMPTS, [seed - 1 for seed in seeds], **sampled)
     assert all(a != b for a, b in zip(first, other, strict=True))
 
 
@@ -133,11 +133,9 @@ def test_samples_follow_the_students_distribution(vllm, tmp_path):
     model, draws = student(7), 400
     vllm.take(student_copy_of(model, tmp_path))
     asked = ask(sampling=Sampling(temperature=0.7, top_p=0.9), max_new_tokens=1)
-    found = vllm.write([PROMPTS[0]] * draws, list(range(draws)), asked)
+    found = vllm.write([PROMPTS[0]] * draws, list(range(draws)), **asked)
     uniforms_BG = torch.rand(draws, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    expected = generate(
-        Backbone(model), [PROMPTS[0]] * draws, max_new_tokens=1, output_ids=OUTPUT_IDS, sampling=asked.sampling, uniforms_BG=uniforms_BG
-    )
+    expected = generate(Backbone(model), [PROMPTS[0]] * draws, uniforms_BG=uniforms_BG, **asked)
     counts = [torch.bincount(torch.tensor([one.ids[0] for one in some]), minlength=VOCAB).double() for some in (found, expected)]
     assert (counts[0] - counts[1]).abs().max() / draws < 0.15
     assert (counts[0] > 0).sum() > 3, "greedy would pass"
@@ -160,4 +158,4 @@ def test_a_run(how, lora, model_directory, server, tmp_path):
 def test_what_a_server_cannot_do_is_said(server, tmp_path):
     vllm = Served(server, tmp_path, student="the/student")
     with pytest.raises(ValueError, match="hardware.vllm_server=.* was answered with 400: .*maximum context length"):
-        vllm.write([[5] * 400], [0], ask())
+        vllm.write([[5] * 400], [0], **ask())

@@ -113,7 +113,7 @@ def test_names_that_are_imported_or_read():
     assert {parameter for parameter in inspect.signature(unwrap_model_for_generation).parameters} >= {"model", "accelerator"}
     assert list(inspect.signature(disable_dropout_in_model).parameters) == ["model"]
     assert {"layers"} <= set(inspect.signature(Cache.__init__).parameters)
-    assert {"ddp_cache_data", "config"} <= set(inspect.signature(DynamicCache.__init__).parameters)
+    assert {"config"} <= set(inspect.signature(DynamicCache.__init__).parameters)
     model = toys.model(VOCAB)
     assert model.get_decoder() is model.model and model.get_output_embeddings() is model.lm_head
     assert model.config.get_text_config() is model.config
