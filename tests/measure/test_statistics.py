@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gold_style.measure.likelihood import likelihood_ratio
 from gold_style.measure.statistics import (
     agreement,
     auc,
@@ -159,10 +158,3 @@ def test_auc_counts_pairs(rows):
     pairs = [(a > b) + 0.5 * (a == b) for a, b in itertools.product(positives, negatives)]
     expected = sum(pairs) / len(pairs) if pairs else None
     assert auc([s for s, _ in rows], [positive for _, positive in rows]) == pytest.approx(expected)
-
-
-def test_likelihood_ratio_is_per_token():
-    assert likelihood_ratio([-1.0, -2.0], [-3.0, -1.0]) == pytest.approx(0.5)
-    assert likelihood_ratio([], []) is None
-    with pytest.raises(ValueError, match="2 logprobs"):
-        likelihood_ratio([-1.0, -2.0], [-3.0])

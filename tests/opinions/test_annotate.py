@@ -17,8 +17,8 @@ from gold_style.opinions.sheets import draw_sheet, harmless, sheet_html
 from gold_style.runs.files import read_json, write_json_lines
 from gold_style.runs.terminal import exit_code
 from tests.helpers.pages import checked
+from tests.helpers.rated_runs import CONFIG, PACK
 from tests.helpers.run_files import answer, read_samples, write_run
-from tests.opinions.test_judge import CONFIG, PACK
 
 
 def main(arguments: list[str]) -> int:

@@ -11,27 +11,15 @@ import yaml
 from gold_style.measure.samples import sample_rows
 from gold_style.opinions import judge_command
 from gold_style.opinions.endpoint import Endpoint
-from gold_style.opinions.judge import COMPARISON, MISSING, Replies, ask_all, plan
+from gold_style.opinions.judge import MISSING, Replies, ask_all, plan
 from gold_style.opinions.judge_summary import judge_summary, winner
-from gold_style.opinions.labels import CONTENT, FLUENCY, parsed, style_labels
 from gold_style.opinions.rated_run import RatedRun
 from gold_style.runs.files import read_json, write_json_lines
 from gold_style.runs.terminal import exit_code
-from gold_style.styles import StylePack
 from tests.helpers.judge_server import JudgeServer
+from tests.helpers.rated_runs import CONFIG, PACK
 from tests.helpers.run_files import TOGGLE, answer, read_samples, write_run
 
-STYLES = {
-    "name": "joseon",
-    "neutral": "none",
-    "untagged": "none",
-    "styles": {
-        "chosun": {"rule": "조선시대 말투로 답하라.", "verdict": "joseon"},
-        "none": {"rule": "오늘날의 존댓말로 답하라.", "verdict": "modern"},
-    },
-}
-PACK = StylePack.from_settings(STYLES)
-CONFIG = {"styles": STYLES, "model": {"teacher": "Qwen/Qwen2.5-3B-Instruct", "student": "Qwen/Qwen2.5-1.5B"}}
 KEY = "sk-abcdefghijklmnopqrstuvwx"
 
 
@@ -78,35 +66,6 @@ def arguments(run: Path, server: JudgeServer, *more: str) -> list[str]:
 
 def rows(run: Path) -> list[dict]:
     return [json.loads(line) for line in (run / "judge.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
-@pytest.mark.parametrize(
-    ("text", "label"),
-    [
-        ("조선", "joseon"),
-        ("답: **현대**입니다.", "modern"),
-        ("joseon", "joseon"),
-        ('{"label": "모호"}', "unclear"),
-        ("<think>현대\n아니, 옛 말투다</think>\n\n조선", "joseon"),
-        ("조선\n\n'아뢰옵니다'로 맺었기 때문입니다.", "joseon"),
-        ("정답은 한국어 아님", "not_korean"),
-        ("비한국어", "not_korean"),
-        ("조선\n현대", None),
-        ("조선이 아니다", None),
-        ("not joseon", None),
-        ("<think>조선", None),
-        ("", None),
-        ("조선 또는 현대", None),
-    ],
-)
-def test_only_a_clear_label_counts(text, label):
-    assert parsed(text, style_labels(PACK)) == label
-
-
-def test_every_label_is_read_back_by_name_and_word():
-    for labels in (style_labels(PACK), CONTENT, FLUENCY, COMPARISON):
-        for label in labels:
-            assert parsed(label.name, labels) == parsed(f"{label.word}.", labels) == label.name
 
 
 def test_a_winner_needs_both_orders():
