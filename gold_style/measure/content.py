@@ -34,7 +34,7 @@ def normalised(text: str) -> str:
 
 
 def squashed(text: str) -> str:
-    """Letters and digits alone."""
+    """Only the letters and digits of a text."""
     return re.sub(rf"[^{LETTER[1:-1]}]", "", normalised(text))
 
 
@@ -43,8 +43,8 @@ def topic_pattern(topic: str) -> re.Pattern[str] | None:
     """What counts as the topic in a text; None for a topic without a letter.
 
     Spaces may be left out or put in between syllables, and words may carry particles. The shorter the topic, the more
-    context is asked for: one syllable stands alone or before a particle, two syllables begin a word, three or more
-    may stand anywhere.
+    context is asked for: one syllable is a word of its own or comes before a particle, two syllables begin a word, three
+    or more may be anywhere.
     """
     words = re.findall(f"{LETTER}+", normalised(topic))
     length = sum(map(len, words))
@@ -95,7 +95,7 @@ def copies_request(request: str, text: str) -> bool:
 
 
 def ngrams(text: str, order: int) -> Counter:
-    """Character n-grams of `text` and how often each stands in it."""
+    """Character n-grams of `text` and how often each occurs."""
     return Counter(text[start : start + order] for start in range(len(text) - order + 1))
 
 

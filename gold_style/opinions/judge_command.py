@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         return judge_run(asked)
     except tuple(CUT_OFF) as error:
         kept = asked.run / "judge.jsonl"
-        say(f"{str(error) or 'interrupted'}\nWhat was judged is kept in {kept}; the same command goes on from there.")
+        say(f"{str(error) or 'interrupted'}\nWhat was judged is kept in {kept}; the same command continues from there.")
         return CUT_OFF[type(error)]
 
 

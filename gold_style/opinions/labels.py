@@ -77,7 +77,7 @@ def shown(text: str) -> str:
 
 
 def words_of(labels: Sequence[Label]) -> dict[str, str]:
-    """Every word that stands for a label, in lower case -> the label's name."""
+    """Every word for a label, in lower case -> the label's name."""
     return {word.casefold(): label.name for label in labels for word in (label.name, label.word, *label.also)}
 
 

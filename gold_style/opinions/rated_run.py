@@ -1,4 +1,4 @@
-"""A run whose answers are judged or rated: what `gold_style.judge` and `gold_style.annotate` both read, and are both given.
+"""A run whose answers are judged or rated: what both commands read, and the arguments that both take.
 
 Example: `RatedRun.read(Path("multirun/.../0")).samples["after"]`.
 """

@@ -55,8 +55,8 @@ class Item:
 
     def entry(self) -> dict[str, Any]:
         """What the key holds of it."""
-        whose = {"item": self.number, "id": self.answer.id, "style": self.answer.style, "models": list(self.models)}
-        return {**whose, "digest": digest(self.answer.text)}
+        answer = self.answer
+        return {"item": self.number, "id": answer.id, "style": answer.style, "models": self.models, "digest": digest(answer.text)}
 
 
 @dataclass(frozen=True)

@@ -195,7 +195,7 @@ def test_a_dead_endpoint_ends_the_run_and_the_next_goes_on(run, capsys):
         assert 0 < kept <= 10 and len(server.bodies) < 30  # given up, not tried for every question
         found = read_json(run / "judge.json")
         assert found["questions"]["missing"] > 0 and "without a reply" in found["warnings"][-1]
-        assert "goes on from there" in said(capsys)
+        assert "continues from there" in said(capsys)
         server.trouble = lambda number: None
         assert main(arguments(run, server)) == 0
     assert read_json(run / "judge.json")["questions"]["missing"] == 0
