@@ -53,8 +53,8 @@ def entry_curve(entry: Entry, name: str, colour: int | None) -> Curve:
             if row.get(name) is not None and row.get("step") is not None:
                 values.setdefault(row["step"], []).append(row[name])
     steps = thinned(sorted(values), MAX_POINTS)
-    low, high = ([limit(values[step]) for step in steps] if len(entry.runs) > 1 else None for limit in (min, max))
-    return Curve(entry.name, steps, [mean(values[step]) for step in steps], low, high, colour)
+    band = [(min(values[step]), max(values[step])) for step in steps] if len(entry.runs) > 1 else None
+    return Curve(entry.name, steps, [mean(values[step]) for step in steps], band, colour)
 
 
 def costs(board: Leaderboard) -> list[Chart | None]:

@@ -5,7 +5,6 @@ and compare.html to --output, by default the first directory. --wandb publishes 
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +15,7 @@ from gold_style.comparison.page import compare_html
 from gold_style.comparison.records import read_runs
 from gold_style.comparison.wandb_board import publish
 from gold_style.runs.files import write_text
+from gold_style.runs.redact import say
 
 
 def compare(directories: list[Path], output: Path) -> Leaderboard:
@@ -23,7 +23,7 @@ def compare(directories: list[Path], output: Path) -> Leaderboard:
 
     Raises ValueError for directories that are not there or hold no run, and for an output that cannot be made.
     """
-    board = leaderboard(read_runs(directories, lambda text: print(f"warning: {text}", file=sys.stderr)))
+    board = leaderboard(read_runs(directories, lambda text: say(f"warning: {text}")))
     if not board.runs:
         raise ValueError(f"no run (a directory with run.json) in {', '.join(map(str, directories))}")
     try:
@@ -36,19 +36,15 @@ def compare(directories: list[Path], output: Path) -> Leaderboard:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0, or 2 where there is nothing to compare."""
+    """Exit code 0. Raises ValueError where there is nothing to compare."""
     parser = argparse.ArgumentParser(prog="python -m gold_style.compare", description=__doc__.split("\n")[0])
     parser.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="a run, a sweep, or anything above them")
     parser.add_argument("--output", type=Path, help="where leaderboard.csv and compare.html go (default: the first DIR)")
     parser.add_argument("--wandb", action="store_true", help="publish table, heatmap and page to W&B (offline without a key)")
     given = parser.parse_args(arguments)
     output = given.output or given.directories[0]
-    try:
-        board = compare(given.directories, output)
-        lines = publish(board, output, given.directories) if given.wandb else []
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
+    board = compare(given.directories, output)
+    lines = publish(board, output, given.directories) if given.wandb else []
     print_leaderboard(board, Console())
     print(output / "leaderboard.csv", output / "compare.html", *lines, sep="\n")
     return 0

@@ -20,16 +20,7 @@ from typing import Any
 import numpy as np
 
 from gold_style.comparison.records import RunRecord
-from gold_style.measure.statistics import (
-    Interval,
-    exact_permutation,
-    holm,
-    hull,
-    newcombe,
-    paired_permutation,
-    percentiles,
-    resampled_shares,
-)
+from gold_style.measure import statistics as stats
 
 BOOTSTRAP_SAMPLES, PERMUTATIONS = 1000, 20_000
 EXACT_UP_TO = 300  # common denominator of the means over seeds up to which the test is exact
@@ -73,7 +64,7 @@ class Entry:
         return settings_text(self.settings) or "the one setting"
 
     @cached_property
-    def interval(self) -> Interval | None:
+    def interval(self) -> stats.Interval | None:
         """Interval of the margin; None without samples."""
         return interval_over_seeds([run.hits for run in self.scored if run.hits])
 
@@ -185,7 +176,7 @@ def settings_text(settings: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value_text(value)}" for name, value in zip(short_names(list(settings)), settings.values(), strict=True))
 
 
-def interval_over_seeds(hits_of_seeds: Sequence[dict[str, tuple[bool | None, bool | None]]]) -> Interval | None:
+def interval_over_seeds(hits_of_seeds: Sequence[dict[str, tuple[bool | None, bool | None]]]) -> stats.Interval | None:
     """Interval of the mean margin over K seeds, each a mapping from request to (hit under first, under neutral tag).
 
     Requests are resampled once for all seeds, since the same are asked; seeds are resampled among themselves, their
@@ -200,14 +191,14 @@ def interval_over_seeds(hits_of_seeds: Sequence[dict[str, tuple[bool | None, boo
         return None
     table_RK2 = np.array([[hits.get(request, (None, None)) for hits in hits_of_seeds] for request in requests], np.float64)
     counted, hit = (~np.isnan(table_RK2)).astype(np.float64), np.nan_to_num(table_RK2)
-    shares = [resampled_shares(hit[..., tag], counted[..., tag], BOOTSTRAP_SAMPLES) for tag in (0, 1)]
+    shares = [stats.resampled_shares(hit[..., tag], counted[..., tag], BOOTSTRAP_SAMPLES) for tag in (0, 1)]
     margins_SK = shares[0] - shares[1]
     draws_S = margins_SK.mean(1)
     if seeds > 1:
         chosen_SK = np.random.default_rng(1).multinomial(seeds, np.full(seeds, 1 / seeds), size=len(margins_SK)) / seeds
         draws_S = draws_S + np.sqrt(seeds / (seeds - 1)) * ((chosen_SK * margins_SK).sum(1) - draws_S)
     means, trials = hit.sum((0, 1)) / np.maximum(1, counted.sum((0, 1))), counted.any(1).sum(0)
-    limits = hull(percentiles(draws_S), newcombe(*zip(means * trials, trials, strict=True)))
+    limits = stats.hull(stats.percentiles(draws_S), stats.newcombe(*zip(means * trials, trials, strict=True)))
     return limits and (max(-1.0, limits[0]), min(1.0, limits[1]))
 
 
@@ -222,7 +213,7 @@ def compare_with_best(entries: Sequence[Entry]) -> None:
     best = entries[0].contributions()
     p_values = [difference_p(best, entry.contributions()) for entry in entries[1:]]
     all_pairs = len(entries) * (len(entries) - 1) // 2
-    for entry, p, corrected in zip(entries[1:], p_values, holm(p_values, all_pairs), strict=True):
+    for entry, p, corrected in zip(entries[1:], p_values, stats.holm(p_values, all_pairs), strict=True):
         entry.p_value, entry.p_corrected = p, corrected
 
 
@@ -241,5 +232,5 @@ def difference_p(best: dict[str, tuple[int, int]], other: dict[str, tuple[int, i
         return None
     scale = math.lcm(*{number for pair in pairs for number in pair[1::2]})
     if scale <= EXACT_UP_TO:
-        return exact_permutation([a * (scale // n) - b * (scale // m) for a, n, b, m in pairs])
-    return paired_permutation([a / n - b / m for a, n, b, m in pairs], samples=PERMUTATIONS)
+        return stats.exact_permutation([a * (scale // n) - b * (scale // m) for a, n, b, m in pairs])
+    return stats.paired_permutation([a / n - b / m for a, n, b, m in pairs], samples=PERMUTATIONS)

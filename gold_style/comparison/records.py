@@ -3,10 +3,11 @@
 Example: `runs = read_runs([Path("multirun/2026-11-22")])`.
 """
 
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from gold_style.show.summary_table import toggle_of
 REACHED = 0.9  # of the teacher's margin, the goal of `tokens_to_reach`
 SEARCH_DEPTH = 6  # levels below a directory named on the command line
 METRICS = ("step", "perf/tokens", "perf/seconds", "style/margin", "style/leakage", "train/loss")  # kept of a row
+SECTION = re.compile(r"^(?=[^\s#-])", re.MULTILINE)  # a line that begins a top-level key
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -145,8 +147,7 @@ def read_run(directory: Path, tell: Callable[[str], None] = lambda text: None) -
     if state is not None and status == "interrupted" and state.get("status") == "running":
         reason = "its process ended without a word (killed, or the machine went down)"
     try:
-        rows = read_json_lines(directory / "metrics.jsonl")
-        metrics = [{name: row[name] for name in METRICS if name in row} for row in rows]
+        metrics = [{name: row[name] for name in METRICS if name in row} for row in read_json_lines(directory / "metrics.jsonl")]
     except ValueError as error:
         tell(str(error))
         metrics = []
@@ -165,13 +166,25 @@ def read_run(directory: Path, tell: Callable[[str], None] = lambda text: None) -
 def read_settings(path: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     """A config.yaml as dotted keys; empty where there is none, or none that can be read."""
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader)
-        return flattened(values) if isinstance(values, dict) else {}
+        text = path.read_text(encoding="utf-8")
     except OSError:
         return {}
-    except yaml.YAMLError as error:
-        tell(f"{path}: {str(error).splitlines()[0]}")
-        return {}
+    for sections in (SECTION.split(text), [text]):  # anchors, documents and flow mappings need the whole text
+        try:
+            return {key: value for section in sections for key, value in parsed(section).items()}
+        except yaml.YAMLError as error:
+            reason = str(error).splitlines()[0]
+    tell(f"{path}: {reason}")
+    return {}
+
+
+@lru_cache(maxsize=4096)
+def parsed(section: str) -> dict[str, Any]:
+    """A YAML mapping as dotted keys, not to be changed: a sweep's runs share most of their sections. Raises YAMLError for anything else."""
+    values = yaml.load(section, Loader) or {}
+    if not isinstance(values, dict):
+        raise yaml.YAMLError("not a mapping")
+    return flattened(values)
 
 
 def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

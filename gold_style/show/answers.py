@@ -17,6 +17,7 @@ from gold_style.show.tables import Column, code, markdown_table, one_line
 
 COLOURS = {"modern": "cyan", "ambiguous": "yellow", "other": "red"}  # the pack's own style: magenta
 LONGEST_ANSWER = 240  # characters of an answer shown in a terminal
+Answer = tuple[str, dict[str, Any], str]  # who answers, a row of samples.jsonl, and which of its MODELS that is
 
 
 def tag_text(style: str | None) -> str:
@@ -67,22 +68,22 @@ def answers_markdown(rows: Sequence[dict[str, Any]], number: int = 2) -> str:
     return "\n".join(parts)
 
 
-def answers_html(
-    request: str, tags: Iterable[tuple[str | None, Iterable[tuple[str, dict[str, Any], str]]]], target: str, about: str = ""
-) -> str:
-    """One request. `tags`: (tag, answers as (who, row of samples.jsonl, which of its MODELS)); an answer of None is left out."""
+def answers_html(request: str, tags: Iterable[tuple[str | None, Iterable[Answer]]], target: str, about: str = "") -> str:
+    """One request with its answers under each tag, for styles whose target verdict is `target`; null answers are left out."""
     parts = []
     for tag, answers in tags:
-        cells = (
-            answer_html(who, row[model], row.get(f"verdict_{model}"), target) for who, row, model in answers if row.get(model) is not None
-        )
-        parts.append(f"<code>{escape(tag_text(tag))}</code><div class=answers>{''.join(cells)}</div>")
+        cells = "".join(answer_html(answer, target) for answer in answers)
+        parts.append(f"<code>{escape(tag_text(tag))}</code><div class=answers>{cells}</div>")
     more = f" <span class=soft>{escape(about)}</span>" if about else ""
     return f"<div class=sample><p><b>{escape(request)}</b>{more}</p>{''.join(parts)}</div>"
 
 
-def answer_html(who: str, text: str, verdict: str | None, target: str) -> str:
-    """An answer below its author and its verdict, which is written and coloured."""
+def answer_html(answer: Answer, target: str) -> str:
+    """An answer below its author and its verdict, which is written and coloured; empty for a null answer."""
+    who, row, model = answer
+    if row.get(model) is None:
+        return ""
+    verdict = row.get(f"verdict_{model}")
     kind = "target" if verdict == target else verdict
     badge = f'<span class="verdict {escape(kind)}">{escape(verdict)}</span>' if verdict else ""
-    return f"<div><small class=soft>{escape(who)}</small> {badge}<p>{escape(text) or '<span class=soft>(empty)</span>'}</p></div>"
+    return f"<div><small class=soft>{escape(who)}</small> {badge}<p>{escape(row[model]) or '<span class=soft>(empty)</span>'}</p></div>"

@@ -4,7 +4,6 @@ With `--markdown` the table and some answers are printed as Markdown instead: th
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from gold_style.runs.files import read_json, read_json_lines
@@ -14,16 +13,14 @@ from gold_style.show.summary_table import summary_markdown
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0, or 2 for a directory that holds no run."""
+    """Exit code 0. Raises ValueError for directories that hold no run, naming all of them."""
     parser = argparse.ArgumentParser(prog="python -m gold_style.report", description=__doc__.split("\n")[0])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run directory (with run.json or summary.json)")
     parser.add_argument("--markdown", action="store_true", help="print the summary and some answers as Markdown, write nothing")
     asked = parser.parse_args(arguments)
     wrong = [run for run in asked.runs if not any((run / name).is_file() for name in ("run.json", "summary.json"))]
-    for run in wrong:
-        print(f"{run}: no run directory (neither run.json nor summary.json in it)", file=sys.stderr)
     if wrong:
-        return 2
+        raise ValueError("\n".join(f"{run}: no run directory (neither run.json nor summary.json in it)" for run in wrong))
     for run in asked.runs:
         print(markdown(run) if asked.markdown else write_report(run))
     return 0

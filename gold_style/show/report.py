@@ -8,7 +8,7 @@ Nothing is loaded from the network, and everything a model or a user wrote is es
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from gold_style.measure.samples import MODELS
 from gold_style.runs.files import read_json, read_json_lines, write_text
@@ -18,7 +18,6 @@ from gold_style.show.page import folded, grid, page, section, warning
 from gold_style.show.summary_table import gap_line, label, scored_models, summary_columns, toggle_of, warnings_of
 from gold_style.show.tables import Column, code, html_table, share
 
-T = TypeVar("T")
 NAMES = {"target_rate": "{target}", "style_rate": "asked style", "strict_style_rate": "every sentence", "accepted_level": "fitting level"}
 RATES = ("target_rate", "style_rate", "strict_style_rate", "content", "joint", "accepted_level", "ambiguous", "degenerate", "copied")
 BRIEF = ("target_rate", "style_rate", "accepted_level", "content", "joint", "ambiguous")  # of a slice by direction or era
@@ -92,7 +91,7 @@ def headline(summary: dict[str, Any]) -> str:
     return f"{body}<p>{escape(gap_line(summary))}</p>{said}<p class=soft>{escape(note)}</p>"
 
 
-def some_at_once(parts: Sequence[T], shown: int, more: str, draw: Callable[[Sequence[T]], str]) -> str:
+def some_at_once(parts: Sequence, shown: int, more: str, draw: Callable[[Sequence], str]) -> str:
     """The first `shown` parts drawn, the others behind a click on how many they are."""
     rest = parts[shown:]
     return draw(parts[:shown]) + (folded(f"{len(rest)} {more}", draw(rest)) if rest else "")

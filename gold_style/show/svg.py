@@ -133,13 +133,12 @@ class Axes:
 
 @dataclass(frozen=True)
 class Curve:
-    """A line over `x`; None in `y` is a gap, `low` and `high` draw a band, `colour` None is the grey of "the rest"."""
+    """A line over `x`; None in `y` is a gap, `band` is (low, high) of each point, `colour` None is the grey of "the rest"."""
 
     name: str
     x: Sequence[float]
     y: Sequence[float | None]
-    low: Sequence[float] | None = None
-    high: Sequence[float] | None = None
+    band: Sequence[tuple[float, float]] | None = None
     colour: int | None = 0
     dashed: bool = False
 
@@ -163,7 +162,8 @@ def thinned(points: Sequence, most: int) -> list:
 
 def line_chart(curves: Sequence[Curve], *, title: str, y_label: str) -> Chart | None:
     """A chart with its legend; None where there is no point to draw."""
-    points = [(x, y) for curve in curves for ys in (curve.y, curve.low, curve.high) if ys for x, y in zip(curve.x, ys, strict=True)]
+    points = [(x, y) for curve in curves for x, y in zip(curve.x, curve.y, strict=True)]
+    points += [(x, y) for curve in curves if curve.band for x, limits in zip(curve.x, curve.band, strict=True) for y in limits]
     points = [(x, y) for x, y in points if y is not None and math.isfinite(y)]
     if not points:
         return None
@@ -171,18 +171,18 @@ def line_chart(curves: Sequence[Curve], *, title: str, y_label: str) -> Chart | 
     if y_label == "share":
         axes = Axes(axes.x, SHARE_RANGE)
     drawn = sorted(curves, key=lambda curve: curve.colour is not None)  # the quiet ones at the back
-    inside = [axes.frame("step", y_label), *(band(axes, curve) for curve in drawn), *(line(axes, curve) for curve in drawn)]
+    inside = [axes.frame("step", y_label), *(area(axes, curve) for curve in drawn), *(line(axes, curve) for curve in drawn)]
     legend = [(curve.name, colour_of(curve.colour)) for curve in curves if curve.colour is not None]
     quiet = len(curves) - len(legend)
     return Chart(title, "".join(inside), [*legend, *([(f"{quiet} others", QUIET)] if quiet else [])])
 
 
-def band(axes: Axes, curve: Curve) -> str:
-    """The area between `low` and `high`."""
-    if curve.low is None or curve.high is None or curve.colour is None or len(curve.x) < 2:
+def area(axes: Axes, curve: Curve) -> str:
+    """The area of a curve's band."""
+    if curve.band is None or curve.colour is None or len(curve.x) < 2:
         return ""
-    outline = [*zip(curve.x, curve.high, strict=True), *reversed(list(zip(curve.x, curve.low, strict=True)))]
-    return f'<path class="band" style="fill:{colour_of(curve.colour)}" d="{axes.path(outline)}Z"/>'
+    low, high = ([(x, limits[end]) for x, limits in zip(curve.x, curve.band, strict=True)] for end in (0, 1))
+    return f'<path class="band" style="fill:{colour_of(curve.colour)}" d="{axes.path([*high, *reversed(low)])}Z"/>'
 
 
 def line(axes: Axes, curve: Curve) -> str:

@@ -3,6 +3,7 @@
 import time
 
 from gold_style.comparison.command import compare, main
+from gold_style.runs.terminal import exit_code
 from tests.helpers.run_files import write_run
 
 
@@ -10,10 +11,10 @@ def test_command_writes_into_the_output(sweep, tmp_path, capsys):
     assert main([str(sweep / "2026-11-21"), str(sweep / "2026-11-22"), "--output", str(tmp_path / "out")]) == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"leaderboard.csv", "compare.html"}
     assert "8 runs" in capsys.readouterr().out
-    assert main([str(tmp_path / "nothing"), str(tmp_path / "neither")]) == 2
+    assert exit_code(lambda: main([str(tmp_path / "nothing"), str(tmp_path / "neither")])) == 2
     assert capsys.readouterr().err.count("no such directory") == 2
     (tmp_path / "empty").mkdir()
-    assert main([str(tmp_path / "empty")]) == 2 and list((tmp_path / "empty").iterdir()) == []
+    assert exit_code(lambda: main([str(tmp_path / "empty")])) == 2 and list((tmp_path / "empty").iterdir()) == []
 
 
 def test_a_hundred_runs_take_little(tmp_path):
@@ -34,5 +35,5 @@ def test_a_hundred_runs_take_little(tmp_path):
 def test_an_output_that_cannot_be_made_is_named(tmp_path, capsys):
     write_run(tmp_path / "0", status="failed")
     (tmp_path / "file").write_text("")
-    assert main([str(tmp_path / "0"), "--output", str(tmp_path / "file")]) == 2
+    assert exit_code(lambda: main([str(tmp_path / "0"), "--output", str(tmp_path / "file")])) == 2
     assert capsys.readouterr().err == f"--output {tmp_path / 'file'}: cannot be made: File exists\n"

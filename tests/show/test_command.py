@@ -7,7 +7,7 @@ from gold_style.show.command import main
 def test_command_draws_reports_again(run, tmp_path, capsys):
     assert main([str(run)]) == 0 and (run / "report.html").is_file()
     assert capsys.readouterr().out.strip() == str(run / "report.html")
-    assert main([str(tmp_path)]) == 2 and "no run directory" in capsys.readouterr().err
+    assert exit_code(lambda: main([str(tmp_path)])) == 2 and "no run directory" in capsys.readouterr().err
 
 
 def test_command_prints_markdown_and_writes_nothing(run, tmp_path, capsys):
