@@ -15,24 +15,25 @@ from gold_style.measure.answers import Judged
 from gold_style.measure.rates import Toggle, mean
 from gold_style.measure.samples import MODELS, Samples
 from gold_style.measure.statistics import agreement, krippendorff_alpha, wilson
+from gold_style.opinions.filled_sheets import Ratings
 from gold_style.opinions.labels import YES, agreement_lines, own_labels, share_text, shares_text, toggled
-from gold_style.opinions.sheets import Rating, digest
+from gold_style.opinions.sheets import digest
 
 LEVELS = {"style": "nominal", "content": "nominal", "fluency": "interval"}  # question -> how labels differ
 FEW_ITEMS = 30  # per model and tag, below which the summary warns
 Labels = dict[str, list]  # question -> what the raters of one item said
 
 
-def annotation_summary(ratings: Sequence[Rating], sheets: dict[str, Any], samples: Samples, toggle: Toggle) -> dict[str, Any]:
+def annotation_summary(ratings: Ratings, sheets: dict[str, Any], samples: Samples, toggle: Toggle) -> dict[str, Any]:
     """The content of annotations.json, of all ratings together.
 
     `sheets`: name -> sheet, of annotation_key.json. Raises ValueError where it does not fit samples.jsonl any more.
     """
     entries = {(name, entry["item"]): entry for name, sheet in sheets.items() for entry in sheet["items"]}
     items: dict[tuple[str, int], Labels] = {}
-    for rating in sorted(ratings, key=lambda rating: (rating.sheet, rating.item)):
-        labels = items.setdefault((rating.sheet, rating.item), {question: [] for question in LEVELS})
-        for question, label in rating.labels.items():
+    for (sheet, item, _), given in sorted(ratings.items()):
+        labels = items.setdefault((sheet, item), {question: [] for question in LEVELS})
+        for question, label in given.items():
             labels[question].append(label)
     own = {unit: own_labels(rated_answer(entries[unit], unit[0], samples)) for unit in items}
     rates: dict[str, dict[str, Any]] = {}
@@ -41,15 +42,16 @@ def annotation_summary(ratings: Sequence[Rating], sheets: dict[str, Any], sample
             mine = [labels for unit, labels in items.items() if model in entries[unit]["models"] and entries[unit]["style"] == tag]
             if mine:
                 rates.setdefault(model, {})[tag] = rated(mine, wanted)
-    given = {question: {unit: labels[question] for unit, labels in items.items()} for question in LEVELS}
     summary = {
-        "raters": dict(sorted(Counter(rating.rater for rating in ratings).items())),
+        "raters": dict(sorted(Counter(rater for *_, rater in ratings).items())),
         "items": len(items),
         "rates": rates,
         "toggle": {model: toggled({tag: part["style"] for tag, part in tags.items()}, toggle) for model, tags in rates.items()},
-        "between_raters": {question: krippendorff_alpha(given[question].values(), level) for question, level in LEVELS.items()},
+        "between_raters": {
+            question: krippendorff_alpha([labels[question] for labels in items.values()], level) for question, level in LEVELS.items()
+        },
         "with_own_verdicts": {
-            question: agreement([(own[unit][question], majority(labels)) for unit, labels in given[question].items()])
+            question: agreement([(own[unit][question], majority(labels[question])) for unit, labels in items.items()])
             for question in ("style", "content")
         },
     }

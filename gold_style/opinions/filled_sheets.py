@@ -15,30 +15,32 @@ from typing import Any
 
 from gold_style import did_you_mean
 from gold_style.opinions.labels import Label, words_of
-from gold_style.opinions.sheets import Rating
 
 ITEM = re.compile(r"([0-9a-f]{12})-(\d+)")  # sheet and number, in a CSV
-Row = dict[str, Any]  # rater, sheet, item, and the raters' label of each question
+Row = dict[str, Any]  # rater, sheet, item, and what is written about each question
+Ratings = dict[tuple[str, int, str], dict[str, str | int]]  # (sheet, item, rater) -> question that was answered -> label; fluency is 1 to 5
 
 
-def read_sheets(paths: Sequence[Path], sheets: Mapping[str, Any], labels: Mapping[str, Sequence[Label]]) -> list[Rating]:
+def read_sheets(paths: Sequence[Path], sheets: Mapping[str, Any], labels: Mapping[str, Sequence[Label]]) -> Ratings:
     """The ratings of all files. `sheets`: name -> sheet, of annotation_key.json; `labels`: of each question.
 
     Raises ValueError with every mistake, a line each: file:line, what it says, what it may say.
     """
-    ratings: dict[tuple[str, str, int], tuple[Path, Rating]] = {}
+    ratings: Ratings = {}
+    owner: dict[tuple[str, int, str], Path] = {}
     mistakes: list[str] = []
     for path in paths:
         found = len(ratings) + len(mistakes)
         try:
             for line, row in rows_of(path, list(labels)):
-                rating, wrong = rating_of(row, sheets, labels)
-                if rating and rating.labels:
-                    before, first = ratings.setdefault((rating.rater, rating.sheet, rating.item), (path, rating))
-                    if before != path:
-                        wrong = [f"{rating.rater!r} rates item {rating.item} in {before} too; name raters differently"]
-                    elif first is not rating:
-                        wrong = [f"item {rating.item} is in this file twice"]
+                given, wrong = rating_of(row, sheets, labels)
+                sheet, item, rater = rating = (row["sheet"], row.get("item"), row["rater"])
+                if given and rating not in ratings:
+                    ratings[rating], owner[rating] = given, path
+                elif given and owner[rating] == path:
+                    wrong = [f"item {item} is in this file twice"]
+                elif given:
+                    wrong = [f"{rater!r} rates item {item} in {owner[rating]} too; name raters differently"]
                 mistakes += [f"{path}:{line}: {text}" for text in wrong]
         except ValueError as error:
             mistakes.append(str(error))
@@ -46,7 +48,7 @@ def read_sheets(paths: Sequence[Path], sheets: Mapping[str, Any], labels: Mappin
             mistakes.append(f"{path}:1: holds no rating")
     if mistakes:
         raise ValueError("\n".join(mistakes))
-    return [rating for _, rating in ratings.values()]
+    return ratings
 
 
 def rows_of(path: Path, questions: Sequence[str]) -> Iterator[tuple[int, Row]]:
@@ -96,7 +98,7 @@ def csv_rows(path: Path, text: str, questions: Sequence[str]) -> Iterator[tuple[
     if not text.strip():
         return
     separator = max(",;\t", key=text.splitlines()[0].count)
-    reader, line = csv.reader(io.StringIO(text, newline=""), delimiter=separator), 1
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         columns = [(cell.split() or [""])[0].casefold() for cell in next(reader)]
         missing = [name for name in ("item", *questions) if name not in columns]
@@ -116,14 +118,14 @@ def csv_rows(path: Path, text: str, questions: Sequence[str]) -> Iterator[tuple[
         raise ValueError(f"{path}:{reader.line_num}: not CSV ({error})") from None
 
 
-def rating_of(row: Row, sheets: Mapping[str, Any], labels: Mapping[str, Sequence[Label]]) -> tuple[Rating | None, list[str]]:
-    """A rating, and what is wrong with it."""
+def rating_of(row: Row, sheets: Mapping[str, Any], labels: Mapping[str, Sequence[Label]]) -> tuple[dict[str, str | int], list[str]]:
+    """The label of each question that was answered, and what is wrong with the row; no label where anything is."""
     sheet, item = row["sheet"], row.get("item")
     if sheet not in sheets:
-        return None, [f"sheet {sheet!r} was not written for this run; known: {', '.join(sheets) or 'none'}"]
+        return {}, [f"sheet {sheet!r} was not written for this run; known: {', '.join(sheets) or 'none'}"]
     numbers = {entry["item"] for entry in sheets[sheet]["items"]}
     if isinstance(item, bool) or not isinstance(item, int) or item not in numbers:
-        return None, [f"item {item!r} is not on the sheet (1 to {max(numbers)})"]
+        return {}, [f"item {item!r} is not on the sheet (1 to {max(numbers)})"]
     given, mistakes = {}, []
     for question, choices in labels.items():
         value, words = row.get(question), words_of(choices)
@@ -133,4 +135,4 @@ def rating_of(row: Row, sheets: Mapping[str, Any], labels: Mapping[str, Sequence
         elif text:
             names = ", ".join(label.name for label in choices)
             mistakes.append(f"{question} {value!r} is not one of {names}{did_you_mean(text, words)}")
-    return None if mistakes else Rating(row["rater"], sheet, item, given), mistakes
+    return {} if mistakes else given, mistakes

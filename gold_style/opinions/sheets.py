@@ -69,16 +69,6 @@ class Sheet:
         return {"seed": self.seed, "items": [item.entry() for item in self.items]}
 
 
-@dataclass(frozen=True)
-class Rating:
-    """What one rater said about one item: the label of each question that was answered; fluency is 1 to 5."""
-
-    rater: str
-    sheet: str
-    item: int
-    labels: dict[str, str | int]
-
-
 def digest(text: str) -> str:
     """16 hex digits of an answer."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
