@@ -11,10 +11,11 @@ import sys
 from omegaconf import DictConfig
 
 from gold_style.config.check.command_line import hydra_main
+from gold_style.runs.naming import in_sweep
 from gold_style.runs.signals import Interrupted
 from gold_style.runs.terminal import keep_printing, told_interrupted
 from gold_style.sweep.command import sweep
-from gold_style.sweep.jobs import run
+from gold_style.sweep.jobs import run_in_sweep
 
 
 @hydra_main("config", sweep)
@@ -22,7 +23,11 @@ def main(cfg: DictConfig) -> float:
     from gold_style.config.settings import Settings
 
     settings = Settings.from_config(cfg)  # the last line to see a DictConfig; typos stopped before main, ranges and files here
-    return run(settings, sys.argv)  # what a Hydra sweeper optimises; torch is imported there
+    if in_sweep() and not settings.dry_run:
+        return run_in_sweep(settings, sys.argv)  # what a Hydra sweeper optimises
+    from gold_style.job.training import run_job  # torch and transformers: not before the settings are checked
+
+    return run_job(settings, sys.argv)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,4 @@
-"""A trial of a search: its live margins go to the study, which may say that they are too low to go on.
-
-The study (Optuna's, https://optuna.readthedocs.io) is a journal file in the sweep's directory, so trials in other processes and on
-other machines of the same file system write to it alike. gold_style.sweep.search proposes the trials and hears how they ended.
-"""
+"""A trial of a search: reports its live margins to the study, which may say that they are too low to continue."""
 
 from pathlib import Path
 
@@ -11,29 +7,7 @@ from transformers import TrainerCallback
 from gold_style.config.schema import Search
 from gold_style.distil.callbacks import LiveEvaluation
 from gold_style.runs.run import Pruned
-
-STUDY, JOURNAL = "gold_style", "study.journal"
-
-
-def open_study(sweep: Path, search: Search):
-    """The study of a sweep's directory, made if need be. Raises ValueError where Optuna is not installed."""
-    try:
-        import optuna
-        from optuna.storages.journal import JournalFileBackend
-    except ImportError:
-        raise ValueError("a search needs Optuna: pip install 'gold-style[sweep]'") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=max(1, search.startup_trials)) if search.prune else optuna.pruners.NopPruner()
-    study = optuna.create_study(
-        storage=optuna.storages.JournalStorage(JournalFileBackend(str(sweep / JOURNAL))),
-        study_name=STUDY,
-        direction="maximize",
-        load_if_exists=True,
-        pruner=pruner,
-    )
-    seed = search.seed + len(study.get_trials(deepcopy=False))  # a study taken up again must not draw what it drew before
-    study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=search.startup_trials)
-    return study
+from gold_style.runs.study import PRUNED_AT, open_study
 
 
 class Pruning(TrainerCallback):
@@ -53,5 +27,5 @@ class Pruning(TrainerCallback):
         self.seen = self.live.last
         self.trial.report(margin, state.global_step)
         if state.global_step < state.max_steps and self.trial.should_prune():
-            self.trial.set_user_attr("pruned_at", state.global_step)
+            self.trial.set_user_attr(PRUNED_AT, state.global_step)
             raise Pruned(f"pruned at step {state.global_step}: live margin {margin:.3f} is below the median of earlier trials")

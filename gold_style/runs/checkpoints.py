@@ -1,4 +1,4 @@
-"""Checkpoints that are there or not there: sealed when complete, judged before use, pruned but for the last good one.
+"""Checkpoints, each there as a whole or not at all: sealed when complete, checked before use, pruned down to the last good one.
 
 A checkpoint is written into `checkpoints/.partial/`, flushed, given a list of its files (`complete.json`: size and
 CRC-32 of each) and renamed to `checkpoints/checkpoint-N`. A kill at any instant leaves the old checkpoints and, at
@@ -36,10 +36,7 @@ def step_of(checkpoint: Path) -> int:
 
 def checkpoints_in(directory: Path) -> list[Path]:
     """The directories named checkpoint-N, oldest step first, whole or not."""
-    if not directory.is_dir():
-        return []
-    found = [path for path in directory.iterdir() if CHECKPOINT.fullmatch(path.name) and path.is_dir()]
-    return sorted(found, key=step_of)
+    return sorted((path for path in directory.glob("checkpoint-*/") if CHECKPOINT.fullmatch(path.name)), key=step_of)
 
 
 def size_bytes(directory: Path) -> int:
@@ -80,7 +77,7 @@ def seal_checkpoint(partial: Path, final: Path) -> None:
 
 
 def checkpoint_fault(checkpoint: Path, contents: bool = True) -> str | None:
-    """Why `checkpoint` cannot be used, in words; None for a good one. `contents=False` looks at sizes alone."""
+    """Why `checkpoint` cannot be used; None for a good one. `contents=False` checks names and sizes only."""
     listing = read_json(checkpoint / SEAL)
     if listing is None or not isinstance(listing.get("files"), dict) or not listing["files"]:
         return f"it was never finished (no {SEAL})"
@@ -107,38 +104,28 @@ def newest_valid_checkpoint(directory: Path, warn: Callable[[str], None] = say) 
 
 def tidy(directory: Path) -> None:
     """Clear what kills have left: half-written checkpoints go; one whose replacement never arrived comes back."""
-    if not directory.is_dir():
-        return
-    for path in list(directory.iterdir()):
-        if path.name == PARTIAL or path.name.startswith(DELETED):
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.name.startswith(REPLACED):
-            final = path.with_name(path.name.removeprefix(REPLACED))
-            if final.exists():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                os.rename(path, final)
+    for path in directory.glob(f"{REPLACED}*"):
+        final = path.with_name(path.name.removeprefix(REPLACED))
+        if not final.exists():
+            os.rename(path, final)
+    for path in (path for ending in (PARTIAL, f"{DELETED}*", f"{REPLACED}*") for path in directory.glob(ending)):
+        shutil.rmtree(path, ignore_errors=True)
 
 
-def prune(directory: Path, save_total_limit: int | None, keep: Collection[Path] = ()) -> list[Path]:
-    """Delete the oldest checkpoints beyond `save_total_limit`, and return them.
+def prune(directory: Path, save_total_limit: int | None, keep: Collection[Path] = ()) -> None:
+    """Delete the oldest checkpoints beyond `save_total_limit`; None or 0 deletes nothing.
 
-    Never those in `keep` (the best one), never the newest good one; torn ones count for nothing and go first. None or 0
-    deletes nothing. A directory is renamed before it is deleted, so that a kill leaves no half-deleted checkpoint.
+    Never those in `keep` (the best one), never the newest good one. Torn ones do not count and go first, once there is
+    a good one. A directory is renamed before it is deleted, so that a kill leaves no half-deleted checkpoint.
     """
-    if not save_total_limit:
-        return []
-    kept = {path.name for path in keep}
-    good, torn = [], []
-    for checkpoint in checkpoints_in(directory):
-        (torn if checkpoint_fault(checkpoint, contents=False) else good).append(checkpoint)
-    protected = kept | {checkpoint.name for checkpoint in good[-1:]}
-    surplus = max(0, len(good) - save_total_limit)
-    deletable = [checkpoint for checkpoint in good if checkpoint.name not in protected][:surplus]
-    gone = [checkpoint for checkpoint in torn if checkpoint.name not in kept] + deletable if good else []
-    for checkpoint in gone:
+    found = [path for path in checkpoints_in(directory) if path.name not in {kept.name for kept in keep}]
+    good = [path for path in checkpoints_in(directory) if checkpoint_fault(path, contents=False) is None]
+    if not save_total_limit or not good:
+        return
+    torn = [path for path in found if path not in good]
+    oldest = [path for path in found if path in good[:-1]][: max(0, len(good) - save_total_limit)]
+    for checkpoint in torn + oldest:
         doomed = checkpoint.with_name(DELETED + checkpoint.name)
         shutil.rmtree(doomed, ignore_errors=True)
         os.rename(checkpoint, doomed)
         shutil.rmtree(doomed, ignore_errors=True)
-    return gone

@@ -1,9 +1,8 @@
 """Files that survive a kill: written aside and renamed, appended line by line, or locked.
 
 `write_text` and `write_json` replace a file as a whole or not at all: written aside in the same directory, flushed to
-the disk, renamed (the sequence of https://lwn.net/Articles/457667/). `JsonLines` appends rows and mends a line torn
-by a kill. `FileLock` keeps two processes out of one directory; the operating system lets go of it when its holder
-dies.
+the disk, renamed (the sequence of https://lwn.net/Articles/457667/). `JsonLines` appends rows and cuts off a line torn
+by a kill. `FileLock` lets one process into a directory; the operating system frees it when that process dies.
 
 Example: `JsonLines(run / "metrics.jsonl").append({"step": 1, "train/loss": 0.7})`.
 """
@@ -90,7 +89,7 @@ def write_json_lines(path: Path, rows: list[dict]) -> None:
 
 
 def read_json(path: Path) -> dict | None:
-    """The JSON object in `path`; None where there is none, or where it cannot be read."""
+    """The JSON object in `path`; None if it is missing or cannot be read."""
     try:
         return _row(path.read_bytes())
     except OSError:
@@ -124,36 +123,19 @@ def _row(line: bytes) -> dict | None:
 class JsonLines:
     """A .jsonl file to append to. Every row reaches the operating system at once: a killed process loses none.
 
-    Opening mends the file: the part of a line that a kill or a full disk left behind is cut off.
+    Opening repairs the file: part of a line, left by a kill or a full disk, is cut off.
     """
 
     def __init__(self, path: Path):
-        self.path = path
-        self._mend()
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-
-    def _mend(self) -> None:
-        if not self.path.exists() or not self.path.stat().st_size:
-            return
-        with self.path.open("rb+") as file:
-            end = file.seek(0, os.SEEK_END)
-            start = end
-            while start > 0:  # back to the last newline, a block at a time
-                block = min(start, 1 << 16)
-                file.seek(start - block)
-                newline = file.read(block).rfind(b"\n")
-                start = start - block + newline + 1 if newline >= 0 else start - block
-                if newline >= 0:
-                    break
-            file.seek(start)
-            tail = file.read()
-            if tail and _row(tail) is not None:  # whole but for its newline
-                file.write(b"\n")
-            elif tail:
-                file.truncate(start)
+        rows, newline, tail = path.read_bytes().rpartition(b"\n")
+        if tail and _row(tail) is not None:  # whole except for its newline
+            os.write(self._descriptor, b"\n")
+        elif tail:
+            os.ftruncate(self._descriptor, len(rows + newline))
 
     def append(self, row: dict) -> None:
-        """Write one row. Raises OSError (disk full, say); the file then ends with the last whole row."""
+        """Write one row. Raises OSError (for instance a full disk); the file then ends with the last whole row."""
         line = to_json(row) + b"\n"
         size = os.fstat(self._descriptor).st_size
         try:
@@ -190,8 +172,8 @@ class Locked(ValueError):
 class FileLock:
     """An exclusive lock on `path`, which holds the owner's process id and host, for messages.
 
-    flock(2): the operating system frees it when the owner ends, however it ends. A forked child gives up its copy of
-    the descriptor, so that a worker that outlives a killed owner does not keep the lock.
+    flock(2): the operating system frees it when the owner ends, however it ends. A forked child closes its copy of the
+    descriptor, so that a worker that outlives a killed owner does not keep the lock.
     """
 
     def __init__(self, path: Path):
@@ -233,9 +215,7 @@ os.register_at_fork(after_in_child=lambda: [lock.forget() for lock in list(_held
 def _try_lock(descriptor: int, kind: int) -> bool:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            raise
+    except (BlockingIOError, PermissionError):
         return False
     return True
 
@@ -253,7 +233,7 @@ def lock_is_held(path: Path) -> bool:
 
 
 def lock_owner(path: Path) -> str:
-    """Who wrote himself into the lock, in words."""
+    """The process that holds the lock, as its file names it."""
     try:
         owner = json.loads(path.read_bytes())
         return f"process {int(owner['pid'])} on {owner['host']}"
@@ -263,7 +243,7 @@ def lock_owner(path: Path) -> str:
 
 @contextlib.contextmanager
 def full_disk_explained(directory: Path, what: str) -> Iterator[None]:
-    """Turns what libraries raise when the disk under `directory` is full into an OSError (ENOSPC) that says so."""
+    """Turn whatever a library raises when the disk under `directory` is full into an OSError (ENOSPC) that says so."""
     try:
         yield
     except Exception as error:

@@ -21,11 +21,15 @@ def in_sweep() -> bool:
 
 
 def job_overrides(argv: Sequence[str]) -> list[str]:
-    """The overrides of this run alone: a sweep's job knows its own, otherwise they stand on the command line."""
+    """The overrides of one run: Hydra knows those of a sweep's job, the command line has all others."""
     if in_sweep():
         return list(HydraConfig.get().overrides.task)
-    flags = ("-m", "--multirun")
-    return [word for word in argv[1:] if word not in flags]
+    return [word for word in argv[1:] if word not in ("-m", "--multirun")]
+
+
+def key_of(override: str) -> str:
+    """`loss.beta` of `+loss.beta=0.3`."""
+    return override.partition("=")[0].lstrip("+~")
 
 
 def varied_keys(sweep_directory: Path) -> set[str] | None:
@@ -49,15 +53,14 @@ def run_name(directory: Path, overrides: Sequence[str]) -> str:
 
 def varied_name(overrides: Sequence[str], varied: set[str] | None) -> str:
     """`beta=0.3,seed=1`: those overrides whose keys are in `varied` (None: all); empty where none is."""
-    pairs = [word.partition("=") for word in overrides]
-    pairs = [(key.lstrip("+~"), value) for key, _, value in pairs if varied is None or key.lstrip("+~") in varied]
+    pairs = [(key_of(word), word.partition("=")[2]) for word in overrides if varied is None or key_of(word) in varied]
     short = [key.rpartition(".")[2] for key, _ in pairs]
     names = [last if short.count(last) == 1 else key for (key, _), last in zip(pairs, short, strict=True)]
     return ",".join(f"{name}={_short(value)}" for name, (_, value) in zip(names, pairs, strict=True))[:NAME_CHARACTERS]
 
 
 def _short(value: str) -> str:
-    """A drawn number with four digits; anything that a person would type as it is."""
+    """A drawn number with four digits; anything that a person would type unchanged."""
     try:
         return f"{float(value):.4g}" if len(value) > 8 else value
     except ValueError:
@@ -65,15 +68,13 @@ def _short(value: str) -> str:
 
 
 def group_name(directory: Path) -> str | None:
-    """The sweep that a run belongs to; None for a run of its own."""
+    """The sweep that a run belongs to; None for a single run."""
     return label(directory.parent) if in_sweep() else None
 
 
 def label(directory: Path) -> str:
     """The part of a path that tells one run or sweep from another."""
-    parts = directory.parts
-    if "multirun" in parts:
-        below = parts[len(parts) - parts[::-1].index("multirun") :]
-        if below:
-            return "/".join(below)
-    return "/".join(parts[-2:]) if directory.name.isdigit() else directory.name
+    _, multirun, below = f"/{directory}".rpartition("/multirun/")
+    if multirun:
+        return below
+    return "/".join(directory.parts[-2:]) if directory.name.isdigit() else directory.name

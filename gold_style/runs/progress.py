@@ -1,4 +1,4 @@
-"""What a person sees while a run works: a bar with ETA, loss and style rate on a terminal, a plain line now and then elsewhere.
+"""What a person sees while work is done: bars with ETA and numbers on a terminal, a plain line now and then elsewhere.
 
 with Progress(is_shown=run.is_main) as progress:
     tick = progress.phase("student before", total=256)
@@ -13,14 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-LINE_EVERY_S = 10.0  # seconds between plain lines where there is no terminal
-
 
 class Progress:
-    """Bars on stderr, one for each phase; nothing at all where `is_shown` is False (other ranks)."""
+    """Bars on stderr, one for each phase; nothing at all where `is_shown` is False (other ranks).
 
-    def __init__(self, is_shown: bool = True):
-        self.is_shown = is_shown
+    Where there is no terminal, a line every `line_every_s` seconds.
+    """
+
+    def __init__(self, is_shown: bool = True, line_every_s: float = 10.0):
+        self.is_shown, self.line_every_s = is_shown, line_every_s
         self.console = Console(stderr=True)
         self._bars = RichProgress(
             TextColumn("{task.description:<22}"),
@@ -44,22 +45,33 @@ class Progress:
     def say(self, text: str) -> None:
         """One line above the bars."""
         if self.is_shown:
-            self._bars.console.print(text, highlight=False, markup=False)
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def phase(self, name: str, total: int, done: int = 0) -> Callable[..., None]:
-        """A new bar. Returns `tick(done, total, **numbers)`; the numbers stand behind the bar."""
+    def phase(self, name: str, total: int, done: float = 0) -> Callable[..., None]:
+        """A new bar. Returns `tick(done, total, **notes)`; the notes, numbers or texts, follow the bar."""
         task = self._bars.add_task(name, total=total, completed=done, note="")
-        start = last = time.monotonic()
-        first = done
+        start = last_line = time.monotonic()
+        first = last_done = done
 
-        def tick(done: int, total: int, **numbers: float | None) -> None:
-            nonlocal last
-            note = "  ".join(f"{key} {value:.3f}" for key, value in numbers.items() if value is not None)
+        def tick(done: float, total: int, **notes: float | str | None) -> None:
+            nonlocal last_line, last_done
+            words = {key: f"{value:.3f}" if isinstance(value, float) else value for key, value in notes.items()}
+            note = "  ".join(f"{key} {word}" for key, word in words.items() if word is not None)
             self._bars.update(task, completed=done, total=total, note=note)
             now = time.monotonic()
-            if self.is_shown and not self.console.is_terminal and (done >= total or now - last > LINE_EVERY_S):
-                last = now
-                left = (now - start) / max(1, done - first) * (total - done)
-                self.console.print(f"{name}: {done}/{total}  {note}  ETA {left:.0f} s".replace("    ", "  "), highlight=False)
+            is_due = done >= total > last_done or now - last_line > self.line_every_s
+            last_done = done
+            if is_due and not self.console.is_terminal:
+                last_line = now
+                eta = duration((now - start) / (done - first) * (total - done)) if done > first else "–"
+                self.say("  ".join(filter(None, [f"{name}: {int(done)}/{total}", note, f"ETA {eta}"])))
 
         return tick
+
+
+def duration(seconds: float) -> str:
+    """ "45 s", "12 min", "3 h 05 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -3,6 +3,7 @@
 Example: `write_json(run / "run.json", provenance(sys.argv))`.
 """
 
+import contextlib
 import os
 import platform
 import shlex
@@ -15,23 +16,8 @@ from pathlib import Path
 from gold_style import PACKAGE, PROJECT, __version__
 from gold_style.config.launch import world_size
 
-PACKAGES = (
-    "torch",
-    "transformers",
-    "trl",
-    "accelerate",
-    "datasets",
-    "tokenizers",
-    "safetensors",
-    "numpy",
-    "peft",
-    "vllm",
-    "deepspeed",
-    "hydra-core",
-    "omegaconf",
-    "wandb",
-    "tensorboard",
-)
+COMPUTING = ("torch", "transformers", "trl", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "peft", "vllm", "deepspeed")
+AROUND_IT = ("hydra-core", "omegaconf", "wandb", "tensorboard")
 
 
 def now() -> str:
@@ -46,27 +32,23 @@ def git_state(directory: Path = PROJECT) -> dict:
         command = ["git", "-C", str(directory), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
 
-    try:
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != directory.resolve():
-            return {"commit": None, "dirty": None}
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
-    except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "dirty": None}
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        if Path(git("rev-parse", "--show-toplevel")).resolve() == directory.resolve():
+            return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    return {"commit": None, "dirty": None}
 
 
 def package_versions() -> dict[str, str]:
     """Versions of what a run's numbers depend on, without importing any of it."""
     found = {"gold_style": __version__}
-    for name in PACKAGES:
-        try:
+    for name in (*COMPUTING, *AROUND_IT):
+        with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 
 def device_name(kind: str | None = None) -> str:
-    """The accelerator, or the processor, in words: "NVIDIA H200" or "AMD EPYC, 2 threads". Imports torch.
+    """The name of the accelerator, or of the processor: "NVIDIA H200" or "AMD EPYC, 2 threads". Imports torch.
 
     `kind` is "cpu" or "cuda"; None and "auto" take the GPU where there is one.
     """
@@ -119,26 +101,17 @@ def provenance(argv: Sequence[str]) -> dict:
 
 
 def differences(recorded: dict, device: str | None = None) -> list[str]:
-    """What is not as it was when `recorded` (a run.json) was written, one line each; empty where nothing changed.
+    """What has changed since `recorded` (a run.json) was written, one line each.
 
     `device` is this run's, as device_name gives it; None leaves the device out.
     """
-    here = provenance(())
-    lines = []
-    then, packages = recorded.get("packages") or {}, here["packages"]
-    for name in sorted(then.keys() | packages.keys()):
-        before, after = (versions.get(name, "not installed") for versions in (then, packages))
-        if before != after:
-            lines.append(f"{name}: {before} then, {after} now")
-    for key in ("python", "platform", "num_processes"):
-        if recorded.get(key) not in (None, here[key]):
-            lines.append(f"{key}: {recorded[key]} then, {here[key]} now")
-    git_then, git_now = recorded.get("git") or {}, here["git"]
-    if git_then.get("commit") != git_now["commit"]:
-        lines.append(f"git commit: {git_then.get('commit')} then, {git_now['commit']} now")
-    if git_then.get("dirty") or git_now["dirty"]:
-        which = " and ".join(word for word, state in (("then", git_then), ("now", git_now)) if state.get("dirty"))
-        lines.append(f"git: uncommitted changes {which}")
-    if device and recorded.get("device") and recorded["device"] != device:
-        lines.append(f"device: {recorded['device']} then, {device} now")
-    return lines
+    here = provenance(()) | {"device": device}
+    packages_then, git_then = recorded.get("packages") or {}, recorded.get("git") or {}
+    pairs = [("git commit", git_then.get("commit"), here["git"]["commit"])]
+    for name in sorted(packages_then.keys() | here["packages"].keys()):
+        pairs.append((name, packages_then.get(name, "not installed"), here["packages"].get(name, "not installed")))
+    for key in ("python", "platform", "num_processes", "device"):
+        pairs += [(key, recorded[key], here[key])] if recorded.get(key) and here[key] else []
+    changed = [f"{name}: {then} then, {now} now" for name, then, now in pairs if then != now]
+    dirty = [word for word, state in (("then", git_then), ("now", here["git"])) if state.get("dirty")]
+    return changed + ([f"git: uncommitted changes {' and '.join(dirty)}"] if dirty else [])

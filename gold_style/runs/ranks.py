@@ -6,46 +6,44 @@ answer there and the others wait for it. With a single process it is a plain cal
 Example: `directory = from_main(lambda: {"directory": str(choose())})["directory"]`.
 """
 
+import functools
 import json
 import os
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import count
 
 from gold_style.config.launch import is_main_process, world_size
 
 PATIENCE = timedelta(minutes=10)  # the main process may be reading checkpoints of many gigabytes
-_answers = 0
-_store = None  # kept: in a launch without a launcher the main process serves it
+_numbers = count(1)
 
 
 def from_main(decide: Callable[[], dict]) -> dict:
     """`decide()` of the main process, in every process; a JSON-like dict.
 
-    An exception of the main process is raised there as it is, and in the others as a ValueError with its message.
+    An exception of the main process is raised there unchanged, and in the others as a ValueError with its message.
     """
     if world_size() == 1:
         return decide()
-    global _answers
-    _answers += 1
-    key = f"gold_style/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}/{_answers}"
+    key = f"gold_style/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}/{next(_numbers)}"
     if not is_main_process():
-        told = json.loads(_open_store().get(key))
-        if "error" in told:
-            raise ValueError(told["error"])
-        return told["answer"]
+        answer = json.loads(_store().get(key))
+        if "error" in answer:
+            raise ValueError(answer["error"])
+        return answer["decided"]
     try:
-        answer = decide()
+        decided = decide()
     except BaseException as error:
-        _open_store().set(key, json.dumps({"error": str(error)}))
+        _store().set(key, json.dumps({"error": str(error)}))
         raise
-    _open_store().set(key, json.dumps({"answer": answer}))
-    return answer
+    _store().set(key, json.dumps({"decided": decided}))
+    return decided
 
 
-def _open_store():
-    global _store
-    if _store is None:
-        from torch.distributed.rendezvous import rendezvous
+@functools.cache  # kept open: in a launch without a launcher the main process serves it
+def _store():
+    from torch.distributed.rendezvous import rendezvous
 
-        _store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
-    return _store
+    store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
+    return store

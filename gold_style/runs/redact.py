@@ -29,7 +29,7 @@ LOOKS = re.compile(
     | (?<=\bAuthorization:\s)\S+(\s\S+)?""",
     re.VERBOSE | re.IGNORECASE,
 )
-ASSIGNMENT = re.compile(r"(?P<key>[\w.+]*)=(?P<value>\S+)")
+ASSIGNMENT = re.compile(r"(?<![\w.+])(?P<key>[\w.+]*)=(?P<value>\S+)")  # the lookbehind keeps it linear in a long word
 
 
 def netrc_path(environment: Mapping[str, str] = os.environ) -> Path | None:

@@ -5,14 +5,13 @@
         run.write_summary(summary)
 
 Only the main process of a launch writes; in the others `run` has the same paths and does nothing. What run.json says
-about the end: `completed`, `interrupted` (a signal) or `failed` with the exception; `running` with a free lock was
-killed. The order on the way out: status, then the tracker, then the lock; the caller prints `run directory: ...`
-after that.
+about the end: `completed`, `interrupted` (a signal), `pruned` (by a search) or `failed` with the exception; `running`
+with a free lock was killed. The order on the way out: status, then the tracker, then the lock; the caller prints
+`run directory: ...` after that.
 """
 
 import contextlib
 import math
-import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,12 +34,11 @@ from gold_style.runs.files import (
     write_json_lines,
     write_text,
 )
-from gold_style.runs.naming import group_name, job_overrides, run_name
+from gold_style.runs.naming import group_name, job_overrides, key_of, run_name
 from gold_style.runs.provenance import command_line, device_name, differences, now, provenance
 from gold_style.runs.ranks import from_main
 from gold_style.runs.redact import redact, say
 from gold_style.runs.run_directory import CHECKPOINTS, CONFIG, LOCK, STATE, RunStart, choose, config_hash
-from gold_style.runs.trackers.none import NoTracker
 
 REASON_CHARACTERS = 2000
 
@@ -50,14 +48,14 @@ class Pruned(Exception):
 
 
 class Run:
-    """What a run writes. `resumed_from` is the checkpoint it goes on from, None for a new one."""
+    """What a run writes. `resumed_from` is the checkpoint it resumes from, None for a new run."""
 
     def __init__(self, directory: Path, resumed_from: Path | None, is_main: bool):
         self.directory, self.resumed_from, self.is_main = directory, resumed_from, is_main
         self.student, self.checkpoints = directory / "student", directory / CHECKPOINTS
         self.step = step_of(resumed_from) if resumed_from else 0  # last logged optimizer step
         self.state: dict[str, Any] = {}
-        self.tracker: trackers.Tracker = NoTracker()
+        self.tracker = trackers.Tracker()
         self.metrics: JsonLines | None = None
 
     def log(self, row: dict[str, Any], step: int) -> None:
@@ -110,148 +108,133 @@ class Run:
         """What a second signal leaves time for (see gold_style.runs.signals)."""
         self.update(status="interrupted", reason=f"signal {signum}, twice", ended=now())
 
-    @property
-    def resume_command(self) -> str:
-        return self.state.get("resume_command", "")
-
 
 @contextlib.contextmanager
 def open_run(settings, argv: Sequence[str] = ("train.py",), data: str | None = None) -> Iterator[Run]:
-    """The run that `settings` ask for: a new directory, or an interrupted run's. `data` is a hash of the rows, where there are any.
+    """The run that `settings` ask for: a new directory, or an interrupted run's. `data` is a hash of the rows, if there are any.
 
     Raises ValueError, before anything is written, for a directory that cannot be used, a resumed run whose config has
     become another experiment, and a tracker that cannot work.
     """
     trackers.check(settings)
-    lock: list[FileLock] = []
-    places: list[RunStart] = []
+    start: RunStart | None = None  # stays None in processes other than the main one
+    with contextlib.ExitStack() as locked:
 
-    def take() -> dict:
-        place = _take(settings, argv, lock, data)
-        places.append(place)
-        return {"directory": str(place.directory), "checkpoint": place.checkpoint and str(place.checkpoint)}
+        def take() -> dict:
+            nonlocal start
+            start = _take(settings, argv, data, locked)
+            return {"directory": str(start.directory), "checkpoint": start.checkpoint and str(start.checkpoint)}
 
-    try:
-        told = from_main(take)
-        checkpoint = told["checkpoint"] and Path(told["checkpoint"])
-        run = Run(Path(told["directory"]), checkpoint, is_main_process())
+        taken = from_main(take)
+        run = Run(Path(taken["directory"]), taken["checkpoint"] and Path(taken["checkpoint"]), is_main_process())
         try:
-            if run.is_main:
-                _begin(run, places[0], settings, argv, data)
+            if start is not None:
+                _begin(run, start, settings, argv, data)
             yield run
         except BaseException as error:
             _end(run, *_verdict(error))
             raise
         _end(run, "completed", None)
-    finally:
-        for held in lock:
-            held.release()
 
 
-def _take(settings, argv: Sequence[str], lock: list[FileLock], data: str | None) -> RunStart:
-    """Choose a directory and lock it; with resume=auto, the next one where somebody was faster."""
-    taken: set[Path] = set()
+def _take(settings, argv: Sequence[str], data: str | None, locked: contextlib.ExitStack) -> RunStart:
+    """Choose a directory and lock it; with resume=auto, the next one where another process was faster."""
+    excluded: set[Path] = set()
     while True:
-        place = choose(settings, argv, excluding=taken, data=data)
-        held = FileLock(place.directory / LOCK)
-        key = "resume" if place.continues else "output_dir"
+        start = choose(settings, argv, excluding=excluded, data=data)
+        lock = FileLock(start.directory / LOCK)
+        key = "resume" if start.continues else "output_dir"
         try:
-            place.directory.mkdir(parents=True, exist_ok=True)
-            held.acquire()
+            start.directory.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
         except Locked as error:
-            if settings.resume == "auto" and place.directory not in taken:
-                taken.add(place.directory)
+            if settings.resume == "auto" and start.directory not in excluded:
+                excluded.add(start.directory)
                 continue
-            raise ValueError(f"{key}={place.directory}: {error}") from None
+            raise ValueError(f"{key}={start.directory}: {error}") from None
         except OSError as error:
-            raise ValueError(f"{key}={place.directory}: cannot be written: {error.strerror}") from None
-        if read_json(place.directory / STATE) != place.recorded:  # somebody came and went in between
-            held.release()
+            raise ValueError(f"{key}={start.directory}: cannot be written: {error.strerror}") from None
+        if read_json(start.directory / STATE) != start.recorded:  # another process came and went in between
+            lock.release()
             continue
-        lock.append(held)
-        for note in place.notes:
+        locked.callback(lock.release)
+        for note in start.notes:
             say(note)
-        return place
+        return start
 
 
-def _begin(run: Run, place: RunStart, settings, argv: Sequence[str], data: str | None) -> None:
-    """Write run.json and config.yaml, put what a kill left in order, start the tracker."""
-    config = plain(redact(settings.to_dict() | {"output_dir": str(run.directory)}))
-    for path in run.directory.glob(f".*{ASIDE}"):
-        path.unlink()
-    tidy(run.checkpoints)
-    overrides = job_overrides(argv)
-    again = [*(word for word in overrides if _key(word) not in ("resume", "output_dir")), f"resume={run.directory}"]
-    recorded = place.recorded or {}
-    device = _device(settings)
-    history = [*recorded.get("resumes", []), _resumption(recorded, place)] if place.continues else []
-    time = now()
-    run.state = {
+def first_state(settings, argv: Sequence[str], overrides: Sequence[str]) -> dict[str, Any]:
+    """run.json of a run that starts now."""
+    return {
         "status": "running",
         "reason": None,
         **redact(provenance(argv)),
-        "overrides": redact(overrides),
-        "resume_command": redact(command_line(argv, again)),
+        "overrides": redact(list(overrides)),
         "config_hash": config_hash(settings.to_dict()),
-        "data": data or recorded.get("data"),
         "seed": settings.seed,
-        "device": device,
-        "started": recorded.get("started") or time,
-        "resumed": time if place.continues else None,
-        "resumes": history,
+        "started": now(),
         "ended": None,
     }
-    metrics = run.directory / "metrics.jsonl"
+
+
+def write_config(directory: Path, settings) -> dict[str, Any]:
+    """Write config.yaml, without secrets, and return what it holds."""
+    config = plain(redact(settings.to_dict() | {"output_dir": str(directory)}))
+    write_text(directory / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=1000))
+    return config
+
+
+def _begin(run: Run, start: RunStart, settings, argv: Sequence[str], data: str | None) -> None:
+    """Write run.json and config.yaml, clear up after a kill, start the tracker."""
+    for path in run.directory.glob(f".*{ASIDE}"):
+        path.unlink()
+    tidy(run.checkpoints)
+    overrides, recorded = job_overrides(argv), start.recorded or {}
+    again = [*(word for word in overrides if key_of(word) not in ("resume", "output_dir")), f"resume={run.directory}"]
+    device = device_name(settings.hardware.device)
+    run.state = first_state(settings, argv, overrides) | {
+        "resume_command": redact(command_line(argv, again)),
+        "data": data or recorded.get("data"),
+        "device": device,
+        "resumed": None,
+        "resumes": [],
+    }
+    if start.continues:
+        time = run.state["started"]
+        resumption = {"at": time, "from_step": run.step, "status": recorded.get("status"), "reason": recorded.get("reason")}
+        run.state |= {"started": recorded.get("started") or time, "resumed": time, "resumes": [*recorded.get("resumes", []), resumption]}
     run.update()
-    write_text(run.directory / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=1000))
-    if metrics.exists():
-        cut = keep_rows_up_to(metrics, run.step)
-        if cut:
-            say(f"metrics.jsonl: {cut} rows after step {run.step} are cut; they will be written again")
+    config = write_config(run.directory, settings)
+    metrics = run.directory / "metrics.jsonl"
+    if cut := keep_rows_up_to(metrics, run.step):
+        say(f"metrics.jsonl: {cut} rows after step {run.step} are cut; they will be written again")
     run.metrics = JsonLines(metrics)
-    for line in _compared(place, settings, device):
+    for line in _compared(start, settings, device):
         say(line)
     previous = recorded.get("tracker") or {}
-    run.tracker = trackers.open_tracker(
-        settings,
-        trackers.TrackedRun(
-            directory=run.directory,
-            name=settings.tracker.run_name or run_name(run.directory, overrides),
-            group=settings.tracker.group or group_name(run.directory),
-            config=config,
-            run_id=previous.get("run_id") if previous.get("name") == settings.tracker.name else None,
-            first_step=run.step,
-            metrics=metrics,
-        ),
+    tracked = trackers.TrackedRun(
+        directory=run.directory,
+        name=settings.tracker.run_name or run_name(run.directory, overrides),
+        group=settings.tracker.group or group_name(run.directory),
+        config=config,
+        run_id=previous.get("run_id") if previous.get("name") == settings.tracker.name else None,
+        first_step=run.step,
     )
+    run.tracker = trackers.open_tracker(settings, tracked)
     run.update()
 
 
-def _device(settings) -> str | None:
-    """The device in words, once torch is there to ask; it is not imported for this."""
-    return device_name(settings.hardware.device) if "torch" in sys.modules else None
-
-
-def _compared(place: RunStart, settings, device: str | None) -> Iterator[str]:
-    """What differs from the run that goes on or is repeated; its bits may then differ too."""
+def _compared(start: RunStart, settings, device: str | None) -> Iterator[str]:
+    """What differs from the run that is resumed or repeated; its bits may then differ too."""
     if settings.reproduce:
         found = differences(read_json(Path(settings.reproduce) / STATE) or {}, device)
         ending = "; these differ, and its bits may:" if found else ": same code, packages and device"
         yield f"repeating {settings.reproduce}{ending}"
     else:
-        found = differences(place.recorded, device) if place.recorded else []
+        found = differences(start.recorded, device) if start.recorded else []
         if found:
             yield "since this run started, these have changed, and its bits may differ:"
     yield from (f"  {line}" for line in found)
-
-
-def _key(override: str) -> str:
-    return override.partition("=")[0].lstrip("+~")
-
-
-def _resumption(recorded: dict, place: RunStart) -> dict:
-    step = step_of(place.checkpoint) if place.checkpoint else 0
-    return {"at": now(), "from_step": step, "status": recorded.get("status"), "reason": recorded.get("reason")}
 
 
 def _verdict(error: BaseException) -> tuple[str, str | None]:
@@ -262,36 +245,29 @@ def _verdict(error: BaseException) -> tuple[str, str | None]:
         return "pruned", str(error)
     if isinstance(error, KeyboardInterrupt):  # gold_style.runs.signals.Interrupted is one
         return "interrupted", str(error) or "interrupted from the keyboard"
-    place = traceback.extract_tb(error.__traceback__)[-1:] if error.__traceback__ else []
-    where = f" ({Path(place[0].filename).name}:{place[0].lineno})" if place else ""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return "failed", redact(f"{type(error).__name__}: {error}"[:REASON_CHARACTERS] + where)
 
 
 def _end(run: Run, status: str, reason: str | None) -> None:
-    """Status first, so that a kill while the tracker uploads changes nothing about it; then the tracker."""
+    """Status first, so that a kill while the tracker uploads does not change it; then the tracker."""
     if not run.is_main:
         return
-    with _keeping_on(run):
-        run.update(status=status, reason=reason, ended=now())
-    with _keeping_on(run):
-        if run.metrics is not None:
-            run.metrics.sync()
-            run.metrics.close()
-    with _keeping_on(run):
+
+    def close_tracker() -> None:
         for line in run.tracker.close(0 if status == "completed" else 1):
             say(line)
-    with _keeping_on(run):
-        run.update()
+
+    closing = [lambda: run.update(status=status, reason=reason, ended=now()), close_tracker, run.update]
+    if run.metrics is not None:
+        closing[1:1] = [run.metrics.sync, run.metrics.close]
+    for act in closing:
+        try:
+            act()
+        except OSError as error:  # a full disk here must not hide why the run ended
+            say(f"warning: {run.directory}: {error}")
     if status == "interrupted":
-        say(f"{reason} after step {run.step}; to go on:\n  {run.resume_command}")
+        say(f"{reason} after step {run.step}; to go on:\n  {run.state.get('resume_command', '')}")
     elif status == "failed" and (kept := checkpoints_in(run.checkpoints)):
-        say(f"{kept[-1].name} is kept; once the cause is mended, go on with:\n  {run.resume_command}")
-
-
-@contextlib.contextmanager
-def _keeping_on(run: Run) -> Iterator[None]:
-    """A full disk on the way out must not hide why the run ended."""
-    try:
-        yield
-    except OSError as error:
-        say(f"warning: {run.directory}: {error}")
+        say(f"{kept[-1].name} is kept; once the cause is mended, go on with:\n  {run.state.get('resume_command', '')}")

@@ -1,4 +1,4 @@
-"""Which directory a run gets: a new one, or an interrupted run's, to go on with. Looks only; gold_style.runs.run writes.
+"""Which directory a run gets: a new one, or that of a run to resume. Only reads; gold_style.runs.run writes.
 
 `output_dir` is the run directory and has to be empty, unless `resume` names it or is `auto`. Two configs are the same
 experiment when they agree on everything but NOT_THE_EXPERIMENT. A resumed run may also change what is FREE_ON_RESUME:
@@ -16,6 +16,7 @@ from gold_style.config.launch import world_size
 from gold_style.config.yaml_file import read_mapping
 from gold_style.runs.checkpoints import newest_valid_checkpoint, step_of
 from gold_style.runs.files import lock_is_held, lock_owner, plain, read_json, to_json
+from gold_style.runs.naming import key_of
 from gold_style.runs.redact import redact
 
 LOCK, STATE, CONFIG, CHECKPOINTS = ".lock", "run.json", "config.yaml", "checkpoints"
@@ -51,7 +52,7 @@ FREE_ON_RESUME = (
 
 @dataclass(frozen=True)
 class RunStart:
-    """Where a run goes. `recorded` is the run.json of the run that goes on, `checkpoint` what it goes on from."""
+    """Where a run starts. `recorded` is the run.json of the run that is resumed, `checkpoint` where it resumes."""
 
     directory: Path
     recorded: dict | None = None
@@ -121,44 +122,30 @@ def runs_under(root: Path, depth: int = SEARCH_DEPTH) -> Iterator[Path]:
 
 
 def is_empty(directory: Path) -> bool:
-    """Whether nothing stands there but dot files (a lock, what a kill left of a file being written)."""
+    """Whether there is nothing except dot files (a lock, what a kill left of a file being written)."""
     return not directory.exists() or all(path.name.startswith(".") for path in directory.iterdir())
 
 
-def overrides_of(argv: Sequence[str]) -> dict[str, str]:
-    """{key: value} of `key=value` arguments; `+` and quotes are taken off."""
-    pairs = (argument.partition("=") for argument in argv[1:] if "=" in argument and not argument.startswith("-"))
-    return {key.lstrip("+~"): value.strip("'\"") for key, _, value in pairs}
-
-
 def choose(settings, argv: Sequence[str] = (), excluding: Collection[Path] = (), data: str | None = None) -> RunStart:
-    """Where the run goes, by `settings.output_dir` and `settings.resume`; writes nothing.
+    """Where the run starts, by `settings.output_dir` and `settings.resume`; writes nothing.
 
-    Args: the command line, which tells whether output_dir was given; directories that proved to be taken; a hash of the rows
+    Args: the command line, which says whether output_dir was given; directories that proved to be taken; a hash of the rows
     that are trained on.
     Raises ValueError for a directory that is not empty, in use, not a run, completed, or of another experiment or other rows.
     """
-    place = _choose(settings, argv, excluding)
-    then = (place.recorded or {}).get("data")
+    if settings.resume == "auto":
+        start = _resume_or_new(settings, any(key_of(word) == "output_dir" for word in argv[1:]), excluding)
+    elif settings.resume:
+        start = _resume(Path(settings.resume).absolute(), settings)
+    else:
+        start = _new(Path(settings.output_dir))
+    then = (start.recorded or {}).get("data")
     if data is not None and then is not None and data != then:
         raise ValueError(
-            f"resume={place.directory}: the rows of the data set have changed since this run started (their hash was {then} and is "
+            f"resume={start.directory}: the rows of the data set have changed since this run started (their hash was {then} and is "
             f"{data}); going on would be another experiment"
         )
-    return place
-
-
-def _choose(settings, argv: Sequence[str], excluding: Collection[Path]) -> RunStart:
-    directory = Path(settings.output_dir)
-    if settings.resume == "auto":
-        return _continue_or_new(settings, "output_dir" in overrides_of(argv), excluding)
-    if settings.resume:
-        given = overrides_of(argv).get("output_dir")
-        resumed = Path(settings.resume).absolute()
-        if given and Path(given).expanduser().absolute() != resumed:
-            raise ValueError(f"output_dir={given}: resume={resumed} goes on in its own directory; leave output_dir out")
-        return _continue(resumed, settings)
-    return _new(directory)
+    return start
 
 
 def _new(directory: Path, notes: Sequence[str] = ()) -> RunStart:
@@ -174,11 +161,12 @@ def _new(directory: Path, notes: Sequence[str] = ()) -> RunStart:
     raise ValueError(f"output_dir={directory}: {held}; give {remedy}a new or empty directory")
 
 
-def _continue(directory: Path, settings) -> RunStart:
-    """Go on in `directory`, if it holds a run of this experiment that can go on."""
+def _resume(directory: Path, settings) -> RunStart:
+    """Resume the run in `directory`, if it belongs to this experiment and has not ended for good."""
     recorded = read_json(directory / STATE)
     if recorded is None:
-        hint = _run_above(directory)
+        above = next((path for path in list(directory.parents)[:2] if (path / STATE).is_file()), None)
+        hint = f"; resume takes the run directory: resume={above}" if above else ""
         raise ValueError(f"resume={directory}: is not a run directory (no readable {STATE}){hint}")
     status = status_of(directory, recorded)
     if status == "running":
@@ -196,13 +184,8 @@ def _continue(directory: Path, settings) -> RunStart:
     return RunStart(directory, recorded, checkpoint, [*notes, f"resuming {directory} ({status}) {start}"])
 
 
-def _run_above(directory: Path) -> str:
-    above = next((path for path in list(directory.parents)[:2] if (path / STATE).is_file()), None)
-    return f"; resume takes the run directory: resume={above}" if above else ""
-
-
 def _judge_changes(directory: Path, recorded: dict, settings) -> list[str]:
-    """What has changed since, in words. Raises ValueError where it makes another experiment."""
+    """A line for each setting that has changed since. Raises ValueError where that makes another experiment."""
     now = settings.to_dict()
     if recorded.get("config_hash") == config_hash(now):
         return []
@@ -214,13 +197,18 @@ def _judge_changes(directory: Path, recorded: dict, settings) -> list[str]:
         raise ValueError(
             f"resume={directory}: the config has changed, and this would be another experiment:\n  "
             + "\n  ".join(refused)
-            + (f"\nthe run as it was goes on with: {command}" if command else "")
+            + (f"\nto go on with the run unchanged: {command}" if command else "")
         )
     return [f"changed since this run started: {line}" for line in lines.values()]
 
 
-def _continue_or_new(settings, explicit: bool, excluding: Collection[Path]) -> RunStart:
-    directory, root = Path(settings.output_dir), _search_root(Path(settings.output_dir), explicit)
+def _resume_or_new(settings, explicit: bool, excluding: Collection[Path]) -> RunStart:
+    """For resume=auto. `explicit`: output_dir was given, and is where to look (for a job: in its sweep); else in multirun/."""
+    directory = root = Path(settings.output_dir)
+    if not explicit:
+        root = next((path for path in directory.parents if path.name == "multirun"), directory.parent)
+    elif directory.name.isdigit():
+        root = directory.parent
     wanted = config_hash(settings.to_dict())
     found = []
     for path in runs_under(root):
@@ -229,19 +217,12 @@ def _continue_or_new(settings, explicit: bool, excluding: Collection[Path]) -> R
         if same and path not in excluding and status_of(path, recorded) == "interrupted":
             found.append((recorded.get("resumed") or recorded.get("started") or "", path))
     if found:
-        return _continue(max(found)[1], settings)
+        return _resume(max(found)[1], settings)
     if explicit and (directory / STATE).exists():
-        place = _continue(directory, settings)  # or says why it cannot go on: completed, in use, another experiment
+        start = _resume(directory, settings)  # or says why it cannot be resumed: completed, in use, another experiment
         if status_of(directory) == "failed":
             raise ValueError(f"output_dir={directory}: this run failed; to go on all the same: resume={directory}")
-        return place
+        return start
     if explicit and not is_empty(directory) and any(runs_under(directory)):
         directory = next(path for number in range(10**6) if not (path := directory / str(number)).exists())
     return _new(directory, [f"resume=auto: no interrupted run of this config under {root}; starting a new one"])
-
-
-def _search_root(directory: Path, explicit: bool) -> Path:
-    """Where `resume=auto` looks: in output_dir if it was given (for a job, in its sweep), else in multirun/."""
-    if explicit:
-        return directory.parent if directory.name.isdigit() else directory
-    return next((path for path in directory.parents if path.name == "multirun"), directory.parent)

@@ -1,9 +1,10 @@
-"""What `python train.py -m ...` does around Hydra: finds the directory, watches, tells how it went, sets the exit code once.
+"""What `python train.py -m ...` does around Hydra: finds the directory, watches, reports, sets the exit code once.
 
 Exit code: 0 where every job of the sweep is completed (or, in a search, pruned), 1 where one failed or was killed, 128 + signal
-where the sweep itself was asked to end. The same command with `resume=auto` goes on.
+where the sweep itself was asked to end. The same command with `resume=auto` resumes it.
 """
 
+import contextlib
 import math
 import os
 import shlex
@@ -51,22 +52,21 @@ def sweep(arguments: Sequence[str], start: Callable[[list[str]], None]) -> None:
             raise SystemExit(2) from None
         if values.get("resume") == "auto":
             found = tally(directory)
-            say(f"going on with {directory}: {found}" if found else f"resume=auto: no earlier sweep of these jobs; a new one: {directory}")
+            say(f"resuming {directory}: {found}" if found else f"resume=auto: no earlier sweep of these jobs; a new one: {directory}")
         _write_down(directory, line)
+    path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))  # for the processes that launchers start
+    os.environ.update(HYDRA_FULL_ERROR="1", PYTHONPATH=path)  # Hydra passes on a failed job's exception, instead of exiting
+    code = 0
     try:
-        with StatusLine(directory, num_jobs(line), is_main_process()):
-            _start(start, [sweep_directory_override(directory), *arguments])  # before flags: Hydra's parser wants overrides together
+        with StatusLine(directory, num_jobs(line)) if is_main_process() else contextlib.nullcontext():
+            start([sweep_directory_override(directory), *arguments])  # before flags: Hydra's parser wants overrides together
     except Interrupted as interruption:
         code = interruption.exit_code
-    except (JobFailed, ValueError) as error:  # a job's own words are said already
+    except JobFailed:  # reported already
         code = 1
-        if not isinstance(error, JobFailed):
-            say(str(error))
-    except Exception:
+    except Exception as error:
         code = 1
-        say(traceback.format_exc())
-    else:
-        code = 0
+        say(str(error) if isinstance(error, ValueError) else traceback.format_exc())
     finally:
         lock.release()
     if is_main_process():
@@ -76,21 +76,8 @@ def sweep(arguments: Sequence[str], start: Callable[[list[str]], None]) -> None:
     raise SystemExit(code)
 
 
-def _start(start: Callable[[list[str]], None], arguments: list[str]) -> None:
-    """Hydra, which ends a sweep with the first failed job's exception: as it is, not printed and turned into an exit."""
-    path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))  # for the processes that launchers start
-    changed = {"HYDRA_FULL_ERROR": "1", "PYTHONPATH": path}
-    before = {name: os.environ.get(name) for name in changed}
-    os.environ.update(changed)
-    try:
-        start(arguments)
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
 def sweep_directory_override(directory: Path) -> str:
-    """As Hydra's grammar reads it, also by launchers that start other processes, where a resolver would choose anew."""
+    """In Hydra's grammar; given to launchers that start other processes, too, where a resolver would choose anew."""
     escaped = str(directory).replace("'", "\\'")
     return f"hydra.sweep.dir='{escaped}'"
 
@@ -110,24 +97,22 @@ def _preset_trials(line: CommandLine) -> int:
 
 
 def _write_down(directory: Path, line: CommandLine) -> None:
-    """sweep.json: what a later `resume=auto` recognises it by, and when it was at work."""
-    told = read_json(directory / SWEEP) or {"started": now(), "sessions": []}
-    told |= {"argv": redact(list(sys.argv)), "identity": redact(identity(line)), "jobs": num_jobs(line)}
-    write_json(directory / SWEEP, told | {"sessions": [*told["sessions"], now()]})
+    """sweep.json: what a later `resume=auto` recognises it by, and when it ran."""
+    record = read_json(directory / SWEEP) or {"started": now(), "sessions": []}
+    record |= {"argv": redact(list(sys.argv)), "identity": redact(identity(line)), "jobs": num_jobs(line)}
+    write_json(directory / SWEEP, record | {"sessions": [*record["sessions"], now()]})
 
 
 def _statuses(directory: Path) -> list[str | None]:
     return [status_of(path, state) for path in job_directories(directory) if (state := read_json(path / STATE)) is not None]
 
 
-def link_offline_runs(directory: Path) -> int:
-    """Put what W&B logged offline where `wandb sync <sweep>` looks (one level down): links to it; returns how many there are."""
-    found = [path for job in job_directories(directory) for path in sorted(job.glob("wandb/offline-run-*")) if not path.is_symlink()]
-    for path in found:
+def link_offline_runs(directory: Path) -> None:
+    """Link to what W&B logged offline from where `wandb sync <sweep>` looks: one level below the sweep."""
+    for path in (path for job in job_directories(directory) for path in job.glob("wandb/offline-run-*")):
         link = directory / f".wandb-{path.parts[-3]}-{path.name}"
-        if not link.is_symlink():
+        if not path.is_symlink() and not link.is_symlink():
             link.symlink_to(path.relative_to(directory), target_is_directory=True)
-    return len(found)
 
 
 def tally(directory: Path) -> str:

@@ -1,4 +1,4 @@
-"""Where a sweep is, how the same command finds it again, and which of its directories belongs to which job.
+"""Where a sweep is, how the same command finds it again, and which directory each of its jobs gets.
 
 A sweep's directory is dated, so `resume=auto` looks for the newest one under multirun/ that was started with the same overrides
 (in any order; SAME_SWEEP_WITHOUT may differ); `output_dir=PATH` names it. Inside, jobs are recognised by their resolved config,
@@ -11,9 +11,10 @@ never by their number, so a sweep may also be widened: `loss.beta=0,1` -> `loss.
     multirun/<date>/<time>/.cache/         what jobs share
 """
 
+import contextlib
+import itertools
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from gold_style.config.check.overrides import CommandLine
@@ -25,14 +26,6 @@ from gold_style.runs.run_directory import LOCK, STATE, config_hash, is_empty, st
 SWEEP, CONSOLE, CACHE = "sweep.json", "console", ".cache"
 SAME_SWEEP_WITHOUT = ("resume", "output_dir", "sweep", "cache", "tracker", "hydra", "hardware.threads")
 RUN_AGAIN = ("failed", "pruned", "unreadable")
-
-
-@dataclass(frozen=True)
-class JobPlace:
-    """Where a job runs; `action` is new, resume or skip (it is completed)."""
-
-    directory: Path
-    action: str
 
 
 def identity(line: CommandLine) -> list[str]:
@@ -64,36 +57,33 @@ def job_directories(sweep: Path) -> Iterator[Path]:
     yield from sorted(found, key=lambda path: int(path.name))
 
 
-def place_job(sweep: Path, number: int, settings) -> JobPlace:
-    """Where job `number` with these settings runs. A failed attempt is put aside; nothing else is touched.
+def place_job(sweep: Path, number: int, settings) -> tuple[Path, str]:
+    """The run directory of job `number` with these settings, and new, resume or skip (it is completed).
 
-    Raises ValueError where another process is at this very job.
+    A failed attempt is put aside; nothing else is touched. Raises ValueError where another process runs this very job.
     """
     own = sweep / str(number)
     if settings.resume != "auto":
-        return JobPlace(own, "new")
+        return own, "new"
     wanted = config_hash(settings.to_dict())
     found = {path: state for path in job_directories(sweep) if (state := read_json(path / STATE) or {}).get("config_hash") == wanted}
     statuses = {path: status_of(path, state) for path, state in found.items()}
     for status, action in (("completed", "skip"), ("interrupted", "resume")):
         if done := [path for path, own_status in statuses.items() if own_status == status]:
-            return JobPlace(done[0], action)
+            return done[0], action
     if running := [path for path, status in statuses.items() if status == "running"]:
-        raise ValueError(f"{running[0]}: another process is at this job")
+        raise ValueError(f"{running[0]}: another process runs this job")
     for path, status in statuses.items():
         if status in RUN_AGAIN:
             put_aside(path)
-            return JobPlace(path, "new")
+            return path, "new"
     if (own / STATE).is_file() and read_json(own / STATE) is None:  # killed before its first word was on the disk
         put_aside(own)
-    return JobPlace(own if is_empty(own) else _next_free(sweep), "new")
+    return own if is_empty(own) else _next_free(sweep), "new"
 
 
 def _next_free(sweep: Path) -> Path:
-    for number in range(10**6):
-        try:
-            (path := sweep / str(number)).mkdir()  # whoever makes it has it
-        except FileExistsError:
-            continue
-        return path
-    raise ValueError(f"{sweep}: no directory is free")
+    for number in itertools.count():
+        with contextlib.suppress(FileExistsError):
+            (path := sweep / str(number)).mkdir()  # the process that makes it has it
+            return path

@@ -1,8 +1,8 @@
 """A job in a process of its own: what it leaves in memory goes with it, and what kills it kills nothing else.
 
-Without an NVIDIA or AMD device processes are forked from a server that has imported torch and transformers once and computed
-nothing (`multiprocessing`'s forkserver), so that a job pays no imports; with one they are spawned, because CUDA does not survive a
-fork. Signals to the sweep are passed on; a job whose sweep dies is asked to end, and saves.
+Without an NVIDIA or AMD device, processes are forked from a server that has imported torch and transformers once and computed
+nothing (`multiprocessing`'s forkserver), so that a job does not pay for imports; with one they are spawned, because CUDA does not
+survive a fork. Signals to the sweep are passed on; a job whose sweep dies is asked to end, and saves.
 """
 
 import contextlib
@@ -21,7 +21,6 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from gold_style.config.launch import world_size
 from gold_style.runs.redact import redact, say
 from gold_style.runs.run import Pruned
 from gold_style.runs.signals import SIGNALS, Interrupted
@@ -31,11 +30,6 @@ DEVICES = ("/dev/nvidiactl", "/dev/kfd")
 
 class JobFailed(RuntimeError):
     """A job of a sweep did not complete; its run.json and its console file say why."""
-
-
-def can_isolate() -> bool:
-    """Several processes of one launcher share a rendezvous: their jobs stay where they are."""
-    return world_size() == 1
 
 
 def context(tracker: str) -> Any:
@@ -63,24 +57,21 @@ def run_isolated(settings, argv: Sequence[str], console: Path) -> float:
     process.start()
     sending.close()
     with receiving, _passing_on(process) as asked:
-        told = None
-        while told is None:
-            ready = connection.wait([receiving, process.sentinel])
-            try:
-                told = receiving.recv() if receiving in ready else ("gone", None)
-            except EOFError:
-                told = ("gone", None)
+        connection.wait([receiving, process.sentinel])
+        try:
+            kind, content = receiving.recv() if receiving.poll() else ("gone", None)
+        except EOFError:
+            kind, content = "gone", None
         process.join()
     if asked:
         raise Interrupted(asked[0])
-    kind, content = told
     if kind == "value":
         return content
     raise JobFailed(content if kind == "error" else death(process.exitcode))
 
 
 def death(exit_code: int | None) -> str:
-    """How a process ended that said nothing."""
+    """How a process ended that sent no result."""
     if exit_code is not None and exit_code < 0:
         name = signal.Signals(-exit_code).name
         return f"killed by {name}" + (" (by somebody, or because the machine ran out of memory)" if name == "SIGKILL" else "")
@@ -89,7 +80,7 @@ def death(exit_code: int | None) -> str:
 
 @contextlib.contextmanager
 def _passing_on(process) -> Iterator[list[int]]:
-    """Signals that arrive meanwhile go to the process, too; they are collected in the list."""
+    """Pass signals that arrive meanwhile on to the process; they are also collected in the list."""
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield asked
@@ -111,7 +102,7 @@ def _passing_on(process) -> Iterator[list[int]]:
 def _child(settings, argv: list[str], hydra: dict, environment: dict[str, str], console: str, sending) -> None:
     """What runs in the new process."""
     _print_to(console)
-    os.environ.update(environment)  # of now; the server was started earlier
+    os.environ.update(environment)  # the present one; the server was started earlier
     _end_with_the_sweep()
     HydraConfig.instance().cfg = OmegaConf.create(hydra)
     code = 0
@@ -127,25 +118,21 @@ def _child(settings, argv: list[str], hydra: dict, environment: dict[str, str], 
         sending.send(("error", str(error)))
     except BaseException as error:
         code = 1
-        say(traceback.format_exc())  # without secrets: what is printed here stands in a file
+        say(traceback.format_exc())  # without secrets: what is printed here goes to a file
         sending.send(("error", redact(f"{type(error).__name__}: {error}")))
     sending.close()
     sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)  # threads of libraries have nothing left to say: the run is closed
+    os._exit(code)  # without waiting for threads of libraries: the run is closed
 
 
 def _print_to(console: str) -> None:
-    descriptor = os.open(console, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    sys.stdout = sys.stderr = open(console, "a", buffering=1, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
     for standard in (1, 2):
-        os.dup2(descriptor, standard)
-    os.close(descriptor)
-    sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
-    sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+        os.dup2(sys.stdout.fileno(), standard)
 
 
 def _end_with_the_sweep() -> None:
-    """Ask this process to end, orderly, when the one that started it is gone."""
+    """Ask this process to end in order once the one that started it is gone."""
     parent = multiprocessing.parent_process()
 
     def watch() -> None:

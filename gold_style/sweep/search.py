@@ -19,10 +19,10 @@ from hydra.core.utils import JobStatus
 from omegaconf import OmegaConf
 
 from gold_style.config.schema import Search
-from gold_style.distil.pruning import open_study
 from gold_style.runs.files import write_json
+from gold_style.runs.study import PRUNED_AT, open_study
 
-INTERRUPTED, PRUNED_AT, BEST = "interrupted", "pruned_at", "best.json"
+INTERRUPTED, BEST = "interrupted", "best.json"
 
 
 def search(sweeper: Any, arguments: Sequence[str]) -> dict:

@@ -1,52 +1,42 @@
-"""One line for a whole sweep: jobs done, the one at work, ETA; a line above it for each job that ends.
+"""One line for a whole sweep: jobs done, those running, ETA; a line above it for each job that ends.
 
-It reads run files, so it does not matter which launcher runs the jobs, or where.
+It reads run files, so any launcher may run the jobs, on any machine of the same file system.
 
     with StatusLine(directory, num_jobs=12):
         ...
 """
 
+import functools
 import threading
-import time
 from pathlib import Path
-
-import yaml
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from gold_style.runs.files import read_json, read_json_lines
 from gold_style.runs.naming import varied_keys, varied_name
-from gold_style.runs.run_directory import CONFIG, STATE, status_of
+from gold_style.runs.progress import Progress
+from gold_style.runs.run_directory import STATE, read_config, status_of
 from gold_style.runs.summary_number import summary_number
 from gold_style.sweep.directory import job_directories
 
 LOOK_EVERY_S, LINE_EVERY_S = 1.0, 30.0  # seconds; the second where there is no terminal
-ENDED = ("completed", "failed", "interrupted", "pruned")
+DONE = ("completed", "failed", "pruned")
 
 
 class StatusLine:
-    """The line on stderr; nothing where `is_shown` is False. `ended` counts the jobs that this session saw end, by status."""
+    """The line on stderr."""
 
-    def __init__(self, directory: Path, num_jobs: int, is_shown: bool = True):
-        self.directory, self.num_jobs, self.is_shown = directory, num_jobs, is_shown
-        self.console = Console(stderr=True)
-        self.start = self.last_line = time.monotonic()
+    def __init__(self, directory: Path, num_jobs: int):
+        self.directory, self.num_jobs = directory, num_jobs
+        self.progress = Progress(line_every_s=LINE_EVERY_S)
         self.known: dict[Path, tuple] = {}  # run directory -> (status, ended) when last looked at
-        self.max_steps: dict[Path, int] = {}
-        self.done_before = 0.0
-        self.varied: set[str] | None = None
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True, name="progress")
-        columns = TextColumn("sweep"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}")
-        self._bar = Progress(*columns, console=self.console, disable=not (is_shown and self.console.is_terminal))
-        self._task = self._bar.add_task("sweep", total=num_jobs, note="")
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="status line")
 
     def __enter__(self) -> "StatusLine":
-        for path in job_directories(self.directory):  # of earlier sessions: not told again
+        for path in job_directories(self.directory):  # jobs of earlier sessions are not reported again
             state = read_json(path / STATE) or {}
             self.known[path] = (status_of(path, state), state.get("ended"))
-        self.done_before = self._done()
-        self._bar.start()
+        self.progress.__enter__()
+        self._tick = self.progress.phase("sweep", self.num_jobs, self._num_done())
         self._thread.start()
         return self
 
@@ -54,7 +44,7 @@ class StatusLine:
         self._over.set()
         self._thread.join()
         self._look(last=True)
-        self._bar.stop()
+        self.progress.__exit__()
 
     def _watch(self) -> None:
         while not self._over.wait(LOOK_EVERY_S):
@@ -64,7 +54,7 @@ class StatusLine:
                 continue
 
     def _look(self, last: bool = False) -> None:
-        running = {}
+        shares = {}
         for path in job_directories(self.directory):
             before = self.known.get(path)
             if before and before[0] == "completed":
@@ -72,56 +62,37 @@ class StatusLine:
             state = read_json(path / STATE)
             if state is None:
                 continue
-            seen = status_of(path, state), state.get("ended")
-            if seen[0] == "running":
-                running[path] = state
-            elif seen[0] in ENDED and seen != before and (seen[1] or last):
-                self._tell(path, seen[0], state)
+            status, ended = seen = status_of(path, state), state.get("ended")
+            if status == "running":
+                shares[path.name] = share_done(path)
+            elif status in (*DONE, "interrupted") and seen != before and (ended or last):
+                self._report(path, status, state)
             self.known[path] = seen
-        self._show(running, last)
+        running = {f"job {name}": f"{share:.0%}" for name, share in list(shares.items())[:4]}
+        done = self._num_done()
+        self._tick(done + sum(shares.values()), max(self.num_jobs, done), **running)
 
-    def _done(self) -> float:
-        return sum(status in ("completed", "failed", "pruned") for status, _ in self.known.values())
+    def _num_done(self) -> int:
+        return sum(status in DONE for status, _ in self.known.values())
 
-    def _show(self, running: dict[Path, dict], last: bool) -> None:
-        done = self._done()
-        parts = {path: self._share(path) for path in running}
-        elapsed, worked = time.monotonic() - self.start, done + sum(parts.values()) - self.done_before
-        left = max(0.0, self.num_jobs - done - sum(parts.values()))
-        eta = "–" if worked <= 0 else duration(elapsed / worked * left)
-        at_work = ", ".join(f"{path.name} at {share:.0%}" for path, share in list(parts.items())[:4])
-        note = f"ETA {eta}" + (f"  job {at_work}" if at_work else "")
-        self._bar.update(self._task, completed=done, total=max(self.num_jobs, done), note=note)
-        if self.is_shown and not self.console.is_terminal and (last or time.monotonic() - self.last_line > LINE_EVERY_S):
-            self.last_line = time.monotonic()
-            self.console.print(f"sweep: {done:.0f}/{self.num_jobs}  {duration(elapsed)}  {note}", highlight=False, soft_wrap=True)
-
-    def _share(self, path: Path) -> float:
-        """How much of a running job is done, in [0, 1]: its optimizer steps."""
-        if path not in self.max_steps:
-            try:
-                config = yaml.safe_load((path / CONFIG).read_text(encoding="utf-8"))
-                self.max_steps[path] = int(config["train"]["max_steps"])
-            except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
-                return 0.0
-        steps = [row.get("step", 0) for row in read_json_lines(path / "metrics.jsonl")]
-        return min(1.0, steps[-1] / self.max_steps[path]) if steps and self.max_steps[path] > 0 else 0.0
-
-    def _tell(self, path: Path, status: str, state: dict) -> None:
-        if not self.is_shown:
-            return
-        if self.varied is None:
-            self.varied = varied_keys(self.directory)
-        name = varied_name(state.get("overrides") or [], self.varied)
+    def _report(self, path: Path, status: str, state: dict) -> None:
+        name = varied_name(state.get("overrides") or [], varied_keys(self.directory))
         margin = summary_number(read_json(path / "summary.json") or {}, "after.margin")
         seconds = f", {state['train_seconds']:.0f} s of training" if state.get("train_seconds") else ""
         how = f"completed, margin {margin:.3f}{seconds}" if status == "completed" else f"{status}: {state.get('reason') or 'no reason'}"
-        self._bar.console.print(f"job {path.name} ({name}): {how}", highlight=False, markup=False, soft_wrap=True)
+        self.progress.say(f"job {path.name} ({name}): {how}")
 
 
-def duration(seconds: float) -> str:
-    """ "45 s", "12 min", "3 h 05 min"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+def share_done(run: Path) -> float:
+    """How much of a running job is done, in [0, 1]: its optimizer steps."""
+    try:
+        max_steps = max_steps_of(run)
+    except (ValueError, KeyError, TypeError):  # its config is not there yet
+        return 0.0
+    steps = [row.get("step", 0) for row in read_json_lines(run / "metrics.jsonl")]
+    return min(1.0, steps[-1] / max_steps) if steps and max_steps > 0 else 0.0
+
+
+@functools.cache  # reading YAML every second would take time from the jobs
+def max_steps_of(run: Path) -> int:
+    return int(read_config(run)["train"]["max_steps"])

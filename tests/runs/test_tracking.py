@@ -45,7 +45,7 @@ def environment(monkeypatch, tmp_path):
 
 def tracked(directory: Path, **fields) -> trackers.TrackedRun:
     directory.mkdir(exist_ok=True)
-    told = dict(directory=directory, name="beta=0.3", group="sweep", config=CONFIG, metrics=directory / "metrics.jsonl")
+    told = dict(directory=directory, name="beta=0.3", group="sweep", config=CONFIG)
     return trackers.TrackedRun(**told | fields)
 
 

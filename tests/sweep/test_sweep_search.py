@@ -10,8 +10,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from gold_style.config.schema import Search
-from gold_style.distil.pruning import Pruning, open_study
+from gold_style.distil.pruning import Pruning
 from gold_style.runs.run import Pruned, open_run
+from gold_style.runs.study import open_study
 from gold_style.sweep.search import distribution, num_finished, texts
 from tests.helpers.commands import PROJECT, SMALL, finish, python, start
 from tests.helpers.run_settings import compose

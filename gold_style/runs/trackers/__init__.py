@@ -1,33 +1,37 @@
-"""Who draws the curves: the interface of a tracker, and what it is told about its run.
+"""Who draws the curves: what a tracker does, and what it knows of its run.
 
 A tracker never stops or slows a run: its methods do not raise for its own troubles and return at once; metrics.jsonl
 holds everything anyway. A new one is one module here, with `check` and `open_tracker`, and one YAML in conf/tracker.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
 
 STEP_KEY = "train/global_step"  # the x-axis; the HF callback's name for it
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedRun:
-    """What a tracker is told about the run."""
+    """What a tracker knows of the run."""
 
     directory: Path
     name: str
     group: str | None
     config: dict  # resolved, redacted
-    job_type: str = "train"
-    run_id: str | None = None  # of the tracker's own run, where one goes on
+    run_id: str | None = None  # of the tracker's own run, if one is resumed
     first_step: int = 0  # the step after which this process starts; above 0 in a resumed run
-    metrics: Path = field(default=Path())  # metrics.jsonl: what can be logged again after a breakdown
+
+    @property
+    def metrics(self) -> Path:
+        """metrics.jsonl: what can be logged again after a breakdown."""
+        return self.directory / "metrics.jsonl"
 
 
-class Tracker(Protocol):
+class Tracker:
+    """What every tracker offers; this one keeps nothing."""
+
     def log(self, row: dict[str, float], step: int) -> None:
         """One row of numbers at an optimizer step."""
 
@@ -42,9 +46,11 @@ class Tracker(Protocol):
 
     def describe(self) -> dict:
         """{"name", "run_id", "mode", "url"} for run.json; None where not known (yet)."""
+        return {"name": "none", "run_id": None, "mode": None, "url": None}
 
     def close(self, exit_code: int) -> list[str]:
         """End the tracker's run, non-zero for one that failed; lines for the user, for instance how to sync."""
+        return []
 
 
 def check(settings) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gold_style.runs.files import plain
 from gold_style.runs.redact import say
-from gold_style.runs.trackers import TrackedRun
+from gold_style.runs.trackers import TrackedRun, Tracker
 
 
 def check(settings) -> None:
@@ -16,11 +16,11 @@ def check(settings) -> None:
         raise ValueError("tracker=tensorboard: not installed: pip install tensorboard, or choose tracker=none")
 
 
-def open_tracker(settings, run: TrackedRun) -> "TensorBoard":
+def open_tracker(settings, run: TrackedRun) -> Tracker:
     return TensorBoard(run)
 
 
-class TensorBoard:
+class TensorBoard(Tracker):
     """One event file per process of a run; a resumed run hides what was logged after its checkpoint."""
 
     def __init__(self, run: TrackedRun):
@@ -46,7 +46,7 @@ class TensorBoard:
         self._attempt(lambda: self.writer.add_text("summary", _code(plain(summary)), self.step))
 
     def save_model(self, directory: Path, name: str) -> None:
-        say(f"TensorBoard keeps no models; the student stands in {directory}")
+        say(f"TensorBoard keeps no models; the student is in {directory}")
 
     def describe(self) -> dict:
         return {"name": "tensorboard", "run_id": None, "mode": "offline", "url": None}
@@ -61,9 +61,9 @@ class TensorBoard:
             return
         try:
             call()
-        except Exception as error:  # whatever ails the tracker, the run goes on
+        except Exception as error:  # no trouble of the tracker ends the run
             self.fault = f"{type(error).__name__}: {error}"
-            say(f"warning: TensorBoard has failed ({self.fault}); the run goes on, and metrics.jsonl is complete")
+            say(f"warning: TensorBoard has failed ({self.fault}); the run continues, and metrics.jsonl is complete")
 
 
 def _number(value) -> float:

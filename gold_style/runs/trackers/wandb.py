@@ -5,7 +5,7 @@ nor an artifact's queries hold up training. When the server cannot be reached or
 offline; when W&B's own process dies, an offline run starts again from metrics.jsonl. `close` waits for uploads no
 longer than FINISH_S.
 
-Facts about wandb 0.31 this rests on (measured): the whole run stands in the `.wandb` file whatever the server does,
+Facts about wandb 0.31 this rests on (measured): the whole run is in the `.wandb` file whatever the server does,
 and `wandb sync` uploads it; after a failed `init` the run id is free again only after `teardown`; `finish_timeout`
 bounds `finish`.
 """
@@ -20,7 +20,7 @@ import shlex
 import shutil
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -29,7 +29,6 @@ from urllib.parse import urlsplit
 from gold_style.runs.files import plain, read_json_lines
 from gold_style.runs.redact import netrc_passwords, redact, say
 from gold_style.runs.trackers import STEP_KEY, TrackedRun, Tracker
-from gold_style.runs.trackers.none import NoTracker
 
 INIT_S = 20.0  # for the server's first answer; training does not wait for it
 FINISH_S = 20.0  # for the last uploads, once the run is over
@@ -76,13 +75,13 @@ def open_tracker(settings, run: TrackedRun) -> Tracker:
     mode = mode_of(settings)
     if mode == "disabled":
         say("W&B is disabled by its environment variable; this run is not tracked")
-        return NoTracker()
+        return Tracker()
     if mode == "offline" and settings.mode == "auto" and not has_key():
         say("W&B: no key found, logging offline (`wandb login` changes that; `wandb sync` uploads later)")
     return Wandb(settings, run, mode)
 
 
-class Wandb:
+class Wandb(Tracker):
     """A W&B run at the other end of a queue."""
 
     def __init__(self, settings, run: TrackedRun, mode: str):
@@ -97,8 +96,8 @@ class Wandb:
         self.fault: str | None = None
         self.step = run.first_step  # of the last row
         self.num_logged = 0  # rows handed to W&B by this process
-        self.kept: list[tuple] = []  # what else was handed over: a few tables and summaries
-        self.num_before = sum(1 for _ in read_json_lines(run.metrics)) if run.metrics.is_file() else 0
+        self.kept: list[Callable[[], None]] = []  # what else was handed over: a few tables and summaries
+        self.num_before = sum(1 for _ in read_json_lines(run.metrics))
         self.wandb_run = None
         self.items: queue.SimpleQueue = queue.SimpleQueue()
         self.data_directory = os.environ.get("WANDB_DATA_DIR")
@@ -109,24 +108,36 @@ class Wandb:
     # ---- the run's side: returns at once ---------------------------------------------------------------------------
 
     def log(self, row: dict[str, float], step: int) -> None:
-        self.step = step
-        self.items.put(("history", {**row, STEP_KEY: step}))
+        self.step, numbers = step, {**row, STEP_KEY: step}
+        self.items.put(("row", lambda: self._log_row(numbers)))
 
     def log_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence]) -> None:
         cells = [[html.escape(cell, quote=False) if isinstance(cell, str) else cell for cell in row] for row in rows]
-        self.items.put(("table", (self.step, name, list(columns), cells)))
+        step = self.step
+
+        def send() -> None:
+            table = self.wandb.Table(columns=list(columns), data=cells, allow_mixed_types=True)
+            self.wandb_run.log({STEP_KEY: step, name: table})
+
+        self.items.put(("table", send))
 
     def summarize(self, summary: dict) -> None:
-        self.items.put(("summary", plain(summary)))
+        numbers = plain(summary)
+        self.items.put(("summary", lambda: self.wandb_run.summary.update(numbers)))
 
     def save_model(self, directory: Path, name: str) -> None:
-        self.items.put(("model", (directory, name)))
+        def send() -> None:
+            artifact = self.wandb.Artifact(name, type="model")
+            artifact.add_dir(str(directory), policy="immutable", skip_cache=True)  # read in place, not copied
+            self.wandb_run.log_artifact(artifact)
+
+        self.items.put(("model", send))
 
     def describe(self) -> dict:
         return {"name": "wandb", "run_id": self.run_id, "mode": self.mode, "url": self.url}
 
     def close(self, exit_code: int) -> list[str]:
-        self.items.put(("finish", exit_code))
+        self.items.put(("finish", lambda: self.wandb_run.finish(exit_code=exit_code)))
         self.thread.join(INIT_S + self.finish_s + 15)
         if self.data_directory is None:
             os.environ.pop("WANDB_DATA_DIR", None)
@@ -156,17 +167,16 @@ class Wandb:
             self._open()
         except Exception as error:
             self._broken(error)
-        while True:
-            kind, content = self.items.get()
+        kind = None
+        while kind != "finish":
+            kind, send = self.items.get()
             try:
                 if self.wandb_run is not None:
-                    getattr(self, f"_{kind}")(content)
+                    send()
             except Exception as error:
-                self._trouble(kind, content, error)
+                self._trouble(kind, send, error)
             if kind in ("table", "summary"):
-                self.kept.append((kind, content))
-            if kind == "finish":
-                break
+                self.kept.append(send)
         try:
             self.wandb.teardown()  # ends W&B's process, so that nothing of it outlives the run
         except Exception as error:
@@ -209,7 +219,7 @@ class Wandb:
             group=run.group,
             name=run.name,
             tags=list(self.settings.tags),
-            job_type=run.job_type,
+            job_type="train",
             config={"gold_style": run.config},
             id=self.run_id,
             resume="allow" if run.run_id else None,
@@ -221,37 +231,21 @@ class Wandb:
         self.wandb_run.define_metric(STEP_KEY)
         self.wandb_run.define_metric("*", step_metric=STEP_KEY)
 
-    def _history(self, row: dict) -> None:
+    def _log_row(self, row: dict) -> None:
         self.wandb_run.log(row)
         self.num_logged += 1
 
-    def _table(self, table: tuple) -> None:
-        step, name, columns, rows = table
-        self.wandb_run.log({STEP_KEY: step, name: self.wandb.Table(columns=columns, data=rows, allow_mixed_types=True)})
-
-    def _summary(self, summary: dict) -> None:
-        self.wandb_run.summary.update(summary)
-
-    def _model(self, model: tuple) -> None:
-        directory, name = model
-        artifact = self.wandb.Artifact(name, type="model")
-        artifact.add_dir(str(directory), policy="immutable", skip_cache=True)  # read where it is, not copied
-        self.wandb_run.log_artifact(artifact)
-
-    def _finish(self, exit_code: int) -> None:
-        self.wandb_run.finish(exit_code=exit_code)
-
-    def _trouble(self, kind: str, content, error: Exception) -> None:
+    def _trouble(self, kind: str, send: Callable[[], None], error: Exception) -> None:
         """A call failed: what the server would not take is left out, and a dead W&B process is replaced, once."""
         if kind == "finish" and isinstance(error, TimeoutError):
             self.fault = f"not everything was uploaded within {self.finish_s:g} s"
         elif kind in ("table", "model"):
-            say(f"warning: W&B did not take the {kind} ({_words(error)}); it stands in the run directory")
+            say(f"warning: W&B did not take the {kind} ({_words(error)}); it is in the run directory")
         elif self.fault is None:
             self._broken(error)
             if self.wandb_run is not None:
                 with contextlib.suppress(Exception):
-                    getattr(self, f"_{kind}")(content)
+                    send()
         else:
             self.wandb_run, self.fault = None, _words(error)
 
@@ -266,8 +260,8 @@ class Wandb:
             for row in islice(read_json_lines(self.run.metrics), self.num_before, self.num_before + self.num_logged):
                 numbers = {key: value for key, value in row.items() if isinstance(value, (int, float))}
                 self.wandb_run.log({STEP_KEY: numbers.pop("step"), **numbers})
-            for kind, content in self.kept:
-                getattr(self, f"_{kind}")(content)
+            for send in self.kept:
+                send()
         except Exception as second:
             self.wandb_run = None
             say(f"warning: W&B could not be started again ({_words(second)}); metrics.jsonl stays complete")
