@@ -10,7 +10,7 @@ import sys
 from omegaconf import DictConfig
 
 from gold_style.config.check.command_line import hydra_main
-from gold_style.runs.terminal import keep_printing, told_interrupted
+from gold_style.runs.terminal import run_main
 
 
 @hydra_main("evaluate")
@@ -24,8 +24,4 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    keep_printing()
-    try:
-        main()
-    except KeyboardInterrupt:  # files are written last, each as a whole
-        sys.exit(told_interrupted())
+    run_main(main)

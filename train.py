@@ -7,34 +7,30 @@ python train.py dry_run=true                               check everything, sho
 """
 
 import sys
+from collections.abc import Sequence
 
 from omegaconf import DictConfig
 
 from gold_style.config.check.command_line import hydra_main
+from gold_style.config.settings import Settings
 from gold_style.runs.naming import in_sweep
-from gold_style.runs.signals import Interrupted
-from gold_style.runs.terminal import keep_printing, told_interrupted
+from gold_style.runs.terminal import run_main
 from gold_style.sweep.command import sweep
 from gold_style.sweep.jobs import run_in_sweep
 
 
 @hydra_main("config", sweep)
 def main(cfg: DictConfig) -> float:
-    from gold_style.config.settings import Settings
-
     settings = Settings.from_config(cfg)  # the last line to see a DictConfig; typos stopped before main, ranges and files here
-    if in_sweep() and not settings.dry_run:
-        return run_in_sweep(settings, sys.argv)  # what a Hydra sweeper optimises
-    from gold_style.job.training import run_job  # torch and transformers: not before the settings are checked
+    return run_in_sweep(settings, train) if in_sweep() else train(settings, sys.argv)
 
-    return run_job(settings, sys.argv)
+
+def train(settings: Settings, argv: Sequence[str]) -> float:
+    """One run. Returns a number of its summary, which a Hydra sweeper maximises; NaN for null."""
+    from gold_style.job.training import run_job  # torch and transformers: only now, when nothing is wrong with the settings
+
+    return run_job(settings, argv)
 
 
 if __name__ == "__main__":
-    keep_printing()
-    try:
-        main()
-    except Interrupted as interruption:
-        sys.exit(interruption.exit_code)
-    except KeyboardInterrupt:  # before a run was there to be interrupted
-        sys.exit(told_interrupted())
+    run_main(main)

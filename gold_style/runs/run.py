@@ -17,28 +17,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gold_style.config.launch import is_main_process
 from gold_style.runs import trackers
 from gold_style.runs.checkpoints import checkpoints_in, step_of, tidy
-from gold_style.runs.files import (
-    ASIDE,
-    FileLock,
-    JsonLines,
-    Locked,
-    keep_rows_up_to,
-    plain,
-    read_json,
-    write_json,
-    write_json_lines,
-    write_text,
-)
+from gold_style.runs.files import ASIDE, FileLock, JsonLines, Locked, keep_rows_up_to, plain, read_json, write_json, write_json_lines
 from gold_style.runs.naming import group_name, job_overrides, key_of, run_name
 from gold_style.runs.provenance import command_line, device_name, differences, now, provenance
 from gold_style.runs.ranks import from_main
 from gold_style.runs.redact import redact, say
-from gold_style.runs.run_directory import CHECKPOINTS, CONFIG, LOCK, STATE, RunStart, choose, config_hash
+from gold_style.runs.run_directory import CHECKPOINTS, LOCK, STATE, RunStart, choose, config_hash, write_config
 
 REASON_CHARACTERS = 2000
 
@@ -177,13 +164,6 @@ def first_state(settings, argv: Sequence[str], overrides: Sequence[str]) -> dict
     }
 
 
-def write_config(directory: Path, settings) -> dict[str, Any]:
-    """Write config.yaml, without secrets, and return what it holds."""
-    config = plain(redact(settings.to_dict() | {"output_dir": str(directory)}))
-    write_text(directory / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=1000))
-    return config
-
-
 def _begin(run: Run, start: RunStart, settings, argv: Sequence[str], data: str | None) -> None:
     """Write run.json and config.yaml, clear up after a kill, start the tracker."""
     for path in run.directory.glob(f".*{ASIDE}"):
@@ -204,7 +184,8 @@ def _begin(run: Run, start: RunStart, settings, argv: Sequence[str], data: str |
         resumption = {"at": time, "from_step": run.step, "status": recorded.get("status"), "reason": recorded.get("reason")}
         run.state |= {"started": recorded.get("started") or time, "resumed": time, "resumes": [*recorded.get("resumes", []), resumption]}
     run.update()
-    config = write_config(run.directory, settings)
+    config = plain(redact(settings.to_dict() | {"output_dir": str(run.directory)}))
+    write_config(run.directory, config)
     metrics = run.directory / "metrics.jsonl"
     if cut := keep_rows_up_to(metrics, run.step):
         say(f"metrics.jsonl: {cut} rows after step {run.step} are cut; they will be written again")

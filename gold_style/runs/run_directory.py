@@ -12,10 +12,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from gold_style.config.launch import world_size
 from gold_style.config.yaml_file import read_mapping
 from gold_style.runs.checkpoints import newest_valid_checkpoint, step_of
-from gold_style.runs.files import lock_is_held, lock_owner, plain, read_json, to_json
+from gold_style.runs.files import lock_is_held, lock_owner, plain, read_json, to_json, write_text
 from gold_style.runs.naming import key_of
 from gold_style.runs.redact import redact
 
@@ -97,6 +99,11 @@ def is_free_on_resume(key: str) -> bool:
 def read_config(directory: Path) -> dict:
     """A run's config.yaml. Raises ValueError where it cannot be read."""
     return read_mapping(directory / CONFIG)
+
+
+def write_config(directory: Path, config: dict) -> None:
+    """A run's config.yaml, without secrets."""
+    write_text(directory / CONFIG, yaml.safe_dump(plain(redact(config)), sort_keys=False, allow_unicode=True, width=1000))
 
 
 def status_of(directory: Path, recorded: dict | None = None) -> str | None:

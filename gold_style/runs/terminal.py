@@ -1,6 +1,6 @@
 """What is printed never costs what was computed (a terminal without Korean, a reader that has gone, a full disk) and tells no secret.
 
-keep_printing()                # train.py, evaluate.py: their results are files, so a lost line ends nothing
+run_main(main)                 # train.py, evaluate.py: their results are files, so a lost line ends nothing
 sys.exit(exit_code(main))      # python -m gold_style.<name>: what they print is the result, so a lost line is an error
 """
 
@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 
 from gold_style.runs.redact import redact, say
+from gold_style.runs.signals import Interrupted
 
 
 class _Discreet(io.FileIO):
@@ -36,6 +37,17 @@ def keep_printing() -> None:
         setattr(sys, name, io.TextIOWrapper(file, encoding=stream.encoding, errors="backslashreplace", **options))
 
 
+def run_main(main: Callable[[], object]) -> None:
+    """Run a script whose results are files. A signal ends the process with 128 + its number."""
+    keep_printing()
+    try:
+        main()
+    except Interrupted as interruption:
+        sys.exit(interruption.exit_code)
+    except KeyboardInterrupt:  # before a run was there to be interrupted
+        sys.exit(_say_interrupted())
+
+
 def exit_code(main: Callable[[], int]) -> int:
     """What `main` returns; 2 with one line for a mistake of the user (ValueError, OSError), 130 for Ctrl-C, 0 where the reader left."""
     for stream in (sys.stdout, sys.stderr):
@@ -49,14 +61,14 @@ def exit_code(main: Callable[[], int]) -> int:
     except BrokenPipeError:
         return _without_stdout(0)
     except KeyboardInterrupt:
-        return told_interrupted()
+        return _say_interrupted()
     except (ValueError, OSError) as error:
         say(str(error))
         return _without_stdout(2)
 
 
-def told_interrupted() -> int:
-    """Says so on stderr; the exit code that shells know for Ctrl-C."""
+def _say_interrupted() -> int:
+    """The exit code that shells know for Ctrl-C."""
     say("interrupted")
     return 130
 

@@ -6,14 +6,16 @@ survive a fork. Signals to the sweep are passed on; a job whose sweep dies is as
 """
 
 import contextlib
+import inspect
 import math
 import multiprocessing
 import os
+import runpy
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
@@ -44,15 +46,15 @@ def context(tracker: str) -> Any:
     return server
 
 
-def run_isolated(settings, argv: Sequence[str], console: Path) -> float:
-    """`run_job(settings, argv)` in a new process; what it prints goes to `console`.
+def run_isolated(settings, argv: Sequence[str], train: Callable[..., float], console: Path) -> float:
+    """`train(settings, argv)` in a new process, which reads the function from its file; what it prints goes to `console`.
 
     Raises JobFailed where the job did not complete, Interrupted where the sweep was asked to end.
     """
     console.parent.mkdir(parents=True, exist_ok=True)
     receiving, sending = multiprocessing.Pipe(duplex=False)
     hydra = OmegaConf.to_container(HydraConfig.instance().cfg, resolve=False)  # plain: launchers' own classes cannot be pickled
-    given = settings, list(argv), hydra, dict(os.environ), str(console), sending
+    given = settings, list(argv), inspect.getfile(train), hydra, dict(os.environ), str(console), sending
     process = context(settings.tracker.name).Process(target=_child, args=given)
     process.start()
     sending.close()
@@ -99,7 +101,7 @@ def _passing_on(process) -> Iterator[list[int]]:
             signal.signal(signum, handler)
 
 
-def _child(settings, argv: list[str], hydra: dict, environment: dict[str, str], console: str, sending) -> None:
+def _child(settings, argv: list[str], script: str, hydra: dict, environment: dict[str, str], console: str, sending) -> None:
     """What runs in the new process."""
     _print_to(console)
     os.environ.update(environment)  # the present one; the server was started earlier
@@ -107,9 +109,7 @@ def _child(settings, argv: list[str], hydra: dict, environment: dict[str, str], 
     HydraConfig.instance().cfg = OmegaConf.create(hydra)
     code = 0
     try:
-        from gold_style.job.training import run_job
-
-        sending.send(("value", run_job(settings, argv)))
+        sending.send(("value", runpy.run_path(script)["train"](settings, argv)))
     except Pruned as error:
         print(error)
         sending.send(("value", math.nan))

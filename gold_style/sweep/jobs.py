@@ -1,6 +1,6 @@
 """One job of a sweep: skipped, resumed or started, in a process of its own or in this one.
 
-    value = run_in_sweep(settings, sys.argv)
+    value = run_in_sweep(settings, train)
 
 It returns its objective or raises JobFailed, which Hydra notes without touching the other jobs; its run.json says how it ended.
 """
@@ -8,26 +8,35 @@ It returns its objective or raises JobFailed, which Hydra notes without touching
 import gc
 import math
 import shlex
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 
 from gold_style.config.launch import is_main_process, world_size
+from gold_style.config.settings import Settings
 from gold_style.runs.files import read_json, write_json
 from gold_style.runs.provenance import now
 from gold_style.runs.ranks import from_main
 from gold_style.runs.redact import redact
-from gold_style.runs.run import Pruned, first_state, write_config
-from gold_style.runs.run_directory import STATE, status_of
+from gold_style.runs.run import Pruned, first_state
+from gold_style.runs.run_directory import STATE, status_of, write_config
 from gold_style.runs.summary_number import summary_number
 from gold_style.sweep.directory import CACHE, CONSOLE, SWEEP, place_job
 from gold_style.sweep.isolation import JobFailed, run_isolated
 
+Train = Callable[[Settings, Sequence[str]], float]
 
-def run_in_sweep(settings, argv: Sequence[str]) -> float:
-    """Run this job; returns the objective. Raises JobFailed, or Interrupted after a signal."""
+
+def run_in_sweep(settings: Settings, train: Train) -> float:
+    """Run the job that `settings` ask for with `train(settings, argv)`, a function of train.py; returns what that returns.
+
+    Raises JobFailed, or Interrupted after a signal.
+    """
+    if settings.dry_run:
+        return train(settings, sys.argv)
     hydra = HydraConfig.get()
     sweep = Path(hydra.sweep.dir)
     place, action = from_main(lambda: list(map(str, place_job(sweep, hydra.job.num, settings))))
@@ -47,7 +56,9 @@ def run_in_sweep(settings, argv: Sequence[str]) -> float:
     argv = [script, *(text for text in hydra.overrides.task if text.partition("=")[0] not in ("output_dir", "resume"))]
     isolated = settings.sweep.isolate and world_size() == 1  # processes of one launcher share a rendezvous
     try:
-        return run_isolated(settings, argv, sweep / CONSOLE / f"{directory.name}.txt") if isolated else _run_here(settings, argv)
+        if isolated:
+            return run_isolated(settings, argv, train, sweep / CONSOLE / f"{directory.name}.txt")
+        return _run_here(settings, argv, train)
     except Exception as error:
         reason = redact(str(error) if isinstance(error, JobFailed) else f"{type(error).__name__}: {error}")
         if is_main_process():
@@ -63,15 +74,13 @@ def print_directory(directory: Path) -> None:
         print(f"run directory: {directory}", flush=True)
 
 
-def _run_here(settings, argv: Sequence[str]) -> float:
+def _run_here(settings: Settings, argv: Sequence[str], train: Train) -> float:
     """In this process, which is left as it was found."""
     import torch
 
-    from gold_style.job.training import run_job
-
     threads = torch.get_num_threads()
     try:
-        return run_job(settings, argv)
+        return train(settings, argv)
     except Pruned:
         return math.nan
     finally:
@@ -86,7 +95,7 @@ def record_end(directory: Path, settings, argv: Sequence[str], reason: str) -> N
     state = read_json(directory / STATE)
     if state is None:
         directory.mkdir(parents=True, exist_ok=True)
-        write_config(directory, settings)
+        write_config(directory, settings.to_dict())
         state = first_state(settings, argv, argv[1:]) | {"status": "failed", "tracker": None, "step": 0}
     elif state.get("status") == "running" and status_of(directory, state) == "interrupted":
         state["status"] = "interrupted"
