@@ -8,7 +8,6 @@ Example: `JsonLines(run / "metrics.jsonl").append({"step": 1, "train/loss": 0.7}
 """
 
 import contextlib
-import dataclasses
 import errno
 import fcntl
 import json
@@ -36,8 +35,6 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item) for item in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return plain({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
     if hasattr(value, "tolist"):  # a tensor or an array; one element gives a number
         return plain(value.tolist())
     return str(value)

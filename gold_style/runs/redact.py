@@ -1,7 +1,7 @@
 """Keeps keys and tokens out of everything a run writes or prints.
 
-Secrets are known by where they stand (environment variables and config keys with telling names, .netrc) and by their
-looks (the prefixes of Hugging Face and W&B keys, `Authorization` headers, passwords in URLs).
+Secrets are known by their place (environment variables and config keys with telling names, .netrc) and by their looks
+(the prefixes of Hugging Face and W&B keys, `Authorization` headers, passwords in URLs).
 
 Example: `redact("401 for hf_abcdefghijklmnopqrstuvwxyz")` is `"401 for <redacted>"`.
 """
@@ -32,15 +32,10 @@ LOOKS = re.compile(
 ASSIGNMENT = re.compile(r"(?<![\w.+])(?P<key>[\w.+]*)=(?P<value>\S+)")  # the lookbehind keeps it linear in a long word
 
 
-def netrc_path(environment: Mapping[str, str] = os.environ) -> Path | None:
-    """The .netrc that W&B and requests read, if there is one."""
-    candidates = [environment["NETRC"]] if environment.get("NETRC") else ["~/.netrc", "~/_netrc"]
-    return next((path for path in (Path(name).expanduser() for name in candidates) if path.is_file()), None)
-
-
 def netrc_passwords() -> dict[str, str]:
-    """Host -> password; empty where there is no readable .netrc."""
-    path = netrc_path()
+    """Host -> password, from the .netrc that W&B and requests read; empty where there is none that can be read."""
+    names = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
+    path = next((path for name in names if (path := Path(name).expanduser()).is_file()), None)
     try:
         hosts = netrc.netrc(path).hosts if path else {}
     except (OSError, netrc.NetrcParseError, UnicodeDecodeError):

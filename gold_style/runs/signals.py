@@ -67,8 +67,10 @@ def listen(grace_s: float, at_once: Callable[[int], None] = lambda signum: None)
         if stop.requested is None:
             stop.requested, stop.requested_at = signum, time.monotonic()
             signal.setitimer(signal.ITIMER_REAL, max(grace_s, 1e-3))
-            name = signal.Signals(signum).name
-            _say(f"{name}: finishing this step and saving, {grace_s:g} s at most; a second signal ends it at once")
+            with contextlib.suppress(RuntimeError, OSError):  # a handler may have cut into another print
+                say(
+                    f"{signal.Signals(signum).name}: finishing this step and saving, {grace_s:g} s at most; a second signal ends it at once"
+                )
         elif time.monotonic() - stop.requested_at > ECHO_S:
             with contextlib.suppress(Exception):
                 at_once(signum)
@@ -86,8 +88,3 @@ def listen(grace_s: float, at_once: Callable[[int], None] = lambda signum: None)
         signal.setitimer(signal.ITIMER_REAL, 0)
         for signum, handler in handlers.items():
             signal.signal(signum, handler)
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(RuntimeError, OSError):  # a handler may have cut into another print
-        say(text)

@@ -1,4 +1,4 @@
-"""HTTP as those need it who ask a model over it (opinions/endpoint.py, engine/vllm.py): the standard library, no surprises."""
+"""HTTP for asking a model over it (opinions/endpoint.py, engine/vllm.py): the standard library, no redirects, no proxy for loopback."""
 
 import ipaddress
 import json

@@ -1,7 +1,6 @@
 """TensorBoard: curves, samples and config as event files in <run>/tensorboard (`tensorboard --logdir multirun`)."""
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,7 +34,7 @@ class TensorBoard(Tracker):
 
     def log(self, row: dict[str, float], step: int) -> None:
         self.step = step
-        self._attempt(lambda: [self.writer.add_scalar(key, _number(value), step) for key, value in row.items()])
+        self._attempt(lambda: [self.writer.add_scalar(key, value, step) for key, value in row.items()])
 
     def log_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence]) -> None:
         lines = [columns, ["---"] * len(columns), *rows]
@@ -64,10 +63,6 @@ class TensorBoard(Tracker):
         except Exception as error:  # no trouble of the tracker ends the run
             self.fault = f"{type(error).__name__}: {error}"
             say(f"warning: TensorBoard has failed ({self.fault}); the run continues, and metrics.jsonl is complete")
-
-
-def _number(value) -> float:
-    return math.nan if value is None else float(value)
 
 
 def _code(value) -> str:

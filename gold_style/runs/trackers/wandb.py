@@ -153,9 +153,8 @@ class Wandb(Tracker):
 
     def _directories(self) -> list[Path]:
         """Directories of this W&B run, oldest first; several where it was resumed."""
-        found = (self.run.directory / "wandb").glob(f"*run-*-{self.run_id}")
-        own = [path for path in found if not path.is_symlink()]
-        return sorted(own, key=lambda path: path.name.partition("run-")[2])
+        found = [path for path in self.run.directory.glob(f"wandb/*run-*-{self.run_id}") if not path.is_symlink()]
+        return sorted(found, key=lambda path: path.name.partition("run-")[2])
 
     # ---- the thread's side -----------------------------------------------------------------------------------------
 
