@@ -59,7 +59,7 @@ def amount(value: float | None, note: str = "") -> Cell:
 
 def code(text: str) -> Cell:
     """Text to be copied."""
-    return Cell(text, f"<code>{escape(text)}</code>", f"`{text}`")
+    return Cell(text, f"<code>{escape(text)}</code>", "`{}`".format(text.replace("|", "\\|")))
 
 
 def number(value: float | None, digits: int = 2) -> str:
