@@ -27,13 +27,11 @@ def details(samples: Samples, toggle: Toggle, *, samples_drawn: int, confidence:
     known = {model: answers for model, answers in samples.items() if answers}
     requests = list(dict.fromkeys(answer.id for answers in known.values() for answer in answers))
     options = {"samples": samples_drawn, "confidence": confidence}
-    gap = None
-    if len(known) == len(MODELS):
-        gap = gap_interval(*(headline_counts(known[model], toggle, requests) for model in MODELS), **options)
+    headlines = [headline_counts(known[model], toggle, requests) for model in MODELS if model in known]
     return {
         "bootstrap_samples": samples_drawn,
         "confidence": confidence,
-        "gap_closed_interval": gap,
+        "gap_closed_interval": gap_interval(*headlines, **options) if len(headlines) == len(MODELS) else None,
         "models": {model: model_details(known[model], toggle, options) if model in known else None for model in MODELS},
         "forgetting": forgetting(known["before"], known["after"], toggle) if {"before", "after"} <= known.keys() else None,
     }

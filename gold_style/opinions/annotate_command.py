@@ -50,9 +50,9 @@ def write(run: RatedRun, output: Path, number: int, seed: int) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     write_text(output, sheet_html(sheet, labels))
     write_text(output.with_suffix(".csv"), sheet_csv(sheet, labels))
-    if len(sheet.items) < number:
-        say(f"samples.jsonl has only {len(sheet.items)} different answers, {number} were asked for")
-    say(f"{len(sheet.items)} answers; give raters one of these files, and keep {run.directory / KEY_FILE} to yourself:")
+    if len(sheet.answers) < number:
+        say(f"samples.jsonl has only {len(sheet.answers)} different answers, {number} were asked for")
+    say(f"{len(sheet.answers)} answers; give raters one of these files, and keep {run.directory / KEY_FILE} to yourself:")
     print(output, output.with_suffix(".csv"), sep="\n")
 
 

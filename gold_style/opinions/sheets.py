@@ -46,27 +46,21 @@ BAR = (
 
 
 @dataclass(frozen=True)
-class Item:
-    """One answer on a sheet. `models`: whose it is."""
-
-    number: int  # on the sheet, from 1
-    models: tuple[str, ...]
-    answer: Judged
-
-    def entry(self) -> dict[str, Any]:
-        """What the key holds of it."""
-        answer = self.answer
-        return {"item": self.number, "id": answer.id, "style": answer.style, "models": self.models, "digest": digest(answer.text)}
-
-
-@dataclass(frozen=True)
 class Sheet:
+    """Answers in the order of the page, numbered from 1, and which models wrote each of them."""
+
     name: str  # 12 hex digits of what is on it, in its order
     seed: int
-    items: tuple[Item, ...]
+    answers: tuple[Judged, ...]
+    models: tuple[tuple[str, ...], ...]
 
     def key(self) -> dict[str, Any]:
-        return {"seed": self.seed, "items": [item.entry() for item in self.items]}
+        """The sheet's entry in annotation_key.json."""
+        items = [
+            {"item": number, "id": answer.id, "style": answer.style, "models": models, "digest": digest(answer.text)}
+            for number, (answer, models) in enumerate(zip(self.answers, self.models, strict=True), 1)
+        ]
+        return {"seed": self.seed, "items": items}
 
 
 def digest(text: str) -> str:
@@ -94,11 +88,11 @@ def draw_sheet(samples: Samples, pack: StylePack, number: int, seed: int) -> She
             drawn.setdefault((answer.id, answer.style, answer.text), answer)
     if not drawn:
         raise ValueError(f"no answer under one of the tags {', '.join(pack.tags)} to put on a sheet")
-    order = list(drawn.items())
+    order = list(drawn)
     rng.shuffle(order)
-    items = tuple(Item(i, tuple(writers[place]), answer) for i, (place, answer) in enumerate(order, 1))
-    content = "\n".join(f"{seed} {answer.id} {answer.request} {answer.text}" for _, answer in order)
-    return Sheet(digest(content)[:12], seed, items)
+    answers = tuple(drawn[place] for place in order)
+    content = "\n".join(f"{seed} {answer.id} {answer.request} {answer.text}" for answer in answers)
+    return Sheet(digest(content)[:12], seed, answers, tuple(tuple(writers[place]) for place in order))
 
 
 def read_key(run: Path) -> dict[str, Any]:
@@ -114,25 +108,25 @@ def sheet_html(sheet: Sheet, labels: Mapping[str, Sequence[Label]]) -> str:
     """The page; `labels`: of each question."""
     guide = "".join(f"<p>{escape(line)}</p>" for line in GUIDE)
     meanings = "".join(f"<li><b>{escape(label.word)}</b>: {escape(label.meaning)}</li>" for label in labels["style"])
-    items = "".join(item_html(item, labels) for item in sheet.items)
+    items = "".join(item_html(number, answer, labels) for number, answer in enumerate(sheet.answers, 1))
     body = f'<main class="sheet" lang="ko" data-sheet="{escape(sheet.name)}"><h1>글 평가</h1>{guide}<ul>{meanings}</ul>'
     return page("글 평가", [f"<style>{CSS}</style>", f"{body}{items}{BAR}</main>"], SCRIPT, "ko")
 
 
-def item_html(item: Item, labels: Mapping[str, Sequence[Label]]) -> str:
+def item_html(number: int, answer: Judged, labels: Mapping[str, Sequence[Label]]) -> str:
     """One answer with its three questions."""
-    text = escape(shown(item.answer.text)) if item.answer.text.strip() else '<span class="soft">(빈 글)</span>'
+    text = escape(shown(answer.text)) if answer.text.strip() else '<span class="soft">(빈 글)</span>'
     return (
-        f'<fieldset class="item" data-item="{item.number}"><legend>{item.number}</legend>'
-        f'<p class="soft">요청: {escape(shown(item.answer.request))}</p><p class="text">{text}</p>'
-        f"{''.join(question_html(item.number, question, labels[question]) for question in HEADINGS)}</fieldset>"
+        f'<fieldset class="item" data-item="{number}"><legend>{number}</legend>'
+        f'<p class="soft">요청: {escape(shown(answer.request))}</p><p class="text">{text}</p>'
+        f"{''.join(question_html(number, question, labels[question]) for question in HEADINGS)}</fieldset>"
     )
 
 
-def question_html(item: int, question: str, labels: Sequence[Label]) -> str:
+def question_html(number: int, question: str, labels: Sequence[Label]) -> str:
     """A question with one button per label."""
     buttons = "".join(
-        f'<label><input type="radio" name="{question}-{item}" data-question="{question}" '
+        f'<label><input type="radio" name="{question}-{number}" data-question="{question}" '
         f'value="{escape(label.name)}"> {escape(label.word)}</label>'
         for label in labels
     )
@@ -145,9 +139,9 @@ def sheet_csv(sheet: Sheet, labels: Mapping[str, Sequence[Label]]) -> str:
     writer = csv.writer(output)
     allowed = [f"{question} ({' | '.join(label.name for label in labels[question])})" for question in HEADINGS]
     writer.writerow(["item", "request", "answer", *allowed])
-    for item in sheet.items:
-        texts = [harmless(shown(text)) for text in (item.answer.request, item.answer.text)]
-        writer.writerow([f"{sheet.name}-{item.number}", *texts, "", "", ""])
+    for number, answer in enumerate(sheet.answers, 1):
+        texts = [harmless(shown(text)) for text in (answer.request, answer.text)]
+        writer.writerow([f"{sheet.name}-{number}", *texts, "", "", ""])
     return "\ufeff" + output.getvalue()
 
 

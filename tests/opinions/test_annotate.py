@@ -105,8 +105,8 @@ def test_the_same_text_of_two_models_stands_there_once(run):
 def test_the_seed_draws_the_sheet(run):
     samples = read_samples(run)
     first, again, other = (draw_sheet(samples, PACK, 20, seed) for seed in (0, 0, 1))
-    assert first == again and first.name != other.name and len(first.items) == len(other.items) == 20
-    styles = [item.answer.style for item in first.items]
+    assert first == again and first.name != other.name and len(first.answers) == len(other.answers) == 20
+    styles = [answer.style for answer in first.answers]
     assert styles not in (sorted(styles), sorted(styles, reverse=True)) and abs(styles.count("chosun") - 10) <= 2
 
 
@@ -320,4 +320,4 @@ def test_the_page_in_a_browser(run, tmp_path):
     found = json.loads((tmp_path / "kim.json").read_text(encoding="utf-8"))
     assert (found["sheet"], found["rater"]) == (sheet.name, "김 철수")
     assert found["ratings"] == [{"item": n, "style": "joseon", "content": "yes", "fluency": 4} for n in (1, 2)]
-    assert unescape(sheet.items[0].answer.text) in unescape(path.read_text(encoding="utf-8"))
+    assert unescape(sheet.answers[0].text) in unescape(path.read_text(encoding="utf-8"))
