@@ -36,7 +36,7 @@ from gold_style.runs.run_directory import choose, config_hash
 from gold_style.styles import StylePack
 from tests.helpers.prompt_settings import pack
 from tests.helpers.prompt_settings import settings as prompt_settings
-from tests.prompts.test_jsonl import CONTENTS
+from tests.prompts.test_raw_rows import CONTENTS
 from tests.prompts.test_rows import ROWS
 
 PACK = pack()
