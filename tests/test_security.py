@@ -88,8 +88,8 @@ def test_a_pickle_in_a_checkpoint_is_refused_and_not_run(tmp_path):
         sealed = tmp_path / "bad" / name / "checkpoint-1"
         sealed.parent.mkdir(parents=True)
         seal_checkpoint(bad, sealed)
-        parts = toy_runs.row_maker(tokenizer, teacher, toys.prompts(8), lmbda=0.0, rows_per_window=4)
-        trainer = toy_runs.trainer(toys.model(len(tokenizer)), parts, tmp_path / "again", **training)
+        maker = toy_runs.row_maker(tokenizer, teacher, toys.prompts(8), lmbda=0.0, rows_per_window=4)
+        trainer = toy_runs.trainer(toys.model(len(tokenizer)), maker, tmp_path / "again", **training)
         with pytest.raises(pickle.UnpicklingError, match="[Ww]eights.only"):
             trainer.train(resume_from_checkpoint=str(sealed))
         assert not opened.exists()

@@ -1,1 +1,1 @@
-"""What distils: student and teacher behind small interfaces, rollouts, the window of one optimizer step, the trainer."""
+"""Training: the rows of a step, their losses, the trainer and what watches it."""

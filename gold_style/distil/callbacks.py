@@ -13,7 +13,7 @@ from gold_style.runs.progress import Progress
 
 
 class Resumable(TrainerCallback, ExportableState):
-    """A callback whose attributes named in `STORED` travel with the checkpoint: a resumed run goes on as if nothing had happened.
+    """A callback whose attributes named in `STORED` travel with the checkpoint: a resumed run continues as if nothing had happened.
 
     transformers would build the callback anew from JSON; ours hold functions, so they take their numbers back themselves.
     """

@@ -5,7 +5,7 @@ unit: a step of the embedded student takes ten times as long as in float32. Ther
 closer to the formula as well. Method: https://kellerjordan.github.io/posts/muon/
 """
 
-from collections.abc import Callable
+import contextlib
 
 import torch
 from torch import Tensor, nn
@@ -25,18 +25,11 @@ class _NoBfloat16(TorchFunctionMode):
 class Muon(torch.optim.Muon):
     """torch.optim.Muon whose Newton-Schulz iteration is float32 where every parameter is on the CPU."""
 
-    @torch.no_grad()
-    def step(self, closure=None):
-        """One optimizer step; returns what `closure` returns."""
-        if any(parameter.device.type != "cpu" for group in self.param_groups for parameter in group["params"]):
-            return super().step(closure)
-        loss = None
-        if closure is not None:  # the model's own bfloat16 must stay bfloat16
-            with torch.enable_grad():
-                loss = closure()
-        with _NoBfloat16():
+    def step(self, closure: None = None) -> None:
+        assert closure is None
+        is_on_cpu = all(parameter.device.type == "cpu" for group in self.param_groups for parameter in group["params"])
+        with _NoBfloat16() if is_on_cpu else contextlib.nullcontext():
             super().step()
-        return loss
 
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -46,10 +39,11 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
     A layer's matrix is a trained 2-D parameter whose name holds "layers." (transformers' name for the blocks of a
     decoder).
     """
-    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    matrices = [parameter for name, parameter in trained if parameter.ndim == 2 and "layers." in name]
-    chosen = {id(parameter) for parameter in matrices}
-    return matrices, [parameter for _, parameter in trained if id(parameter) not in chosen]
+    matrices, rest = [], []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            (matrices if parameter.ndim == 2 and "layers." in name else rest).append(parameter)
+    return matrices, rest
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -82,7 +76,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
     def state(self):
         return {parameter: state for optimizer in self.optimizers.values() for parameter, state in optimizer.state.items()}
 
-    def step(self, closure: Callable[[], float] | None = None) -> None:
+    def step(self, closure: None = None) -> None:
         assert closure is None
         for optimizer in self.optimizers.values():
             optimizer.step()

@@ -107,9 +107,9 @@ class TokenExact:
         if is_divergence and student.is_plain and teacher.is_plain:
             loss, batch.stats = fused_jsd(
                 hidden_ND,
-                student.head_weight,
+                student.head.weight,
                 teacher_hidden_ND,
-                teacher.head_weight,
+                teacher.head.weight,
                 weight_N * self.distillation_weight,
                 self.beta,
                 temperature=self.student_temperature,

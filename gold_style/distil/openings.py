@@ -23,12 +23,12 @@ from gold_style.prompts import Prompt
 
 OPENING_TOKENS = 3
 NUM_PROMPTS = 32
-ENOUGH_OPENINGS = 20  # expected openings in the on-policy completions of a whole run, below which training can hardly start
+ENOUGH_OPENINGS = 20  # expected openings in the on-policy completions of a run, below which training can hardly start
 
 
 @dataclass(frozen=True)
 class Opening:
-    """Probabilities of the teacher's whole openings under one style, means over prompts."""
+    """Probabilities of all tokens of the teacher's openings under one style, means over prompts."""
 
     style: str
     student: float

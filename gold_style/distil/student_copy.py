@@ -46,7 +46,7 @@ class StudentCopy:
         student.train(was_training)
 
     def for_files(self) -> tuple[PreTrainedModel, dict[str, torch.Tensor]]:
-        """The student, LoRA merged, and its weights of now in the compute dtype, under the names of `from_pretrained`.
+        """The student, LoRA merged, and its present weights in the compute dtype, under the names of `from_pretrained`.
 
         Collective: every process has to call it; under ZeRO 3 only the main one gets the weights.
         """

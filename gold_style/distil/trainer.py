@@ -168,7 +168,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         return self.teacher.hidden([Scored(row.teacher_prompt, row.teacher_completion) for row in rows])
 
     def _train_on(self, model, rows: list[Row], hidden: dict[int, torch.Tensor]) -> torch.Tensor:
-        """Forward and backward of the whole window; its loss. Out of memory, the window starts anew with half the micro-batch."""
+        """Forward and backward of the whole window; its loss. Out of memory, the window starts again with half the micro-batch."""
         while True:
             loss = torch.zeros((), device=self.args.device)
             batches = self._micro_batches(rows, hidden)
@@ -200,15 +200,8 @@ class StyleGOLDTrainer(GOLDTrainer):
         interval = max(1, num_scored // MEASURED_TOKENS) if MEASURED_TOKENS else 0
         padding = [([batches[0][0]], 0.0, 0)] * (int(num_batches) - len(batches))
         return [
-            collate(
-                batch,
-                [hidden[row.number] for row in batch],
-                weight=weight,
-                pad_id=self.pad_token_id,
-                device=self.args.device,
-                stats_every=stats_every,
-            )
-            for batch, weight, stats_every in [*padding, *((batch, weight, interval) for batch in batches)]
+            collate(batch, [hidden[row.number] for row in batch], batch_weight, every, pad_id=self.pad_token_id, device=self.args.device)
+            for batch, batch_weight, every in [*padding, *((batch, weight, interval) for batch in batches)]
         ]
 
     def _backward(self, model, batch: MicroBatch, is_last: bool) -> torch.Tensor:

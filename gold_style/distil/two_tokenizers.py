@@ -1,7 +1,7 @@
 """The loss where student and teacher have different tokenizers: over spans between common byte boundaries.
 
-The student's completion becomes bytes, the bytes the teacher's tokens (gold_style/tokens/alignment.py); the teacher scores those
-behind its own prompt. What cannot be aligned is left out and counted, never guessed.
+The student's completion becomes bytes, the bytes the teacher's tokens (gold_style/tokens/alignment.py), and the teacher scores those
+after its own prompt. What cannot be aligned is left out and counted, never guessed.
 
 Shapes: N student tokens of the micro-batch, M teacher tokens, D hidden, V vocabulary.
 """
@@ -37,7 +37,7 @@ class SpanLoss(Protocol):
         spans_S4: Tensor,
         teacher_lengths: Sequence[int],
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """-> (losses in nats, span by span, (U,); their parts, detached). Spans are flat indices (s0, s1, t0, t1)."""
+        """-> (losses in nats, span by span, (U,); their terms, detached). Spans are flat indices (s0, s1, t0, t1)."""
 
 
 @dataclass(kw_only=True)
@@ -80,7 +80,7 @@ class CrossTokenizer:
         student_logits_NV = student.full_logits(hidden_ND)
         with torch.no_grad():
             teacher_logits_MV = self.teacher.backbone.full_logits(torch.cat(batch.teacher_hidden))
-        loss_U, parts = self.span_loss.per_unit(
+        loss_U, terms = self.span_loss.per_unit(
             student_logits_NV,
             teacher_logits_MV,
             batch.completion_N,
@@ -88,5 +88,5 @@ class CrossTokenizer:
             torch.tensor(spans, device=device),
             [len(row.teacher_completion) for row in batch.rows],
         )
-        batch.stats = {"loss_N": loss_U.detach(), **parts}
+        batch.stats = {"loss_N": loss_U.detach(), **terms}
         return batch.weight * loss_U.sum()

@@ -42,7 +42,7 @@ class MicroBatch:
     """Rows whose student forward and backward run together.
 
     `student_ids_BT` is right-padded; `row_N`, `position_N` say which hidden states predict the N completion tokens.
-    `weight` multiplies the sum of the per-token losses: 1 / scored tokens of the whole window over all processes.
+    `weight` multiplies the sum of the per-token losses: 1 / scored tokens of the window over all processes.
     """
 
     rows: list[Row]
@@ -72,13 +72,13 @@ def cut(rows: Sequence[Row], rows_per_microbatch: int | None, tokens_per_microba
 
 
 def collate(
-    rows: list[Row], teacher_hidden: list[Tensor], *, weight: float, pad_id: int, device: torch.device, stats_every: int
+    rows: list[Row], teacher_hidden: list[Tensor], weight: float, stats_every: int, *, pad_id: int, device: torch.device
 ) -> MicroBatch:
     """Tensors of one micro-batch. Every completion token is scored, the first and the stop token included; prompt and padding never.
 
     Statistics are measured on one token in `stats_every` (0: none): on the same ones however the window is cut.
     """
-    # a row without completion (refused by the alignment) still needs one token to stand in the batch
+    # a row without completion (refused by the alignment) still needs one token in the batch
     sequences = [(row.student_prompt + row.completion)[: max(1, len(row.student_prompt) + len(row.completion) - 1)] for row in rows]
     row_N, position_N, completion_N, measured_N = [], [], [], []
     for b, row in enumerate(rows):

@@ -27,10 +27,6 @@ class Backbone:
         self.is_plain = isinstance(self.head, nn.Linear) and not _transforms_logits(base.config.get_text_config())
 
     @property
-    def head_weight(self) -> Tensor:
-        return self.head.weight
-
-    @property
     def device(self) -> torch.device:
         return self.decoder.get_input_embeddings().weight.device
 

@@ -72,7 +72,7 @@ class StepDecoder:
         self.layers = [_layer(layer, num_rows) for layer in decoder.layers[: config.num_hidden_layers]]
         self.logits: Product = backbone.logits  # of (B, D) hidden states, shape (B, V)
         if backbone.is_plain:
-            self.logits = product(backbone.head_weight, backbone.head.bias, num_rows)
+            self.logits = product(backbone.head.weight, backbone.head.bias, num_rows)
 
     @classmethod
     def of(cls, backbone: Backbone, longest: int, num_rows: int) -> "StepDecoder | None":
@@ -106,7 +106,7 @@ class StepDecoder:
 
 
 def is_llama_like(backbone: Backbone) -> bool:
-    """Whether the model's layers are those of FAMILIES, with plain weights that lie here whole, without windows of attention, and with
+    """Whether the model's layers are those of FAMILIES, with plain unsharded weights, without windows of attention, and with
     positions that do not depend on the length."""
     config = backbone.decoder.config
     if config.model_type not in FAMILIES or getattr(config, "hidden_act", None) != "silu" or not only_full_attention(backbone):
@@ -122,7 +122,7 @@ def is_llama_like(backbone: Backbone) -> bool:
 
 
 def rotary_tables(decoder: nn.Module, positions_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of these positions, (N, E) each; the sign of transformers' `rotate_half` stands in the sines."""
+    """Cosines and sines of these positions, (N, E) each; the sines carry the sign of transformers' `rotate_half`."""
     cos, sin = decoder.rotary_emb(decoder.embed_tokens.weight[:1, None], positions_N[None])
     half = sin.shape[-1] // 2
     return cos[0], torch.cat([-sin[0, :, :half], sin[0, :, half:]], -1)

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 
-def key64(*parts: int | str) -> int:
-    """A 63-bit integer that depends on every part (BLAKE2b)."""
-    text = "\x1f".join(str(part) for part in parts)
+def key64(*key: int | str) -> int:
+    """A 63-bit integer that depends on every item of its key (BLAKE2b)."""
+    text = "\x1f".join(str(item) for item in key)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 
-def uniform(*parts: int | str) -> float:
+def uniform(*key: int | str) -> float:
     """One number in [0, 1)."""
-    return (key64(*parts) >> 10) / 2**53
+    return (key64(*key) >> 10) / 2**53
 
 
 def uniforms(keys: list[tuple[int | str, ...]], num_tokens: int) -> Tensor:

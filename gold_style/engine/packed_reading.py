@@ -1,7 +1,7 @@
-"""Reads sequences of different lengths on a CPU without padding, behind a prefix whose keys and values are stored once.
+"""Reads sequences of different lengths on a CPU without padding, after a prefix whose keys and values are stored once.
 
 The model's own forward pads a batch to its longest row, copies the prefix for every row and masks a (T, P + T) square. Here the tokens
-of all sequences stand one behind the other, so the large products see no padding; each layer attends to the prefix with all tokens at
+of all sequences are joined, so the large products see no padding; each layer attends to the prefix with all tokens at
 once, to the sequence itself row by row, and merges both parts by their log-sum-exp (as cascade and flash decoding do,
 https://arxiv.org/abs/2205.14135 section 3.1). The readable twin is the model's own forward: Backbone.hidden.
 
@@ -74,7 +74,7 @@ class PackedReader:
     ) -> Tensor:
         """Last hidden states of the tokens whose places in `ids_N` are `kept`, (kept, D); differentiable where no prefix is given.
 
-        `ids_N` are the tokens of sequences of these lengths, one behind the other.
+        `ids_N` are the tokens of sequences of these lengths, joined.
         """
         num_prefix = prefix.num_tokens if prefix else 0
         positions_N = torch.cat([torch.arange(num_prefix, num_prefix + length) for length in lengths])
@@ -90,7 +90,7 @@ class PackedReader:
             if on_keys is not None:
                 on_keys(index, key_NKE, value_NKE)
             mixed_NHE = self._attend(query_NHE, key_NKE, value_NKE, lengths, prefix.layers[index] if prefix else None)
-            if index == len(self.layers) - 1:  # behind the last attention, other tokens matter to nobody
+            if index == len(self.layers) - 1:  # after the last attention nobody needs the other tokens
                 mixed_NHE, x_ND = mixed_NHE[kept], x_ND[kept]
             x_ND = x_ND + attention.o_proj(mixed_NHE.flatten(1))
             h_ND = layer.post_attention_layernorm(x_ND)
@@ -115,7 +115,7 @@ class PackedReader:
         return torch.cat(mixed), torch.cat(lses)
 
     def _attend_prefix(self, query_NHE: Tensor, keys_1KPE: Tensor, values_1KPE: Tensor) -> tuple[Tensor, Tensor]:
-        """All tokens' heads of one group stand as queries before the one copy of the prefix."""
+        """All tokens' heads of one group are queries to the one copy of the prefix."""
         num_tokens, groups = query_NHE.shape[0], self.num_heads // self.num_kv
         query = query_NHE.view(num_tokens, self.num_kv, groups, self.width).transpose(0, 1).reshape(1, self.num_kv, -1, self.width)
         mixed, lse = _flash(query, keys_1KPE, values_1KPE, False, self.scaling)

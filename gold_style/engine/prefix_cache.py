@@ -3,7 +3,7 @@
     prefixes = PrefixCache(Backbone(teacher), max_bytes=2 * 2**30)
     past = prefixes.get(prefix_ids).expand(batch_size, room)     # a transformers Cache for `batch_size` rows
 
-Models with sliding-window or recurrent layers are not cached (`get` answers None and callers put the prefix in front of
+Models with sliding-window or recurrent layers are not cached (`get` returns None and callers put the prefix in front of
 each row): their state at the prefix's end depends on more than a slice of keys and values.
 
 Shapes: B batch, H key/value heads, P prefix tokens, T tokens, E head width.
@@ -25,7 +25,7 @@ PREFIX_TOKENS = 256  # read at a time: a long prefix needs no more memory for ac
 class RoomyLayer(DynamicLayer):
     """A cache layer with room ahead: new keys and values are written in place instead of concatenated.
 
-    `DynamicLayer.update` copies the whole cache for every new token; here a token costs its own bytes. `keys` and `values` are
+    `DynamicLayer.update` copies the cache for every new token; here a token costs its own bytes. `keys` and `values` are
     views of the filled part, so every method of the parent works on them.
     """
 
@@ -117,6 +117,6 @@ class PrefixCache:
     @torch.no_grad()
     def _compute(self, prefix: tuple[int, ...]) -> PrefixKV:
         cache = DynamicCache(config=self.backbone.decoder.config)
-        for part in torch.tensor([prefix], device=self.backbone.device).split(PREFIX_TOKENS, dim=1):
-            self.backbone.hidden(part, past=cache)
+        for ids_1T in torch.tensor([prefix], device=self.backbone.device).split(PREFIX_TOKENS, dim=1):
+            self.backbone.hidden(ids_1T, past=cache)
         return PrefixKV(len(prefix), tuple((layer.keys, layer.values) for layer in cache.layers))

@@ -2,7 +2,7 @@
 and the student's answers before training.
 
 A key holds everything that the numbers depend on: code and library versions, device, threads, weights, data types, the ids of the
-whole batch (rounding depends on what a row is batched with), sampling, uniforms. So results are the same bits with and without.
+full batch (rounding depends on what a row is batched with), sampling, uniforms. So results are the same bits with and without.
 
     teacher = RememberingTeacher(model, tokenizer, disk=DiskCache(directory, max_bytes))
 """

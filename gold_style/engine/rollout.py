@@ -1,10 +1,10 @@
-"""Completions for a whole window in one left-padded batch, by exact sampling with numbers that belong to each row.
+"""Completions for all rows of a window in one left-padded batch, by exact sampling with numbers that belong to each row.
 
-    completions = generate(Backbone(student), prompts, sampling=Sampling(temperature=1.0), uniforms=uniforms(keys, 128), ...)
+    completions = generate(Backbone(student), prompts, sampling=Sampling(), uniforms_BG=uniforms(keys, 128), ...)
 
 A token is drawn by inverting the cumulative distribution at the row's own uniform number, so a row's completion does not depend
 on which rows it is batched with (up to rounding of the logits). Rows that have stopped leave the batch. The same function
-serves training, seq_kd (the teacher writes, behind its cached prefix) and evaluation (greedy).
+serves training, seq_kd (the teacher writes, after its cached prefix) and evaluation (greedy).
 
 Shapes: B batch, T prompt tokens, P prefix tokens, G new tokens, V vocabulary, K nucleus candidates.
 """
@@ -27,7 +27,7 @@ NUCLEUS_CANDIDATES = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How a token is drawn. `temperature=0` is greedy; `top_p=1` and `top_k=0` keep the whole distribution."""
+    """How a token is drawn. `temperature=0` is greedy; `top_p=1` and `top_k=0` keep the full distribution."""
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -124,7 +124,7 @@ def generate(
 ) -> list[Completion]:
     """One completion for each prompt, in order.
 
-    Args: `prompts` are ids after `prefix` (or whole prompts where that is None); `uniforms_BG` are numbers in [0, 1), needed unless
+    Args: `prompts` are ids after `prefix` (or complete prompts where that is None); `uniforms_BG` are numbers in [0, 1), needed unless
     greedy; at most `max_rows` rows are decoded at a time, similar lengths together.
     """
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
@@ -156,7 +156,7 @@ class _Batch:
         self.padded = bool(padding.any())
         roomy = isinstance(self.cache.layers[0], RoomyLayer)
         self.step_decoder = StepDecoder.of(backbone, self.mask_BL.shape[1], len(prompts)) if roomy else None
-        self.bias_BL = torch.zeros_like(self.mask_BL, dtype=backbone.head_weight.dtype).masked_fill_(padding, -torch.inf)
+        self.bias_BL = torch.zeros_like(self.mask_BL, dtype=backbone.head.weight.dtype).masked_fill_(padding, -torch.inf)
 
     def _cache(self, prefix: PrefixKV | None, batch_size: int, room: int) -> Cache:
         if prefix is not None:
@@ -190,7 +190,7 @@ class _Batch:
         return [Completion.ending([i for i in row if i >= 0], output_ids.stop_ids) for row in out_BG.tolist()]
 
     def _next_logits(self, g: int) -> Tensor:
-        """Logits behind the newest token of every row, shape (B, V)."""
+        """Logits after the newest token of every row, shape (B, V)."""
         if g and self.step_decoder:
             bias_BL = self.bias_BL[:, : self.cache.get_seq_length() + 1] if self.padded else None
             return self.step_decoder.logits(self.step_decoder.step(self.ids_BT[:, 0], self.positions_BT[:, 0], self.cache.layers, bias_BL))

@@ -1,6 +1,4 @@
-"""The frozen teacher: hidden states at completion tokens, and completions, both behind its cached system prompt.
-
-A teacher in another process or on another machine would implement the same two methods.
+"""The frozen teacher: hidden states at completion tokens, and completions, both after its cached system prompt.
 
 Shapes: N scored tokens, D the teacher's hidden size.
 """
@@ -49,7 +47,7 @@ class Teacher:
     @torch.no_grad()
     def hidden(self, rows: Sequence[Scored]) -> list[Tensor]:
         """For each row the states that predict each of its completion's tokens, shape (N_row, D)."""
-        states: list[Tensor] = [self.backbone.head_weight.new_empty(0, self.backbone.head_weight.shape[1])] * len(rows)
+        states: list[Tensor] = [self.backbone.head.weight.new_empty(0, self.backbone.head.weight.shape[1])] * len(rows)
         for prefix, members in _by_prefix([row.prompt for row in rows]):
             kv = self.prefixes.get(prefix)
             members = [i for i in members if rows[i].completion]

@@ -23,9 +23,9 @@ def teacher() -> Teacher:
 
 def run(directory, callback, *, resume: int | None = None, training=None, **changes):
     """Six steps of four rows with one callback, from the beginning or from a checkpoint of `directory`."""
-    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), rows_per_window=4, **changes)
+    maker = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), rows_per_window=4, **changes)
     arguments = {"max_steps": 6, "save_strategy": "steps", "save_steps": 2, **(training or {})}
-    trained = toy_runs.trainer(toys.model(VOCAB), parts, directory, callbacks=[callback], **arguments)
+    trained = toy_runs.trainer(toys.model(VOCAB), maker, directory, callbacks=[callback], **arguments)
     callback.trainer = trained
     trained.train(resume_from_checkpoint=str(directory / f"checkpoint-{resume}") if resume else None)
     return trained

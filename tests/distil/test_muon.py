@@ -42,17 +42,6 @@ def test_a_step_is_torchs_step_with_the_formulas_precision():
         assert 1e-4 < (stock - exact).norm() / exact.norm() < 0.05  # bfloat16
 
 
-def test_bfloat16_of_the_closure_stays_bfloat16():
-    parameters, seen = matrices(), []
-    optimizer = Muon(parameters, lr=0.1, weight_decay=0.0)
-
-    def closure():
-        seen.append(parameters[0].bfloat16().dtype)
-        return parameters[0].square().sum()
-
-    assert optimizer.step(closure).item() > 0 and seen == [torch.bfloat16]
-
-
 def test_parameters_are_split_into_layer_matrices_and_the_rest():
     model = toy_model(40)
     chosen, others = split_parameters(model)

@@ -18,15 +18,15 @@ VOCAB = len(TOKENIZER)
 def test_probabilities_are_the_models_own():
     """Greedy openings of the teacher, behind its system prompt; the student reads the request alone."""
     teacher, student = Teacher(toys.model(VOCAB, seed=1), TOKENIZER), toys.model(VOCAB)
-    parts = toy_runs.row_maker(TOKENIZER, teacher, toys.prompts(4), sampling=GREEDY)
-    (found,) = measure_openings(parts, Backbone(student), toys.prompts(4), ["chosun"])
+    maker = toy_runs.row_maker(TOKENIZER, teacher, toys.prompts(4), sampling=GREEDY)
+    (found,) = measure_openings(maker, Backbone(student), toys.prompts(4), ["chosun"])
     expected = {"student": [], "teacher": []}
     for prompt in toys.prompts(4):
         prompt = prompt.under("chosun", "chosun")
-        theirs = parts.chat.teacher_ids(prompt)
+        theirs = maker.chat.teacher_ids(prompt)
         ids = theirs.prefix + theirs.rest
         opening = teacher.model.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=OPENING_TOKENS)[0, len(ids) :]
-        for side, model, asked in (("teacher", teacher.model, ids), ("student", student, parts.chat.student_ids(prompt))):
+        for side, model, asked in (("teacher", teacher.model, ids), ("student", student, maker.chat.student_ids(prompt))):
             with torch.no_grad():
                 logits = model(torch.tensor([[*asked, *opening[:-1]]])).logits[0, len(asked) - 1 :]
             expected[side].append(logits.softmax(-1).gather(1, opening[:, None]).prod().item())
@@ -37,8 +37,8 @@ def test_probabilities_are_the_models_own():
 
 def test_a_student_that_is_the_teacher_knows_every_opening():
     teacher = Teacher(toys.model(VOCAB), TOKENIZER)
-    parts = toy_runs.row_maker(TOKENIZER, teacher, toys.prompts(4), teacher_system_prompt="", sampling=Sampling(top_p=0.8))
-    for found in measure_openings(parts, Backbone(toys.model(VOCAB)), toys.prompts(4), toys.PACK.tags):
+    maker = toy_runs.row_maker(TOKENIZER, teacher, toys.prompts(4), teacher_system_prompt="", sampling=Sampling(top_p=0.8))
+    for found in measure_openings(maker, Backbone(toys.model(VOCAB)), toys.prompts(4), toys.PACK.tags):
         assert found.student == pytest.approx(found.teacher, rel=1e-3) and found.student_in_nucleus == 1
 
 
@@ -64,6 +64,6 @@ def test_a_warning_where_the_student_never_begins_that_way():
 
 def test_no_prompts_no_numbers():
     teacher = Teacher(toys.model(VOCAB), TOKENIZER)
-    parts = toy_runs.row_maker(TOKENIZER, teacher, toys.prompts(4))
-    (found,) = measure_openings(parts, Backbone(toys.model(VOCAB)), [], ["chosun"])
+    maker = toy_runs.row_maker(TOKENIZER, teacher, toys.prompts(4))
+    (found,) = measure_openings(maker, Backbone(toys.model(VOCAB)), [], ["chosun"])
     assert math.isnan(found.student) and math.isnan(found.teacher)

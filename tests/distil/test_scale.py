@@ -28,8 +28,8 @@ def teacher() -> Teacher:
 
 def step(tmp_path, asked=None, **changes):
     """Gradient and logged loss of one step on the answers of the rows (ragged: 24 to 90 tokens)."""
-    parts = toy_runs.row_maker(TOKENIZER, teacher(), asked or toys.prompts(8), **changes)
-    return toy_runs.one_step(toys.model(VOCAB), parts, tmp_path)
+    maker = toy_runs.row_maker(TOKENIZER, teacher(), asked or toys.prompts(8), **changes)
+    return toy_runs.one_step(toys.model(VOCAB), maker, tmp_path)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -6,10 +6,8 @@ from functools import cache
 
 import pytest
 import torch
-from transformers import TrainerCallback
 
 from gold_style.distil.callbacks import LiveEvaluation
-from gold_style.distil.nonfinite import NonFinite
 from gold_style.engine.rollout import GREEDY, OutputIds, generate
 from gold_style.engine.teacher import Teacher
 from tests.helpers import toy_runs, toys
@@ -47,18 +45,18 @@ def train(directory, *, of=None, **changes):
 def test_identical_teacher_gives_no_loss(loss, tmp_path):
     for split, lmbda, system in zip(SPLITS, (0.0, 0.5, 1.0, 0.5), ("", "규칙을 따르라.") * 2, strict=True):
         both = {"teacher_system_prompt": system, "student_system_prompt": system or None}  # not empty: a cached prefix
-        parts = toy_runs.row_maker(TOKENIZER, twin(), toys.prompts(8), lmbda=lmbda, **both, **LOSSES[loss], **split)
-        _, logged, _ = toy_runs.one_step(toys.model(VOCAB), parts, tmp_path)
+        maker = toy_runs.row_maker(TOKENIZER, twin(), toys.prompts(8), lmbda=lmbda, **both, **LOSSES[loss], **split)
+        _, logged, _ = toy_runs.one_step(toys.model(VOCAB), maker, tmp_path)
         assert abs(logged) <= 1e-7
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_identical_teacher_gives_no_gradient(loss, tmp_path):
     def norm(of, split):
-        parts = toy_runs.row_maker(
+        maker = toy_runs.row_maker(
             TOKENIZER, of, toys.prompts(8), teacher_system_prompt="", compute_dtype=torch.float64, **LOSSES[loss], **split
         )
-        return float(toy_runs.one_step(toys.model(VOCAB, dtype=torch.float64), parts, tmp_path)[0].norm())
+        return float(toy_runs.one_step(toys.model(VOCAB, dtype=torch.float64), maker, tmp_path)[0].norm())
 
     ordinary = norm(Teacher(toys.model(VOCAB, seed=1, dtype=torch.float64), TOKENIZER), SPLITS[0])
     assert ordinary > 0.01
@@ -92,15 +90,15 @@ def test_every_completion_token_is_scored_and_nothing_else(loss, tmp_path):
 @pytest.mark.parametrize("loss", ["JSD 0.3", "ULD"])
 def test_stop_tokens_can_be_left_out(loss, tmp_path):
     """Neither in the mean nor in the statistics; weights of the loss reach the log of each style, too."""
-    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), **LOSSES[loss])
-    parts.objective.unscored_ids, parts.objective.distillation_weight = (TOKENIZER.eos_token_id,), 2.0
+    maker = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), **LOSSES[loss])
+    maker.objective.unscored_ids, maker.objective.distillation_weight = (TOKENIZER.eos_token_id,), 2.0
     student = toys.model(VOCAB)
     scored = toy_runs.scored_positions(student)
-    _, logged, trained = toy_runs.one_step(student, parts, tmp_path)
+    _, logged, trained = toy_runs.one_step(student, maker, tmp_path)
     lengths = {style: 0 for style in toys.PACK.tags}
     for prompt, positions in zip(toys.prompts(8), scored, strict=True):
         answer = TOKENIZER(prompt.reference, add_special_tokens=False)["input_ids"]
-        first = len(parts.chat.student_ids(prompt)) - 1
+        first = len(maker.chat.student_ids(prompt)) - 1
         assert positions == list(range(first, first + len(answer)))
         lengths[prompt.style] += len(answer)
     row = trained.run.rows[0]
@@ -110,10 +108,10 @@ def test_stop_tokens_can_be_left_out(loss, tmp_path):
 
 def test_padding_does_not_matter(tmp_path):
     """The id that fills up a batch changes neither the gradient nor the loss."""
-    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8))
-    gradient, logged, _ = toy_runs.one_step(toys.model(VOCAB), parts, tmp_path)
+    maker = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8))
+    gradient, logged, _ = toy_runs.one_step(toys.model(VOCAB), maker, tmp_path)
     recorder = toy_runs.GradientRecorder()
-    other = toy_runs.trainer(toys.model(VOCAB), parts, tmp_path, callbacks=[recorder])
+    other = toy_runs.trainer(toys.model(VOCAB), maker, tmp_path, callbacks=[recorder])
     other.pad_token_id = 7
     other.train()
     assert torch.equal(toy_runs.flat(recorder.steps[0]), gradient) and other.run.rows[0]["train/loss"] == logged
@@ -121,8 +119,8 @@ def test_padding_does_not_matter(tmp_path):
 
 def test_an_answer_that_looks_like_a_special_token_is_text(tmp_path):
     """`<|im_end|>` written out in an answer is ten characters, not the end of the turn."""
-    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(1))
-    ids = parts.answer(replace(toys.prompts(1)[0], reference="끝은 <|im_end|>이다.")).ids
+    maker = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(1))
+    ids = maker.answer(replace(toys.prompts(1)[0], reference="끝은 <|im_end|>이다.")).ids
     assert ids.count(TOKENIZER.eos_token_id) == 1 and ids[-1] == TOKENIZER.eos_token_id
     assert TOKENIZER.decode(ids[:-1]) == "끝은 <|im_end|>이다."
 
@@ -160,8 +158,8 @@ def test_live_evaluation_changes_nothing_but_the_log(tmp_path):
     plain = train(tmp_path / "a")
     live = LiveEvaluation(measure=live_evaluation, every_steps=2, keep_best=False, stop_margin=None, stop_patience=1)
     student = toys.model(VOCAB)
-    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), student=student, lmbda=0.5, rows_per_window=4)
-    watched = toy_runs.trainer(student, parts, tmp_path / "b", callbacks=[live], max_steps=4)
+    maker = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), student=student, lmbda=0.5, rows_per_window=4)
+    watched = toy_runs.trainer(student, maker, tmp_path / "b", callbacks=[live], max_steps=4)
     live.trainer = watched
     watched.train()
     assert torch.equal(toy_runs.weights(plain.model), toy_runs.weights(watched.model))
@@ -192,60 +190,3 @@ def test_warm_start_is_written_by_the_teacher(tmp_path):
     """Teacher-written text first, also where rows have no answer and seq_kd is off; then on-policy."""
     trained = train(tmp_path, asked=toys.prompts(8, references=False), lmbda=1.0, warm_start_steps=2)
     assert [row["train/on_policy"] for row in trained.run.rows] == [0, 0, 1, 1]
-
-
-# ---- what is not finite ----------------------------------------------------------------------------------------------
-
-
-class Poison(TrainerCallback):
-    """Step 2 sees a student with a NaN in it; the weights are restored before the optimizer moves them."""
-
-    def on_step_begin(self, args, state, control, model=None, **kwargs):
-        self.healthy = model.model.norm.weight.detach().clone()
-        if state.global_step == 1:
-            model.model.norm.weight.data[0] = float("nan")
-
-    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
-        model.model.norm.weight.data.copy_(self.healthy)
-
-
-class Weights(TrainerCallback):
-    """The weights after every step."""
-
-    def __init__(self):
-        self.steps = []
-
-    def on_step_end(self, args, state, control, model=None, **kwargs):
-        self.steps.append(toy_runs.weights(model))
-
-
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
-    with pytest.raises(NonFinite, match=r"step 2: the loss is nan; rows of the window: row 4, row 5, row 6, row 7"):
-        train(tmp_path, lmbda=0.0, callbacks=[Poison()])
-
-
-def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path):
-    student = toys.model(VOCAB)
-    student.model.norm.weight.register_hook(lambda grad: grad * float("inf"))
-    with pytest.raises(NonFinite, match="step 1: the gradient norm is"):
-        train(tmp_path, student=student)
-
-
-def test_an_fp16_loss_scale_that_overflows_is_left_to_the_scaler(tmp_path):
-    """Its first steps overflow by design: the scaler passes over them and halves its scale."""
-    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8))
-    trained = toy_runs.trainer(toys.model(VOCAB), parts, tmp_path)
-    with pytest.raises(NonFinite):
-        trained._get_grad_norm(trained.model, torch.tensor(float("inf")))
-    trained.accelerator.scaler = torch.amp.GradScaler("cpu")
-    assert trained._get_grad_norm(trained.model, torch.tensor(float("inf"))) == float("inf")
-
-
-@pytest.mark.parametrize("optimizer", [{}, {"muon_learning_rate": 0.01}], ids=["adamw", "muon"])
-def test_a_step_that_is_not_finite_can_be_skipped(optimizer, tmp_path):
-    weights = Weights()
-    trained = train(tmp_path, lmbda=0.0, on_nonfinite="skip", callbacks=[Poison(), weights], **optimizer)
-    assert torch.equal(weights.steps[0], weights.steps[1]), "the skipped step moved the weights"
-    assert not torch.equal(weights.steps[1], weights.steps[2])
-    assert weights.steps[-1].isfinite().all()
-    assert [row.get("train/skipped_steps") for row in trained.run.rows] == [None, 1, 1, 1]

@@ -33,13 +33,13 @@ def test_training_reduces_the_loss(optimizer, tmp_path):
 
 
 def test_gradient_checkpointing_gives_the_same_gradient(tmp_path):
-    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), lmbda=0.5)
-    plain, plain_loss, _ = toy_runs.one_step(toys.model(VOCAB), parts, tmp_path)
+    maker = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), lmbda=0.5)
+    plain, plain_loss, _ = toy_runs.one_step(toys.model(VOCAB), maker, tmp_path)
     student = toys.model(VOCAB)
     passes = []
     student.model.layers[0].self_attn.register_forward_pre_hook(lambda *_: passes.append(torch.is_grad_enabled()))
     checkpointed, loss, _ = toy_runs.one_step(
-        student, parts, tmp_path, gradient_checkpointing=True, gradient_checkpointing_kwargs={"use_reentrant": False}
+        student, maker, tmp_path, gradient_checkpointing=True, gradient_checkpointing_kwargs={"use_reentrant": False}
     )
     assert toy_runs.distance(checkpointed, plain) < 1e-6 and loss == pytest.approx(plain_loss, rel=1e-6)
     assert sum(passes) == 2, "the layer did not run again in the backward pass"
@@ -79,10 +79,10 @@ def test_out_of_memory_is_met_with_smaller_micro_batches(tmp_path):
     """The window starts anew: same gradient, and what had been done of it counts once."""
     expected, loss, _ = toy_runs.one_step(toys.model(VOCAB), toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8)), tmp_path)
     run_out_of_memory(student := toys.model(VOCAB), 3)
-    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8))
-    gradient, logged, trained = toy_runs.one_step(student, parts, tmp_path)
+    maker = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8))
+    gradient, logged, trained = toy_runs.one_step(student, maker, tmp_path)
     assert toy_runs.distance(gradient, expected) < 1e-5 and logged == pytest.approx(loss, rel=1e-5)
-    assert trained.run.rows[0]["train/loss/chosun"] > 0 and parts.decisions.tokens_per_microbatch < 8 * 80
+    assert trained.run.rows[0]["train/loss/chosun"] > 0 and maker.decisions.tokens_per_microbatch < 8 * 80
 
 
 def test_out_of_memory_ends_the_run_where_nothing_smaller_is_left(tmp_path):
@@ -105,9 +105,9 @@ def test_out_of_memory_elsewhere_is_said_in_words(side, when, tmp_path):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     models[side].model.norm.register_forward_pre_hook(fail)
-    parts = toy_runs.row_maker(TOKENIZER, Teacher(models["teacher"], TOKENIZER), toys.prompts(8), lmbda=1.0)
+    maker = toy_runs.row_maker(TOKENIZER, Teacher(models["teacher"], TOKENIZER), toys.prompts(8), lmbda=1.0)
     with pytest.raises(ValueError, match=f"out of memory while the .*{when}: lower train.per_device_train_batch_size"):
-        toy_runs.one_step(models["student"], parts, tmp_path)
+        toy_runs.one_step(models["student"], maker, tmp_path)
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
@@ -128,8 +128,8 @@ def test_resumed_run_ends_with_the_same_weights(optimizer, tmp_path):
     """Six steps over a data set of two windows, cut after the third: the second epoch goes on where it stood."""
     training = {"max_steps": 6, "save_strategy": "steps", "save_steps": 3}
     whole = train(tmp_path / "a", training=training, seq_kd=True, **optimizer)
-    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), lmbda=0.5, rows_per_window=4, seq_kd=True, **optimizer)
-    resumed = toy_runs.trainer(toys.model(VOCAB, seed=9), parts, tmp_path / "b", **training)
+    maker = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), lmbda=0.5, rows_per_window=4, seq_kd=True, **optimizer)
+    resumed = toy_runs.trainer(toys.model(VOCAB, seed=9), maker, tmp_path / "b", **training)
     resumed.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-3"))
     assert torch.equal(toy_runs.weights(whole.model), toy_runs.weights(resumed.model))
     assert [row["step"] for row in resumed.run.rows] == [4, 5, 6]

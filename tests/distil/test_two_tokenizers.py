@@ -30,7 +30,7 @@ def asked(num: int = 8):
     return [replace(p, reference="hello world, hello " * (1 + p.row % 3) + "그러하옵니다.") for p in toys.prompts(num)]
 
 
-def parts(kind: str = "uld", *, of: Teacher | None = None, rows=None, **changes):
+def maker(kind: str = "uld", *, of: Teacher | None = None, rows=None, **changes):
     of = of or teacher()
     objective = toy_runs.cross_objective(STUDENT, of, kind)
     changes = {"max_completion_length": 120, **changes}
@@ -39,10 +39,10 @@ def parts(kind: str = "uld", *, of: Teacher | None = None, rows=None, **changes)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_step_does_not_depend_on_the_split(kind, tmp_path):
-    whole, loss, _ = toy_runs.one_step(toys.model(VOCAB), parts(kind), tmp_path)
+    whole, loss, _ = toy_runs.one_step(toys.model(VOCAB), maker(kind), tmp_path)
     assert loss > 0.01 and whole.norm() > 0.001
     for split in ({"rows_per_microbatch": 2}, {"rows_per_microbatch": 1}, {"tokens_per_microbatch": 300}):
-        gradient, logged, _ = toy_runs.one_step(toys.model(VOCAB), parts(kind, **split), tmp_path)
+        gradient, logged, _ = toy_runs.one_step(toys.model(VOCAB), maker(kind, **split), tmp_path)
         assert logged == pytest.approx(loss, rel=1e-5)
         assert toy_runs.distance(gradient, whole) < 2e-5
 
@@ -53,7 +53,7 @@ def test_every_completion_token_is_scored(kind, tmp_path):
     student, model = toys.model(VOCAB), toys.model(len(TEACHER), seed=1)
     found = toy_runs.scored_positions(student)
     reads = stock.Reads(model.get_decoder())
-    given = parts(kind, of=Teacher(model, TEACHER, prefix_cache_bytes=0), rows=asked(4), rows_per_window=4)
+    given = maker(kind, of=Teacher(model, TEACHER, prefix_cache_bytes=0), rows=asked(4), rows_per_window=4)
     _, _, trained = toy_runs.one_step(student, given, tmp_path)
     chat = given.chat
     for prompt, scored in zip(asked(4), found, strict=True):
@@ -70,7 +70,7 @@ def test_every_completion_token_is_scored(kind, tmp_path):
 def test_an_answer_that_stops_at_once_is_trained(tmp_path):
     """Stop is paired with stop: an empty answer has a loss (stock: exactly none, fact 8)."""
     student = toys.scripted_model(VOCAB, [STOP, 5], sharpness=0.5)
-    given = parts(rows=toys.prompts(1), lmbda=1.0, rows_per_window=1, sampling=GREEDY)
+    given = maker(rows=toys.prompts(1), lmbda=1.0, rows_per_window=1, sampling=GREEDY)
     gradient, loss, trained = toy_runs.one_step(student, given, tmp_path)
     assert trained.run.rows[0]["train/completion_tokens"] == 1 and loss > 0 and gradient.norm() > 0
 
@@ -89,7 +89,7 @@ def test_seq_kd_carries_the_teachers_text_over(tmp_path):
     """Teacher-written rows, decoded by the student's tokenizer, are the teacher's own words."""
     spoken = TEACHER("ab")["input_ids"]
     model = toys.scripted_model(len(TEACHER), [*spoken, TEACHER_STOP])
-    given = parts(of=Teacher(model, TEACHER), seq_kd=True, rows=toys.prompts(8, references=False))
+    given = maker(of=Teacher(model, TEACHER), seq_kd=True, rows=toys.prompts(8, references=False))
     trained = toy_runs.trainer(toys.model(VOCAB), given, tmp_path)
     rows = given.make(0, trained.accelerator, trained.student_copy)
     assert {row.completion for row in rows} == {(*STUDENT("ab")["input_ids"], STOP)} and all(row.finished for row in rows)
@@ -109,7 +109,7 @@ COUNTED = {"half a syllable, then text", "half a syllable at the limit", "a cont
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_does_not_carry_over_is_counted_and_the_rest_scored(kind, name, tmp_path):
-    given = parts(kind, rows=toys.prompts(1), rows_per_window=1)
+    given = maker(kind, rows=toys.prompts(1), rows_per_window=1)
     completion = tuple(BROKEN[name])
     given.answer = lambda prompt: Completion(completion, completion[-1] == STOP)
     gradient, loss, trained = toy_runs.one_step(toys.model(VOCAB), given, tmp_path)
@@ -129,7 +129,7 @@ def test_what_does_not_carry_over_is_counted_and_the_rest_scored(kind, name, tmp
 @pytest.mark.parametrize("kind", KINDS)
 def test_where_nothing_is_aligned_every_weight_still_gets_its_gradient(kind):
     """A zero, but there: DDP waits for every weight's gradient of every process, a head of its own included."""
-    student, given = toys.model(VOCAB, tie_word_embeddings=False), parts(kind, rows_per_window=2)
+    student, given = toys.model(VOCAB, tie_word_embeddings=False), maker(kind, rows_per_window=2)
     rows = [replace(given._draw(0, number), completion=(5, 6, 7)) for number in range(2)]
     batch = collate(rows, [torch.zeros(0, 32)] * 2, weight=1.0, pad_id=0, device=torch.device("cpu"), stats_every=0)
     loss = given.objective.loss(Backbone(student), Backbone(student).hidden(batch.student_ids_BT)[batch.row_N, batch.position_N], batch)
@@ -143,21 +143,21 @@ def test_padded_vocabulary_rows_take_no_part(kind, tmp_path):
     wide_student = toys.model(VOCAB + 7, tie_word_embeddings=False)
     wide_teacher = Teacher(toys.model(len(TEACHER) + 9, seed=1, tie_word_embeddings=False), TEACHER)
     recorder = toy_runs.GradientRecorder()
-    given = parts(kind, of=wide_teacher)
+    given = maker(kind, of=wide_teacher)
     toy_runs.trainer(wide_student, given, tmp_path, callbacks=[recorder]).train()
     head = recorder.steps[0]["lm_head.weight"]
     assert not head[VOCAB:].any() and head[:VOCAB].abs().max() > 0
     wide_teacher.model.lm_head.weight.data[len(TEACHER) :] += 5.0
     again = toy_runs.GradientRecorder()
     wide_student = toys.model(VOCAB + 7, tie_word_embeddings=False)
-    toy_runs.trainer(wide_student, parts(kind, of=wide_teacher), tmp_path, callbacks=[again]).train()
+    toy_runs.trainer(wide_student, maker(kind, of=wide_teacher), tmp_path, callbacks=[again]).train()
     assert torch.equal(again.steps[0]["lm_head.weight"], head)
 
 
 def test_the_stop_can_be_left_out(tmp_path):
-    given = parts(rows=asked(4), rows_per_window=4)
+    given = maker(rows=asked(4), rows_per_window=4)
     _, _, trained = toy_runs.one_step(toys.model(VOCAB), given, tmp_path)
-    skipping = parts(rows=asked(4), rows_per_window=4)
+    skipping = maker(rows=asked(4), rows_per_window=4)
     skipping.objective.span_loss = replace(skipping.objective.span_loss, unscored_ids=skipping.output_ids.stop_ids)
     rows = skipping.make(0, trained.accelerator, trained.student_copy)
     given.objective.prepare(rows)

@@ -84,8 +84,8 @@ def vllm(request, model_directory, tmp_path):
 
 
 def student_copy_of(model, directory):
-    parts = toy_runs.row_maker(TOKENIZER, Teacher(toys.model(VOCAB, seed=1), TOKENIZER), toys.prompts(4), student=model)
-    return toy_runs.trainer(model, parts, directory).student_copy
+    maker = toy_runs.row_maker(TOKENIZER, Teacher(toys.model(VOCAB, seed=1), TOKENIZER), toys.prompts(4), student=model)
+    return toy_runs.trainer(model, maker, directory).student_copy
 
 
 def ask(**changes) -> dict:

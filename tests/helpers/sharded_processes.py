@@ -34,12 +34,12 @@ def train(case: str, directory: Path, num_processes: int = 1, resume: Path | Non
     """Three steps over ragged rows, on- and off-policy, WINDOW / num_processes rows of each here; a checkpoint after every step."""
     tokenizer = toys.byte_tokenizer()
     teacher = Teacher(toys.model(len(tokenizer), seed=1), tokenizer)
-    parts = toy_runs.row_maker(
+    maker = toy_runs.row_maker(
         tokenizer, teacher, toys.prompts(WINDOW), rows_per_window=WINDOW // num_processes, lmbda=0.5, seq_kd=True, rows_per_microbatch=2
     )
     torch.manual_seed(0)
     saving = {"max_steps": 3, "save_strategy": "steps", "save_steps": 1}
-    trainer = toy_runs.trainer(toys.model(len(tokenizer)), parts, directory, peft_config=CASES[case], **saving)
+    trainer = toy_runs.trainer(toys.model(len(tokenizer)), maker, directory, peft_config=CASES[case], **saving)
     trainer.train(resume_from_checkpoint=resume and str(resume))
     trainer.student_copy.save(directory / "student")
     return trainer

@@ -119,7 +119,7 @@ def row_maker(
     options = dict(seed=0, lmbda=0.0, seq_kd=False, sampling=Sampling(), max_completion_length=20, rows_per_window=8, rows_per_microbatch=8)
     for name in changes.keys() & {field.name for field in fields(Options)}:
         options[name] = changes.pop(name)
-    parts = dict(
+    fields_of_maker = dict(
         options=Options(**options),
         chat=Chat(tokenizer, teacher.tokenizer, toys.PACK, student_system_prompt, teacher_system_prompt),
         source=toys.FixedSource(asked),
@@ -133,7 +133,7 @@ def row_maker(
         ),
         output_ids=output_ids_of(tokenizer, student),
     )
-    return RowMaker(**{**parts, **changes})
+    return RowMaker(**{**fields_of_maker, **changes})
 
 
 def training_arguments(directory: Path, **changes) -> GOLDConfig:
@@ -162,11 +162,11 @@ def training_arguments(directory: Path, **changes) -> GOLDConfig:
     return GOLDConfig(**{**arguments, **changes})
 
 
-def trainer(student, parts: RowMaker, directory: Path, *, callbacks=(), peft_config=None, **changes) -> StyleGOLDTrainer:
+def trainer(student, maker: RowMaker, directory: Path, *, callbacks=(), peft_config=None, **changes) -> StyleGOLDTrainer:
     """Our trainer, not yet started; `changes` are fields of GOLDConfig. Its `run.rows` are the logged rows."""
     return StyleGOLDTrainer(
         student=student,
-        row_maker=parts,
+        row_maker=maker,
         run=Recorder(),
         args=training_arguments(directory, **changes),
         callbacks=list(callbacks),
@@ -181,17 +181,17 @@ def train(
     `changes` (fields of Options or RowMaker) say otherwise."""
     student = student or toys.model(len(tokenizer))
     changes = {"lmbda": 0.5, "rows_per_window": 4, **changes}
-    parts = row_maker(tokenizer, teacher, asked or toys.prompts(8), student=student, **changes)
+    maker = row_maker(tokenizer, teacher, asked or toys.prompts(8), student=student, **changes)
     arguments = {"max_steps": 4, **(training or {})}
-    trained = trainer(student, parts, directory, callbacks=callbacks, peft_config=peft_config, **arguments)
+    trained = trainer(student, maker, directory, callbacks=callbacks, peft_config=peft_config, **arguments)
     trained.train()
     return trained
 
 
-def one_step(student, parts: RowMaker, directory: Path, **changes) -> tuple[torch.Tensor, float, StyleGOLDTrainer]:
+def one_step(student, maker: RowMaker, directory: Path, **changes) -> tuple[torch.Tensor, float, StyleGOLDTrainer]:
     """Gradient (one flat float64 vector) and logged loss of one optimizer step, and the trainer."""
     recorder = GradientRecorder()
-    trained = trainer(student, parts, directory, callbacks=[recorder], **changes)
+    trained = trainer(student, maker, directory, callbacks=[recorder], **changes)
     trained.train()
     return flat(recorder.steps[0]), trained.run.rows[0]["train/loss"], trained
 

@@ -32,9 +32,9 @@ def step(case: str, directory: Path, num_processes: int = 1):
     tokenizer = toys.byte_tokenizer()
     teacher = Teacher(toys.model(len(tokenizer), seed=1), tokenizer)
     changes = {"rows_per_microbatch": WINDOW // num_processes, **CASES[case]}
-    parts = toy_runs.row_maker(tokenizer, teacher, toys.prompts(WINDOW), rows_per_window=WINDOW // num_processes, **changes)
+    maker = toy_runs.row_maker(tokenizer, teacher, toys.prompts(WINDOW), rows_per_window=WINDOW // num_processes, **changes)
     saving = {"save_strategy": "steps", "save_steps": 1} if case == "JSD" else {}
-    gradient, _, trained = toy_runs.one_step(toys.model(len(tokenizer)), parts, directory / case, **saving)
+    gradient, _, trained = toy_runs.one_step(toys.model(len(tokenizer)), maker, directory / case, **saving)
     return gradient, trained.run.rows[0], trained
 
 
@@ -44,9 +44,9 @@ def goes_on(directory: Path, num_processes: int = 1) -> tuple[list[dict], list[d
     teacher = Teacher(toys.model(len(tokenizer), seed=1), tokenizer)
     rows = []
     for resume in (None, str(directory / "goes-on" / "checkpoint-1")):
-        parts = toy_runs.row_maker(tokenizer, teacher, toys.prompts(2 * WINDOW), rows_per_window=WINDOW // num_processes, lmbda=1.0)
+        maker = toy_runs.row_maker(tokenizer, teacher, toys.prompts(2 * WINDOW), rows_per_window=WINDOW // num_processes, lmbda=1.0)
         saving = {"max_steps": 3, "logging_steps": 2, "save_strategy": "steps", "save_steps": 1}
-        trained = toy_runs.trainer(toys.model(len(tokenizer)), parts, directory / "goes-on", **saving)
+        trained = toy_runs.trainer(toys.model(len(tokenizer)), maker, directory / "goes-on", **saving)
         trained.train(resume_from_checkpoint=resume)
         rows.append(trained.run.rows)
     return rows[0], rows[1]
@@ -57,19 +57,19 @@ def trouble_in_the_second(directory: Path) -> tuple[dict, str]:
     is_second = os.environ["RANK"] == "1"
     tokenizer = toys.byte_tokenizer()
     teacher = Teacher(toys.model(len(tokenizer), seed=1), tokenizer)
-    parts = toy_runs.row_maker(tokenizer, teacher, toys.prompts(WINDOW), rows_per_window=WINDOW // 2)
-    prepare, loss = parts.objective.prepare, parts.objective.loss
+    maker = toy_runs.row_maker(tokenizer, teacher, toys.prompts(WINDOW), rows_per_window=WINDOW // 2)
+    prepare, loss = maker.objective.prepare, maker.objective.loss
 
     def prepared(rows) -> None:
         prepare(rows)
         for row in rows:
             row.reason = "normalised" if is_second else "exact"
 
-    parts.objective.prepare = prepared
-    _, _, trained = toy_runs.one_step(toys.model(len(tokenizer)), parts, directory / "counts")
-    parts.objective.loss = lambda *given: loss(*given) + (math.inf if is_second else 0.0)
+    maker.objective.prepare = prepared
+    _, _, trained = toy_runs.one_step(toys.model(len(tokenizer)), maker, directory / "counts")
+    maker.objective.loss = lambda *given: loss(*given) + (math.inf if is_second else 0.0)
     try:
-        toy_runs.one_step(toys.model(len(tokenizer)), parts, directory / "infinite")
+        toy_runs.one_step(toys.model(len(tokenizer)), maker, directory / "infinite")
     except NonFinite as error:
         return trained.run.rows[0], str(error)
     raise AssertionError("an infinite loss was trained on")

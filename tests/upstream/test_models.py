@@ -32,9 +32,9 @@ def stock_run(directory, *, student=None, of=None, asked=None, **changes) -> sto
 
 def our_run(directory, *, student=None, of=None, asked=None, training=None, **changes):
     student = student or toys.model(VOCAB)
-    parts = toy_runs.row_maker(TOKENIZER, of or teacher(), asked or toys.prompts(8), student=student, **changes)
+    maker = toy_runs.row_maker(TOKENIZER, of or teacher(), asked or toys.prompts(8), student=student, **changes)
     recorder = toy_runs.GradientRecorder()
-    trained = toy_runs.trainer(student, parts, directory, callbacks=[recorder], **(training or {}))
+    trained = toy_runs.trainer(student, maker, directory, callbacks=[recorder], **(training or {}))
     trained.train()
     return trained, recorder.steps[0]
 
@@ -118,8 +118,8 @@ def test_a_head_narrower_than_the_tokenizer_crashes(tmp_path):
     tokenizer = toys.byte_tokenizer(eos="<|endoftext|>", template=toys.PLAIN)
     narrow, student = Teacher(toys.model(VOCAB - 2, seed=1), tokenizer), toys.model(VOCAB - 2)
     assert narrow.output_ids.vocab_size == VOCAB - 2
-    parts = toy_runs.row_maker(tokenizer, narrow, asked, student=student, lmbda=1.0, vocab_size=VOCAB - 2)
-    assert toy_runs.one_step(student, parts, tmp_path)[1] > 0
+    maker = toy_runs.row_maker(tokenizer, narrow, asked, student=student, lmbda=1.0, vocab_size=VOCAB - 2)
+    assert toy_runs.one_step(student, maker, tmp_path)[1] > 0
 
 
 # ---- numbers ---------------------------------------------------------------------------------------------------------

@@ -192,8 +192,8 @@ def test_the_loop_calls_us_once_a_step_and_clips_afterwards(tmp_path):
         def on_step_end(self, *args, **kwargs):
             calls.append("end")
 
-    parts = toy_runs.row_maker(TOKENIZER, Teacher(toys.model(VOCAB, seed=1), TOKENIZER), toys.prompts(8))
-    trained = toy_runs.trainer(toys.model(VOCAB), parts, tmp_path, callbacks=[Steps()], max_steps=2)
+    maker = toy_runs.row_maker(TOKENIZER, Teacher(toys.model(VOCAB, seed=1), TOKENIZER), toys.prompts(8))
+    trained = toy_runs.trainer(toys.model(VOCAB), maker, tmp_path, callbacks=[Steps()], max_steps=2)
     trained.__class__ = Watched
     trained.train()
     one = ["norm", "optimizer", "end", "log"]
@@ -201,9 +201,9 @@ def test_the_loop_calls_us_once_a_step_and_clips_afterwards(tmp_path):
 
 
 def test_gradients_are_clipped_to_the_norm_before_the_step(tmp_path):
-    parts = toy_runs.row_maker(TOKENIZER, Teacher(toys.model(VOCAB, seed=1), TOKENIZER), toys.prompts(8))
-    free, _, trained = toy_runs.one_step(toys.model(VOCAB), parts, tmp_path)
-    clipped, _, limited = toy_runs.one_step(toys.model(VOCAB), parts, tmp_path, max_grad_norm=0.01)
+    maker = toy_runs.row_maker(TOKENIZER, Teacher(toys.model(VOCAB, seed=1), TOKENIZER), toys.prompts(8))
+    free, _, trained = toy_runs.one_step(toys.model(VOCAB), maker, tmp_path)
+    clipped, _, limited = toy_runs.one_step(toys.model(VOCAB), maker, tmp_path, max_grad_norm=0.01)
     assert trained.run.rows[0]["train/grad_norm"] == pytest.approx(float(free.norm()), rel=1e-4)
     assert limited.run.rows[0]["train/grad_norm"] == pytest.approx(float(free.norm()), rel=1e-4), "the norm before clipping"
     assert float(clipped.norm()) == pytest.approx(0.01, rel=1e-3)
@@ -211,19 +211,19 @@ def test_gradients_are_clipped_to_the_norm_before_the_step(tmp_path):
 
 def test_the_parent_reads_no_row_of_our_data(tmp_path):
     """`skip_prepare_dataset` and a one-row data set of step numbers go through the parent's constructor untouched."""
-    parts = toy_runs.row_maker(TOKENIZER, Teacher(toys.model(VOCAB, seed=1), TOKENIZER), toys.prompts(8))
-    trained = toy_runs.trainer(toys.model(VOCAB), parts, tmp_path, max_steps=3)
+    maker = toy_runs.row_maker(TOKENIZER, Teacher(toys.model(VOCAB, seed=1), TOKENIZER), toys.prompts(8))
+    trained = toy_runs.trainer(toys.model(VOCAB), maker, tmp_path, max_steps=3)
     assert trained.train_dataset.column_names == ["step"]
     assert [step for (step,) in trained.get_train_dataloader()] == [0, 1, 2]
-    assert trained.teacher_model is parts.teacher.model and trained.uld_loss_fn is not None
+    assert trained.teacher_model is maker.teacher.model and trained.uld_loss_fn is not None
 
 
 def test_the_parent_needs_no_name_for_the_teachers_tokenizer(tmp_path):
     """It loads the tokenizer once more, by name and without revision: ours works for one that has no name at all."""
     tokenizer = toys.byte_tokenizer()
     tokenizer.name_or_path = "no/such-model"
-    parts = toy_runs.row_maker(TOKENIZER, Teacher(toys.model(VOCAB, seed=1), tokenizer), toys.prompts(8))
-    trained = toy_runs.trainer(toys.model(VOCAB), parts, tmp_path)
+    maker = toy_runs.row_maker(TOKENIZER, Teacher(toys.model(VOCAB, seed=1), tokenizer), toys.prompts(8))
+    trained = toy_runs.trainer(toys.model(VOCAB), maker, tmp_path)
     assert trained.teacher_tokenizer.get_vocab() == tokenizer.get_vocab()
     assert trained.teacher.tokenizer is tokenizer and trained.args.teacher_tokenizer_name_or_path is None
 

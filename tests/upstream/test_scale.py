@@ -35,8 +35,8 @@ def stock_step(directory, asked=None, **changes) -> stock.Run:
 
 
 def our_step(directory, asked=None, **changes):
-    parts = toy_runs.row_maker(TOKENIZER, teacher(), asked or toys.prompts(8), **changes)
-    return toy_runs.one_step(toys.model(VOCAB), parts, directory)
+    maker = toy_runs.row_maker(TOKENIZER, teacher(), asked or toys.prompts(8), **changes)
+    return toy_runs.one_step(toys.model(VOCAB), maker, directory)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -91,8 +91,8 @@ def test_a_stray_draw_changes_which_rows_are_on_policy(tmp_path):
     still(torch.equal(run([]), run([])), 11, "not even two equal runs agree")
 
     def ours(callbacks):
-        parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), lmbda=0.5, rows_per_window=4)
-        trained = toy_runs.trainer(toys.model(VOCAB), parts, tmp_path, callbacks=callbacks, max_steps=3)
+        maker = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), lmbda=0.5, rows_per_window=4)
+        trained = toy_runs.trainer(toys.model(VOCAB), maker, tmp_path, callbacks=callbacks, max_steps=3)
         trained.train()
         return toy_runs.weights(trained.model)
 
@@ -137,8 +137,8 @@ def test_completions_are_written_one_slice_at_a_time(tmp_path):
 
     student = toys.model(VOCAB)
     sizes = decoding_passes(student)
-    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), lmbda=1.0, rows_per_microbatch=1)
-    toy_runs.one_step(student, parts, tmp_path)
+    maker = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), lmbda=1.0, rows_per_microbatch=1)
+    toy_runs.one_step(student, maker, tmp_path)
     assert len(sizes) <= 20 and sizes[0] == 8
 
 
@@ -178,8 +178,8 @@ def test_alignment_copies_the_whole_tensor_for_every_token(tmp_path):
     trainer.train()
     still(copies(losses[0]) >= num_tokens, 13, f"{copies(losses[0])} writes for {num_tokens} tokens")
 
-    parts = toy_runs.row_maker(TOKENIZER, teacher(), asked, plain_uld=True, rows_per_window=1)
-    ours = toy_runs.trainer(toys.model(VOCAB), parts, tmp_path)
+    maker = toy_runs.row_maker(TOKENIZER, teacher(), asked, plain_uld=True, rows_per_window=1)
+    ours = toy_runs.trainer(toys.model(VOCAB), maker, tmp_path)
     plain = ours.compute_loss
     kept = []
     ours.compute_loss = lambda *args, **kwargs: kept.append(plain(*args, **kwargs)) or kept[-1]
@@ -204,8 +204,8 @@ def test_logits_of_every_position_are_computed(tmp_path):
 
     student, our_teacher = toys.model(VOCAB), toys.model(VOCAB, seed=1)
     rows = projected(student), projected(our_teacher)
-    parts = toy_runs.row_maker(TOKENIZER, Teacher(our_teacher, TOKENIZER), asked, plain_uld=True)
-    toy_runs.one_step(student, parts, tmp_path)
+    maker = toy_runs.row_maker(TOKENIZER, Teacher(our_teacher, TOKENIZER), asked, plain_uld=True)
+    toy_runs.one_step(student, maker, tmp_path)
     assert list(map(sum, rows)) == [scored, scored]
 
 
@@ -232,11 +232,11 @@ def test_a_stream_loses_most_of_its_prompts(tmp_path):
     trainer.train()
     still(sum(used) == 16 and len(pulled) >= 60, 3, f"{len(pulled)} rows pulled, {sum(used)} used")
 
-    parts = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), rows_per_window=4)
+    maker = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), rows_per_window=4)
     numbers = []
-    ours = toy_runs.trainer(toys.model(VOCAB), parts, tmp_path, max_steps=4)
+    ours = toy_runs.trainer(toys.model(VOCAB), maker, tmp_path, max_steps=4)
     for step in range(4):
-        numbers += [row.number for row in parts.make(step, ours.accelerator, ours.student_copy)]
+        numbers += [row.number for row in maker.make(step, ours.accelerator, ours.student_copy)]
     assert numbers == list(range(16))
 
 

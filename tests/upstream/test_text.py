@@ -37,8 +37,8 @@ def stock_run(rows, directory, *, student=None, of=None, **changes) -> stock.Run
 
 def our_run(asked, directory, *, student=None, of=None, callbacks=(), training=None, **changes):
     student = student or toys.model(VOCAB)
-    parts = toy_runs.row_maker(TOKENIZER, of or teacher(), asked, student=student, **changes)
-    trained = toy_runs.trainer(student, parts, directory, callbacks=callbacks, **(training or {}))
+    maker = toy_runs.row_maker(TOKENIZER, of or teacher(), asked, student=student, **changes)
+    trained = toy_runs.trainer(student, maker, directory, callbacks=callbacks, **(training or {}))
     trained.train()
     return trained
 
