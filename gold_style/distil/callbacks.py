@@ -19,6 +19,7 @@ class Resumable(TrainerCallback, ExportableState):
     """
 
     STORED: tuple[str, ...] = ()
+    trainer = None  # set once it exists, where a callback needs it
 
     def state(self) -> dict:
         return {"args": {}, "attributes": {name: getattr(self, name) for name in self.STORED}}
@@ -71,7 +72,6 @@ class LiveEvaluation(Resumable):
         self.measure = measure
         self.every_steps, self.keep_best = every_steps, keep_best
         self.stop_margin, self.stop_patience = stop_margin, stop_patience
-        self.trainer = None  # set once the trainer exists
         self.best_margin: float | None = None
         self.best_step: int | None = None
         self.num_reached = 0
@@ -81,7 +81,7 @@ class LiveEvaluation(Resumable):
         super().on_train_begin(args, state, control, **kwargs)
         if self.keep_best and self.best_step is not None:  # a resumed run must not prune the best one so far
             self.trainer.decisions.kept_checkpoints = {self.best_checkpoint(args)}
-        self.trainer.is_over = self.has_reached
+        self.trainer.decisions.is_over = self.has_reached
 
     @property
     def has_reached(self) -> bool:
@@ -120,7 +120,6 @@ class WarmStart(Resumable):
 
     def __init__(self, *, measure: Callable, until: float | None):
         self.measure, self.until = measure, until
-        self.trainer = None  # set once the trainer exists
         self.end: int | None = None
 
     def on_train_begin(self, args, state, control, **kwargs):

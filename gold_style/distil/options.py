@@ -36,4 +36,5 @@ class Decisions:
 
     warm_start_end: int | None = None  # first step after a warm start that reached warm_start_until. Writer: callbacks.WarmStart
     kept_checkpoints: set[Path] = field(default_factory=set)  # never pruned. Writer: callbacks.LiveEvaluation
+    is_over: bool = False  # a resumed run that had been stopped early has no step left. Writer: callbacks.LiveEvaluation
     tokens_per_microbatch: int | None = None  # the options' size until memory runs out. Writer: StyleGOLDTrainer

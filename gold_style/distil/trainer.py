@@ -62,7 +62,7 @@ class _Steps:
         self.trainer = trainer
 
     def __len__(self) -> int:
-        return 0 if self.trainer.is_over else self.trainer.args.max_steps
+        return 0 if self.trainer.decisions.is_over else self.trainer.args.max_steps
 
     def __getitem__(self, step: int) -> int:
         return step
@@ -104,7 +104,6 @@ class StyleGOLDTrainer(GOLDTrainer):
         self.totals = Totals(self.meters)
         self.add_callback(self.totals)
         self.add_callback(FiniteWeights(self))
-        self.is_over = False  # a resumed run that had been stopped early has no step left
         self.window: list[Row] = []  # the rows of the latest step, for messages
         self.student_copy = StudentCopy(self, self.options.compute_dtype)
         self.remove_callback(PrinterCallback)

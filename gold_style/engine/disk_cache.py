@@ -21,7 +21,7 @@ from uuid import uuid4
 PACKAGE = Path(__file__).resolve().parents[1]
 LOOK_EVERY = 64  # entries written between two looks at the size
 KEPT = 0.8  # of max_bytes, once too much is there
-NOT_COMPUTING = ("show", "config", "sweep")  # packages whose code no cached result depends on
+NOT_COMPUTING = ("show", "comparison", "opinions", "config", "sweep")  # packages whose code no cached result depends on
 
 
 @cache

@@ -46,22 +46,15 @@ def gold_config(settings: Settings, checkpoints: Path, num_rows: int | None) -> 
     train.setdefault("gradient_checkpointing", False)
     if train["gradient_checkpointing"]:
         train.setdefault("gradient_checkpointing_kwargs", {"use_reentrant": False})
-    loss, dtype, hardware = settings.loss, settings.model.dtype, settings.hardware
+    dtype = settings.model.dtype
     warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)  # TRL's own default sets it
     return GOLDConfig(
         output_dir=str(checkpoints),
         seed=settings.seed,
-        beta=loss.beta,
-        lmbda=loss.lmbda,
-        seq_kd=loss.seq_kd,
-        temperature=loss.temperature,
-        top_p=loss.top_p,
-        top_k=loss.top_k,
-        use_uld_loss=loss.kind != "jsd",
-        uld_use_hybrid_loss=loss.kind == "uld_hybrid",
+        lmbda=settings.loss.lmbda,  # the parent holds it against num_generations; of loss and sampling it does nothing
         bf16=dtype == "bfloat16",
         fp16=dtype == "float16",
-        use_cpu=hardware.device == "cpu",
+        use_cpu=settings.hardware.device == "cpu",
         trust_remote_code=settings.model.trust_remote_code,
         max_length=None,
         report_to="none",

@@ -127,12 +127,7 @@ def test_settings_that_are_passed_on():
     needed = {
         "output_dir",
         "seed",
-        "beta",
         "lmbda",
-        "seq_kd",
-        "temperature",
-        "top_p",
-        "top_k",
         "use_uld_loss",
         "disable_dropout",
         "uld_use_hybrid_loss",
