@@ -1,4 +1,4 @@
-"""Which speech level does a Korean text end in: that of a Joseon period drama, or one of today?
+"""Which speech level does a Korean text end in: one of a Joseon period drama, or a modern one?
 
 Text -> NFC -> sentences -> the ending that closes each -> speech level -> one verdict for the text:
 
@@ -7,7 +7,7 @@ Text -> NFC -> sentences -> the ending that closes each -> speech level -> one v
 - `ambiguous`: an ending that both eras share (-네, -는가, -게) without anything around it that decides, or no ending;
 - `other`: not Korean, empty, broken or looping. Never a style.
 
-The ending of the last sentence decides; vocabulary alone never makes Joseon, it only tips endings that both eras
+The ending of the last sentence decides; vocabulary by itself never makes Joseon, it only tips endings that both eras
 share. The default backend `rules` is a table of suffixes with guards for homographs (pure Python); `kiwi` asks the
 morphological analyser Kiwi (https://github.com/bab2min/kiwipiepy) about the homographs and needs the extra
 `gold-style[kiwi]`.
@@ -105,7 +105,7 @@ def _decide(reading: Reading, score: int, backend: str) -> Speech:
         verdict = "joseon" if score > 0 else "modern" if score < 0 else "ambiguous"
     elif verdict == MOSTLY_JOSEON:
         doubtful = -1 if ending.guard in (*ORDERS, "retold_remark") else -2
-        verdict = "modern" if score <= doubtful else "joseon"  # a modern topic alone (-1) is no argument: styles speak of anything
+        verdict = "modern" if score <= doubtful else "joseon"  # a modern topic by itself (-1) is no argument: styles speak of anything
     elif verdict == MOSTLY_MODERN:
         verdict = "joseon" if score > (0 if ending.guard == "shouted_order" else 1) else "modern"
     level = ending.new or "해라체" if verdict == "modern" else ending.old or ending.new

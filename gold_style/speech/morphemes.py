@@ -46,8 +46,11 @@ def analyse(text: str) -> list[Token]:
 
 def reread(reading: Reading) -> Reading:
     """The reading after Kiwi's veto, addition or silence. Raises ValueError if kiwipiepy is not installed."""
-    kiwi = _kiwi()
-    if not reading.core or _certain(reading):
+    kiwi, ending = _kiwi(), reading.ending
+    certain = ending and (
+        ending.lean == JOSEON and ending.guard not in LISTS.doubtful or ending.form in ("-요", "-습니다", "-습니까", "-죠")
+    )
+    if certain or not reading.core:
         return reading
     tokens = [token for token in kiwi.tokenize(reading.core) if token.tag[0] not in "SW" and not token.tag.startswith("U")]
     if not tokens:
@@ -55,18 +58,9 @@ def reread(reading: Reading) -> Reading:
     if reading.lean == JOSEON:
         return _veto(reading, tokens)
     archaic = _archaic(tokens)
-    if archaic is not None and (reading.ending is None or reading.ending.guard not in LISTS.cued):
+    if archaic and (ending is None or ending.guard not in LISTS.cued):
         return reading._replace(ending=archaic, lean=JOSEON)
-    if reading.ending is None:
-        return _modern(reading, tokens)
-    return reading
-
-
-def _certain(reading: Reading) -> bool:
-    ending = reading.ending
-    return ending is not None and (
-        ending.lean == JOSEON and ending.guard not in LISTS.doubtful or ending.form in ("-요", "-습니다", "-습니까", "-죠")
-    )
+    return _modern(reading, tokens) if ending is None else reading
 
 
 def _archaic(tokens: list[Token]) -> Ending | None:
@@ -79,7 +73,7 @@ def _archaic(tokens: list[Token]) -> Ending | None:
     if last.form not in LISTS.archaic or last.form == "오" and (before.form, before.tag) in (("시", "EP"), ("아니", "VCN")):
         return None
     found = ending_of(last.form)
-    return found if found is not None and found.old else None
+    return found if found and found.old else None
 
 
 def _veto(reading: Reading, tokens: list[Token]) -> Reading:
@@ -108,4 +102,4 @@ def _modern(reading: Reading, tokens: list[Token]) -> Reading:
         return reading
     form = "요" if last.form.endswith("요") else "아" if last.form in ("아", "어") else last.form
     ending = ending_of(form)
-    return reading._replace(ending=ending, lean=ending.lean) if ending is not None and ending.new and not ending.old else reading
+    return reading._replace(ending=ending, lean=ending.lean) if ending and ending.new and not ending.old else reading

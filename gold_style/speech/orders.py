@@ -25,7 +25,7 @@ def printed_or_spoken_order(candidate: Candidate) -> bool | str:
         return _prohibition(candidate)
     if stem in LISTS.answers:
         return JOSEON
-    if stem in LISTS.printed:
+    if stem in LISTS.printed or stem in LISTS.signs:
         return MOSTLY_MODERN
     helping = stem == "주" and is_converb(previous) or stem.endswith("주") and is_converb(stem[:-1])
     farewell = stem == "가" and previous in LISTS.farewells
@@ -89,20 +89,25 @@ def written_order(candidate: Candidate) -> bool | str:
     stem = candidate.stem
     if candidate.form != "-라":
         full = candidate.word[:-1].rstrip("여아어")
-        return MOSTLY_MODERN if full in LISTS.exam and candidate.form != "-으라" else MOSTLY_JOSEON
+        return MOSTLY_MODERN if _is_printed(full) and candidate.form != "-으라" else MOSTLY_JOSEON
     if not stem or candidate.word in NOUNS.ra:
         return False
     if stem in LISTS.reu:
         return MODERN
     if stem in LISTS.court:
         return MOSTLY_JOSEON
-    if stem in LISTS.exam or stem in LISTS.slogans:
+    if _is_printed(stem) or stem in LISTS.slogans:
         return MOSTLY_MODERN
     if stem == "하" and candidate.previous.endswith(("게", "도록")):
         return MOSTLY_JOSEON
     if stem in LISTS.converbs and stem not in LISTS.going_stems:
         return MODERN
     return is_stem(stem) or stem[-1] in "으이말" or final_consonant(stem) == RIEUL
+
+
+def _is_printed(stem: str) -> bool:
+    """Whether an exam sheet gives this order with -라: 증명하라."""
+    return stem in LISTS.printed or stem in LISTS.exam
 
 
 def pledge_or_prohibition(candidate: Candidate) -> bool | str:

@@ -29,9 +29,8 @@ def humble_not_coming(candidate: Candidate) -> bool | str:
 
 def _is_coming(stem: str) -> bool:
     """Whether 오다 ("come") follows: after a converb (돌아), not after a stem that only looks like one."""
-    if stem in LISTS.coming and not stem.endswith("비싸"):
-        return True
-    return stem not in LISTS.not_converb and is_converb(stem)
+    compound = stem in LISTS.coming and not stem.endswith("비싸")
+    return compound or stem not in LISTS.not_converb and is_converb(stem)
 
 
 def report_not_noun(candidate: Candidate) -> bool:

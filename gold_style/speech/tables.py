@@ -30,7 +30,7 @@ class Words:
 
 
 def read_table(name: str) -> dict[str, Any]:
-    """`name`.yaml of this folder as it is written."""
+    """`name`.yaml of this folder: its lists as strings (phrases: lists of them) by their names."""
     return yaml.load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), Loader=_LOADER)
 
 

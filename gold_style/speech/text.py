@@ -15,10 +15,10 @@ import re
 import unicodedata
 from collections import Counter
 
-from gold_style.speech.tables import read_table
+from gold_style.speech.tables import read_words
 
-_LISTS = {name: words.split() for name, words in read_table("text").items()}
-COMMON_SYLLABLES = frozenset("".join(_LISTS["common"]))
+LISTS = read_words("text")
+COMMON_SYLLABLES = frozenset("".join(LISTS.common.whole))
 
 QUOTED_RE = re.compile(
     r"“[^”]*”|‘[^’]*’|「[^」]*」|『[^』]*』|《[^》]*》|〈[^〉]*〉|«[^»]*»"
@@ -28,15 +28,12 @@ _INVISIBLE_RE = re.compile("[\u200b-\u200f\u2028\u2029\u2060\ufeff\u00ad\x00-\x0
 _MARKUP_RE = re.compile(r"<[/|]?[A-Za-z][^<>\n]{0,40}>|\*{1,3}|~~|`+|(?<!\w)_{1,2}(?=\w)|(?<=\w)_{1,2}(?!\w)")
 _BULLET_RE = re.compile(r"^\s*(?:#{1,6}\s+|>\s*|[-*+•·▪◦○●▶☞※]\s+|\(?\d{1,3}[.)]\s+|[①-⑳]\s*|[가-하][.)]\s+)+")
 _BOUNDARY_RE = re.compile(r"[.!?。！？…⋯]+[\"'”’」』)\]]*|\n+")
-_QUOTATIVE_RE = re.compile(rf"\s*(?:{'|'.join(_LISTS['quotatives'])})(?![가-힣])")
-_FINAL_SYLLABLES = frozenset(_LISTS["final_syllables"])
+_NEXT_WORD_RE = re.compile(r"\s*([가-힣]*)")
 _HANGUL_RE = re.compile(r"[가-힣]")
 _NOT_HANGUL_RE = re.compile(r"[^가-힣]+")
 _LETTER_RE = re.compile(r"[^\W\d_]")
 _LAUGH = frozenset("ㅋㅎㅠㅜㅇㄷㄱㄴㅡㅗㅏ")
 _ALPHABET = "가나다라마바"
-_URGENT = frozenset(_LISTS["urgent"])
-_CRIES = frozenset(_LISTS["cries"])
 _NOT_WORD_RE = re.compile(r"[\W_]+")
 _LOOP_RE = re.compile(r"(.{2,60}?)\1\1+")
 # Endings with no word in front: nobody says these, but a model that games a suffix list does.
@@ -78,14 +75,14 @@ def _ends_sentence(text: str, start: int, match: re.Match[str], quotes: list[tup
     if inside is not None:
         # A whole quoted utterance is a sentence; a quotation within a sentence is not, nor one that "라고" picks up.
         opens = not _NOT_WORD_RE.sub("", text[start : inside[0]])
-        return opens and end >= inside[1] and not _QUOTATIVE_RE.match(text, inside[1])
+        return opens and end >= inside[1] and _NEXT_WORD_RE.match(text, inside[1])[1] not in LISTS.quotatives
     if mark[0] == "\n":
         return True
     before, after = text[at - 1 : at], text[end : end + 1]
     if mark[0] in "…⋯" or mark.startswith(".."):  # a pause inside a sentence unless it follows a sentence-final syllable
-        return before in _FINAL_SYLLABLES
+        return before in LISTS.final_syllables
     if mark[0] == "." and after and not after.isspace():
-        glued = before in _FINAL_SYLLABLES and _HANGUL_RE.match(after)  # two sentences without a space: 했습니다.그리고
+        glued = before in LISTS.final_syllables and _HANGUL_RE.match(after)  # two sentences without a space: 했습니다.그리고
         return bool(glued or _HANGUL_RE.match(before) and not after.isalnum())
     number = mark[0] == "." and before.isdigit() and not _NOT_WORD_RE.sub("", text[start:at]).rstrip("0123456789")
     return not number  # of a list item
@@ -126,13 +123,13 @@ def _syllables_loop(body: str) -> bool:
     """A group of syllables again and again, or one syllable drawn out where it is neither laughter nor a cry."""
     for match in _LOOP_RE.finditer(body):
         unit, total = match.group(1), len(match.group())
-        if set(unit) <= _LAUGH or (len(set(unit)) == 1 and unit[0] in _CRIES):
+        if set(unit) <= _LAUGH or (len(set(unit)) == 1 and unit[0] in LISTS.cries):
             continue
         times = total // len(unit)
-        fills = 0.7 if times == 3 and unit in _URGENT else 0.5
+        fills = 0.7 if times == 3 and unit in LISTS.urgent else 0.5
         if times >= 5 or total >= fills * len(body):
             return True
-    stutters = [(m.group(1) in _CRIES, len(m.group())) for m in _STUTTER_RE.finditer(body) if m.group(1) not in _LAUGH]
+    stutters = [(m.group(1) in LISTS.cries, len(m.group())) for m in _STUTTER_RE.finditer(body) if m.group(1) not in _LAUGH]
     if any(length >= 6 and (not cry or length >= 0.5 * len(body)) for cry, length in stutters):
         return True
     return sum(length for cry, length in stutters if not cry) > 0.3 * len(body)
