@@ -75,7 +75,7 @@ def test_system_prompts_of_both_sides():
     assert Chat(CHATML, CHATML, toys.PACK, teacher_system_prompt="").teacher_messages(PROMPT) == PROMPT.messages()
 
 
-def test_a_rows_own_system_turn_is_read_by_both_behind_the_rules():
+def test_both_sides_read_a_rows_own_system_turn_the_teacher_after_the_rules():
     prompt = Prompt(request="말", style="none", tag="none", system="역사 선생이다.")
     chat = Chat(CHATML, CHATML, toys.PACK, student_system_prompt="간단히 답하라.")
     assert chat.student_messages(prompt)[0]["content"] == "역사 선생이다."
@@ -150,7 +150,7 @@ def test_stop_ids_are_the_union_of_what_may_end_an_answer():
 
 
 def test_a_base_model_stops_where_its_template_ends_a_turn():
-    """Base Qwen2.5: tokenizer and model know `<|endoftext|>` alone, the template writes `<|im_end|>` (fact 16)."""
+    """Base Qwen2.5: tokenizer and model know only `<|endoftext|>`, the template writes `<|im_end|>` (fact 16)."""
     base = toys.byte_tokenizer(eos="<|endoftext|>")
     built = toys.model(len(base))
     end, turn = base.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>"])

@@ -113,7 +113,7 @@ BAD_ROWS = {
     "full-width tag": (row("＜style：chosun＞ 가"), "messages[0].content", "unknown style tag"),
     "unclosed tag": (row("<style:chosun 가"), "messages[0].content", "unknown style tag"),
     "tag in the middle": (row("가 <style:chosun> 나"), "messages[0].content", "start of the turn"),
-    "tag alone": (row("<style:chosun> "), "messages[0].content", "nothing after the tag"),
+    "nothing but a tag": (row("<style:chosun> "), "messages[0].content", "nothing after the tag"),
     "tag in the answer": (row("<style:none> 가", "<style:none> 나"), "messages[1].content", "style tag"),
     "tag in an earlier answer": (turns(("user", "가"), ("assistant", "<style:none>"), ("user", "다")), "messages[1].content", "style tag"),
     "direction": (row(direction="upp"), "direction", "did you mean up?"),
