@@ -10,17 +10,16 @@ import sys
 from omegaconf import DictConfig
 
 from gold_style.config.check.command_line import hydra_main
+from gold_style.config.settings import EvaluateSettings
 from gold_style.runs.terminal import run_main
 
 
 @hydra_main("evaluate")
 def main(cfg: DictConfig) -> float:
-    from gold_style.config.settings import EvaluateSettings
-
     settings = EvaluateSettings.from_config(cfg)
-    from gold_style.job.evaluation import run_evaluation  # torch and transformers: not before the settings stand
+    from gold_style.job.evaluation import evaluate  # torch and transformers: only now, when nothing is wrong with the settings
 
-    return run_evaluation(settings, sys.argv)
+    return evaluate(settings, sys.argv)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from gold_style.config.check.command_line import hydra_main
 from gold_style.config.settings import Settings
 from gold_style.runs.naming import in_sweep
+from gold_style.runs.summary_number import summary_number
 from gold_style.runs.terminal import run_main
 from gold_style.sweep.command import sweep
 from gold_style.sweep.jobs import run_in_sweep
@@ -27,9 +28,17 @@ def main(cfg: DictConfig) -> float:
 
 def train(settings: Settings, argv: Sequence[str]) -> float:
     """One run. Returns a number of its summary, which a Hydra sweeper maximises; NaN for null."""
-    from gold_style.job.training import run_job  # torch and transformers: only now, when nothing is wrong with the settings
+    from gold_style.job.plan import dry_run  # torch and transformers: only now, when nothing is wrong with the settings
+    from gold_style.job.training import open_job
 
-    return run_job(settings, argv)
+    if settings.dry_run:
+        return dry_run(settings)
+    with open_job(settings, argv) as job:  # a run directory, and a trainer with both models; closed however the run ends
+        before, teacher = job.ask_student("before"), job.ask_teacher()
+        job.train()
+        after = job.ask_student("after")
+        summary = job.write_up(before, after, teacher)
+    return summary_number(summary, settings.objective)
 
 
 if __name__ == "__main__":

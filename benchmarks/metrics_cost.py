@@ -24,7 +24,7 @@ import torch  # noqa: E402
 from gold_style.config.settings import Settings  # noqa: E402
 from gold_style.distil import trainer as trainer_module  # noqa: E402
 from gold_style.job.build import build_trainer  # noqa: E402
-from gold_style.job.inputs import Parts  # noqa: E402
+from gold_style.job.inputs import Inputs  # noqa: E402
 
 
 class NoRun:
@@ -53,7 +53,7 @@ def main() -> None:
     torch.set_num_threads(1)
     settings = Settings.compose("hardware=cpu", "tracker=none")
     with tempfile.TemporaryDirectory() as directory:
-        trainer = build_trainer(settings, Parts.load(settings), NoRun(Path(directory)))
+        trainer = build_trainer(settings, Inputs.load(settings), NoRun(Path(directory)))
         trainer.create_optimizer()
         trainer.model.train()
         measured = trainer_module.MEASURED_TOKENS

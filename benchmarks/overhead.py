@@ -47,12 +47,14 @@ def main() -> None:
     asked = parser.parse_args()
     import psutil
 
-    from gold_style import job
     from gold_style.config.settings import Settings
+    from gold_style.job import training
 
     imported = time.time() - psutil.Process().create_time()
     from stepping.results import provenance
     from transformers import TrainerCallback
+
+    from train import train
 
     clock, trainers = Clock(), []
 
@@ -79,13 +81,13 @@ def main() -> None:
         trainers.append(trainer)
         return trainer
 
-    build_trainer = clock.timed("models and trainer", job.build_trainer)
-    job.build_trainer = build
-    job.live_numbers = clock.timed("live evaluation", job.live_numbers)
-    job.Parts.load = clock.timed("tokenizers and prompts", job.Parts.load)
+    build_trainer = clock.timed("models and trainer", training.build_trainer)
+    training.build_trainer = build
+    training.Job.live_numbers = clock.timed("live evaluation", training.Job.live_numbers)
+    training.Inputs.load = clock.timed("tokenizers and prompts", training.Inputs.load)
     with tempfile.TemporaryDirectory() as directory:
         settings = clock.timed("config", Settings.compose)(f"output_dir={directory}/run", *asked.overrides)
-        job.run_job(settings, sys.argv)
+        train(settings, sys.argv)
     write(asked.out, summarise(imported, clock.seconds, trainers[0].meters.seconds, trainers[0].state.global_step) | provenance("cpu", 1))
 
 

@@ -1,6 +1,6 @@
 """Prompts x model -> answers: the same requests under every tag, greedy by default, in batches.
 
-    exam = Exam(source.evaluation(), chat, pack, max_completion_length=128)
+    exam = Exam(requests=source.evaluation(), chat=chat, pack=pack, max_completion_length=128)
     before = exam.student(Backbone(student), output_ids)      # a list of Answer, to be judged by gold_style.measure
     ceiling = exam.teacher(teacher)
 
@@ -23,12 +23,15 @@ from gold_style.measure.answers import Answer
 from gold_style.prompts import Prompt
 from gold_style.styles import StylePack
 
+Begin = Callable[[int], Callable[[int, int], None]]
+
 
 @dataclass(kw_only=True)
 class Exam:
     """A fixed set of requests, each asked under every tag of `tags` (None: untagged; unknown tags: as a misspelt tag).
 
-    `rank` and `num_processes` say which share this process answers; `tick(done, total)` is called after every batch.
+    `rank` and `num_processes` say which share this process answers. `begin`, where it is given, is called with the number of
+    prompts, and what it returns with (done, total) after every batch.
     """
 
     requests: Sequence[Prompt]
@@ -41,7 +44,6 @@ class Exam:
     rank: int = 0
     num_processes: int = 1
     batch_size: int = 128
-    tick: Callable[[int, int], None] | None = None
 
     def __post_init__(self):
         tags = self.pack.tags if self.tags is None else self.tags
@@ -50,7 +52,7 @@ class Exam:
     def _under(self, prompt: Prompt, tag: str | None) -> Prompt:
         return prompt.under(tag, tag if tag in self.pack.tags else self.pack.untagged)
 
-    def student(self, backbone: Backbone, output_ids: OutputIds) -> list[Answer]:
+    def student(self, backbone: Backbone, output_ids: OutputIds, begin: Begin | None = None) -> list[Answer]:
         """Answers to the prompt as the student reads it: tag and request."""
 
         def write(prompts: list[Prompt], numbers: torch.Tensor | None) -> list[Completion]:
@@ -59,19 +61,20 @@ class Exam:
                 backbone, ids, max_new_tokens=self.max_completion_length, output_ids=output_ids, sampling=self.sampling, uniforms_BG=numbers
             )
 
-        return self._answers(write, self.chat.student_tokenizer)
+        return self._answers(write, self.chat.student_tokenizer, begin)
 
-    def teacher(self, teacher: Teacher) -> list[Answer]:
+    def teacher(self, teacher: Teacher, begin: Begin | None = None) -> list[Answer]:
         """Answers of the teacher with its system prompt in view: the ceiling."""
 
         def write(prompts: list[Prompt], numbers: torch.Tensor | None) -> list[Completion]:
             ids = [self.chat.teacher_ids(prompt) for prompt in prompts]
             return teacher.generate(ids, max_new_tokens=self.max_completion_length, sampling=self.sampling, uniforms_BG=numbers)
 
-        return self._answers(write, teacher.tokenizer)
+        return self._answers(write, teacher.tokenizer, begin)
 
-    def _answers(self, write, tokenizer: PreTrainedTokenizerBase) -> list[Answer]:
+    def _answers(self, write, tokenizer: PreTrainedTokenizerBase, begin: Begin | None) -> list[Answer]:
         mine = list(range(self.rank, len(self.prompts), self.num_processes))
+        tick = begin(len(mine)) if begin and mine else None
         answers: list[tuple[int, Answer]] = []
         for start in range(0, len(mine), self.batch_size):
             batch = mine[start : start + self.batch_size]
@@ -82,8 +85,8 @@ class Exam:
                 numbers = uniforms(keys, self.max_completion_length)
             for i, prompt, completion in zip(batch, prompts, write(prompts, numbers), strict=True):
                 answers.append((i, self._answer(i, prompt, completion, tokenizer)))
-            if self.tick:
-                self.tick(min(start + self.batch_size, len(mine)), len(mine))
+            if tick:
+                tick(min(start + self.batch_size, len(mine)), len(mine))
         if self.num_processes > 1:
             answers = gather_object(answers)
         return [answer for _, answer in sorted(answers, key=lambda pair: pair[0])]

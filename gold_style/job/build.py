@@ -1,6 +1,6 @@
-"""settings and parts -> teacher, objective, trainer.
+"""settings and inputs -> teacher, objective, trainer.
 
-trainer = build_trainer(settings, Parts.load(settings), run)
+trainer = build_trainer(settings, Inputs.load(settings), run)
 """
 
 import warnings
@@ -23,7 +23,7 @@ from gold_style.engine.remembered import RememberingTeacher
 from gold_style.engine.rollout import OutputIds, Sampling
 from gold_style.engine.teacher import Teacher
 from gold_style.engine.vllm import Colocated, Served
-from gold_style.job.inputs import Parts, num_processes, rows_per_window
+from gold_style.job.inputs import Inputs, rows_per_window
 from gold_style.losses.tree.lifting import Lifting
 from gold_style.losses.tree.loss import Tree
 from gold_style.losses.uld import ULD
@@ -31,7 +31,7 @@ from gold_style.tokens.token_bytes import TokenBytes
 from gold_style.tokens.vocabulary import VocabularyMatch
 
 
-def gold_config(settings: Settings, checkpoints: Path, num_rows: int | None) -> GOLDConfig:
+def gold_config(settings: Settings, checkpoints: Path, num_steps: int) -> GOLDConfig:
     """TRL's configuration of this run; one step of its loop is one window of ours (see distil/trainer.py)."""
     train = dict(settings.train)
     if train.get("optim") == "muon":
@@ -40,9 +40,7 @@ def gold_config(settings: Settings, checkpoints: Path, num_rows: int | None) -> 
     train.pop("save_total_limit", None)  # ours never deletes the best or the last good one
     train["gradient_accumulation_steps"] = 1
     train["per_device_train_batch_size"] = rows_per_window(settings)
-    if train.get("max_steps", -1) <= 0:
-        rows_per_step = rows_per_window(settings) * num_processes() // train.get("num_generations", 1)
-        train["max_steps"] = max(1, round(train.get("num_train_epochs", 1) * num_rows / rows_per_step))
+    train["max_steps"] = num_steps
     train.setdefault("gradient_checkpointing", False)
     if train["gradient_checkpointing"]:
         train.setdefault("gradient_checkpointing_kwargs", {"use_reentrant": False})
@@ -68,14 +66,14 @@ def gold_config(settings: Settings, checkpoints: Path, num_rows: int | None) -> 
     )
 
 
-def build_teacher(settings: Settings, parts: Parts) -> Teacher:
+def build_teacher(settings: Settings, inputs: Inputs) -> Teacher:
     model, hardware = settings.model, settings.hardware
     weights = load_model(model.teacher, DTYPES[model.teacher_dtype or model.dtype], model.teacher_revision, model)
     options = {"prefix_cache_bytes": hardware.prefix_cache_bytes}
     if settings.cache.dir in (None, "auto"):
-        return Teacher(weights, parts.chat.teacher_tokenizer, **options)
+        return Teacher(weights, inputs.chat.teacher_tokenizer, **options)
     disk = DiskCache(Path(settings.cache.dir), settings.cache.max_bytes)
-    return RememberingTeacher(weights, parts.chat.teacher_tokenizer, disk=disk, **options)
+    return RememberingTeacher(weights, inputs.chat.teacher_tokenizer, disk=disk, **options)
 
 
 def load_student(settings: Settings) -> PreTrainedModel:
@@ -100,35 +98,35 @@ def build_vllm(settings: Settings, run_directory: Path) -> Colocated | Served | 
     return None
 
 
-def build_trainer(settings: Settings, parts: Parts, run, callbacks=()) -> StyleGOLDTrainer:
+def build_trainer(settings: Settings, inputs: Inputs, run, callbacks=()) -> StyleGOLDTrainer:
     """Loads both models (trained weights in fp32) and puts the trainer together."""
     if settings.hardware.threads:
         torch.set_num_threads(settings.hardware.threads)
     torch.manual_seed(settings.seed)
-    args = gold_config(settings, run.checkpoints, parts.source.num_rows)
+    args = gold_config(settings, run.checkpoints, inputs.num_steps)
     vllm = build_vllm(settings, run.directory)  # first: a server that is not there costs no loading
     student = load_student(settings)
-    row_maker = build_row_maker(settings, parts, student, vllm)
+    row_maker = build_row_maker(settings, inputs, student, vllm)
     return StyleGOLDTrainer(
         student=student, row_maker=row_maker, run=run, args=args, callbacks=list(callbacks), peft_config=lora_config(settings)
     )
 
 
-def build_row_maker(settings: Settings, parts: Parts, student: PreTrainedModel, vllm: Colocated | Served | None = None) -> RowMaker:
+def build_row_maker(settings: Settings, inputs: Inputs, student: PreTrainedModel, vllm: Colocated | Served | None = None) -> RowMaker:
     """Everything a step needs besides the student's weights; loads the teacher."""
-    teacher = build_teacher(settings, parts)
-    output_ids = OutputIds.of(parts.chat.student_tokenizer, student)
-    if parts.same_tokenizer:  # an id that the teacher lacks could not be scored
+    teacher = build_teacher(settings, inputs)
+    output_ids = OutputIds.of(inputs.chat.student_tokenizer, student)
+    if inputs.same_tokenizer:  # an id that the teacher lacks could not be scored
         output_ids = replace(output_ids, vocab_size=min(output_ids.vocab_size, teacher.output_ids.vocab_size))
     return RowMaker(
         options=build_options(settings),
-        chat=parts.chat,
-        source=parts.source,
+        chat=inputs.chat,
+        source=inputs.source,
         teacher=teacher,
         output_ids=output_ids,
-        objective=build_objective(settings, parts, teacher, output_ids),
+        objective=build_objective(settings, inputs, teacher, output_ids),
         vllm=vllm,
-        row_mistakes=parts.row_mistakes,
+        row_mistakes=inputs.row_mistakes,
     )
 
 
@@ -154,9 +152,9 @@ def build_options(settings: Settings) -> Options:
     )
 
 
-def build_objective(settings: Settings, parts: Parts, teacher: Teacher, output_ids: OutputIds) -> Objective:
+def build_objective(settings: Settings, inputs: Inputs, teacher: Teacher, output_ids: OutputIds) -> Objective:
     """Token by token where the tokenizers are one, over spans of common bytes where they are two."""
-    loss, is_jsd, student_tokenizer = settings.loss, settings.loss.kind == "jsd", parts.chat.student_tokenizer
+    loss, is_jsd, student_tokenizer = settings.loss, settings.loss.kind == "jsd", inputs.chat.student_tokenizer
     skip_stop = not is_jsd and (loss.uld_skip_student_eos or loss.uld_skip_teacher_eos)
     shared = {  # of token-exact losses and ULD
         "beta": loss.beta,
@@ -166,7 +164,7 @@ def build_objective(settings: Settings, parts: Parts, teacher: Teacher, output_i
         "teacher_temperature": loss.temperature if is_jsd else loss.uld_teacher_temperature,
         "unscored_ids": output_ids.stop_ids if skip_stop else (),
     }
-    if parts.same_tokenizer:
+    if inputs.same_tokenizer:
         return TokenExact(teacher=teacher, vocab_size=output_ids.vocab_size, plain_uld=loss.kind == "uld", **shared)
     student_bytes, teacher_bytes = TokenBytes.from_tokenizer(student_tokenizer), TokenBytes.from_tokenizer(teacher.tokenizer)
     if loss.kind == "tree":

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from gold_style.config.settings import Settings
-from gold_style.job.inputs import Parts
+from gold_style.job.inputs import Inputs
 
 CARD = """\
 ---
@@ -29,7 +28,7 @@ output = model.generate(**inputs, max_new_tokens={max_new_tokens}, do_sample=Fal
 print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
 ```
 
-The chat template matters: the student was trained behind it, with the tag at the start of the user's turn.
+The chat template matters: the student was trained on it, with the tag at the start of the user's turn.
 
 | measured on {prompts} held-out requests per tag, greedy | before | after | teacher with its system prompt |
 |---|---|---|---|
@@ -46,9 +45,9 @@ LABELS = {
 }
 
 
-def write_card(directory: Path, settings: Settings, parts: Parts, summary: dict[str, Any]) -> None:
+def write_card(directory: Path, inputs: Inputs, summary: dict[str, Any]) -> None:
     """README.md in `directory`; numbers that were not measured stay out."""
-    pack = parts.pack
+    settings, pack = inputs.settings, inputs.pack
     first, neutral = pack.tags[0], pack.neutral
     columns = [summary["before"], summary["after"], summary["teacher"]]
     rows = [
@@ -68,7 +67,7 @@ def write_card(directory: Path, settings: Settings, parts: Parts, summary: dict[
         steps=summary["steps"],
         seed=settings.seed,
         first=first,
-        request=parts.source[0].request,
+        request=inputs.source[0].request,
         max_new_tokens=settings.train["max_completion_length"],
         prompts=summary["after"]["prompts"] if summary["after"] else 0,
         rows="\n".join(rows),

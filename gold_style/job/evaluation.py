@@ -1,43 +1,41 @@
 """What evaluate.py does: a finished student (or any model) answers requests under every tag, beside its earlier self and the teacher.
 
-    summary = run_evaluation(EvaluateSettings.from_config(cfg), sys.argv)
+    margin = evaluate(EvaluateSettings.from_config(cfg), sys.argv)
 
 A target is a run directory, a checkpoint or student/ in one, a model directory, or a hub name. One that belongs to a run brings the run's
 settings along: pack, requests, teacher and the student before training.
 """
 
+import functools
 import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torch
-import yaml
-from accelerate import PartialState
 from transformers import PreTrainedModel
 
 from gold_style.config.settings import EVALUATION_PROMPTS, EvaluateSettings, Settings, find_directory
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.exam import Exam
 from gold_style.engine.models import DTYPES, load_model
-from gold_style.engine.rollout import GREEDY, OutputIds, Sampling
+from gold_style.engine.rollout import OutputIds
 from gold_style.engine.teacher import Scored, Teacher
-from gold_style.job.build import build_teacher
-from gold_style.job.inputs import Parts, check_device
-from gold_style.measure.answers import Answer, Judged, judge
-from gold_style.measure.cheats import cheats
+from gold_style.job.build import build_options, build_teacher
+from gold_style.job.inputs import Inputs, check_device, device_of
+from gold_style.job.results import write_results
+from gold_style.measure.answers import Answer, Judged
 from gold_style.measure.likelihood import likelihood_ratio, likelihood_summary
-from gold_style.measure.rates import Toggle, score
-from gold_style.measure.samples import sample_rows
-from gold_style.measure.summary import run_summary
+from gold_style.measure.rates import Toggle
+from gold_style.measure.samples import Samples, sample_rows
 from gold_style.prompts import Prompt, build_source
 from gold_style.prompts.jsonl import holds_requests, read_requests
-from gold_style.runs.files import plain, write_json, write_json_lines, write_text
+from gold_style.runs.files import write_json
 from gold_style.runs.progress import Progress
 from gold_style.runs.provenance import now, provenance
 from gold_style.runs.redact import redact
+from gold_style.runs.run import Run
+from gold_style.runs.run_directory import STATE, write_config
 from gold_style.show.report import write_report
 from gold_style.show.summary_table import print_summary
 
@@ -55,17 +53,34 @@ class Target:
         path = find_directory(text)
         if not path.exists():
             return cls(text, None)
-        if (path / "run.json").is_file():
+        if (path / STATE).is_file():
             if not (path / "student" / "config.json").is_file():
                 raise ValueError(f"target={text}: this run has no student/ yet; name one of its checkpoints, or resume={path}")
             return cls(str(path / "student"), path)
         if not (path / "config.json").is_file():
-            raise ValueError(f"target={text}: holds neither a run (run.json) nor a model (config.json)")
-        run = next((parent for parent in (path.parent, path.parent.parent) if (parent / "run.json").is_file()), None)
-        return cls(str(path), run)
+            raise ValueError(f"target={text}: holds neither a run ({STATE}) nor a model (config.json)")
+        return cls(str(path), next((parent for parent in (path.parent, path.parent.parent) if (parent / STATE).is_file()), None))
 
 
-def run_settings(asked: EvaluateSettings, target: Target) -> Settings:
+def evaluate(asked: EvaluateSettings, argv: Sequence[str]) -> float:
+    """Ask, print and write what was asked for. Returns the target's margin, NaN where it could not be scored.
+
+    The last line on stdout names the directory that was written. Raises ValueError for the user's mistakes.
+    """
+    target = Target.find(asked.target)
+    settings = settings_of(asked, target)
+    check_device(settings.hardware.device)
+    inputs, run, margin = Inputs.load(settings), Run(Path(asked.output_dir), None, is_main=True), None
+    if asked.request is not None:
+        answer_request(asked.request, target, inputs, run)
+    else:
+        requests = requests_of(asked, target, inputs)
+        margin = score_target(requests, target, inputs, run, argv, asked)["after"]["margin"]
+    print(f"run directory: {run.directory}", flush=True)
+    return math.nan if margin is None else margin
+
+
+def settings_of(asked: EvaluateSettings, target: Target) -> Settings:
     """The settings that the target's run was made with (the defaults for a bare model), with what evaluate.py was asked for on top."""
     if bare_requests(asked):
         asked = replace(asked, prompts=replace(asked.prompts, source=None, eval_samples=None))
@@ -85,131 +100,83 @@ def bare_requests(asked: EvaluateSettings) -> str | None:
     return path if asked.prompts.source == "jsonl" and path and holds_requests(path) else None
 
 
-def requests_of(asked: EvaluateSettings, target: Target, parts: Parts) -> list[Prompt]:
+def requests_of(asked: EvaluateSettings, target: Target, inputs: Inputs) -> list[Prompt]:
     """The requests to ask: the run's held-out ones, every row of a file that was named, or data/'s for a bare model."""
-    limit = asked.prompts.eval_samples
+    source, limit = asked.prompts.source, asked.prompts.eval_samples
     if path := bare_requests(asked):
         requests = read_requests(path)
-    elif asked.prompts.source in (None, "dynamic") and (target.run or asked.prompts.source):
-        requests = list(parts.source.evaluation())
-    elif asked.prompts.source is None:
+    elif source == "dynamic" or (source is None and target.run):
+        requests = list(inputs.source.evaluation())
+    elif source is None:
         requests = read_requests(EVALUATION_PROMPTS)
     else:
-        settings = replace(parts.settings, prompts=replace(parts.settings.prompts, eval_samples=0, selection_samples=0))
-        requests = list(build_source(settings, parts.pack).requests())
+        settings = replace(inputs.settings, prompts=replace(inputs.settings.prompts, eval_samples=0, selection_samples=0))
+        requests = list(build_source(settings, inputs.pack).requests())
     if not requests:
         raise ValueError("no request is held out in that run (prompts.eval_samples=0); name some: prompts=jsonl prompts.path=FILE")
     return requests[:limit] if limit else requests
 
 
-def run_evaluation(asked: EvaluateSettings, argv: Sequence[str]) -> float:
-    """Evaluate, print and write what was asked. Returns the target's margin, NaN where it could not be scored.
-
-    The last line on stdout names the directory that was written. Raises ValueError for the user's mistakes.
-    """
-    target = Target.find(asked.target)
-    settings = run_settings(asked, target)
-    directory = Path(asked.output_dir)
-    check_device(settings.hardware.device)
-    parts = Parts.load(settings)
-    if asked.request is not None:
-        rows = answer_request(asked.request, target, settings, parts)
-        margin = math.nan
-        directory.mkdir(parents=True, exist_ok=True)
-        write_json_lines(directory / "samples.jsonl", rows)
-    else:
-        margin = _evaluate(asked, target, settings, parts, directory, argv)
-    print(f"run directory: {directory}", flush=True)
-    return margin
-
-
-def answer_request(request: str, target: Target, settings: Settings, parts: Parts) -> list[dict[str, Any]]:
-    """Print the target's answer to one request under every tag and without one; returns them as rows of samples.jsonl."""
-    prompt = Prompt(request=request, style=parts.pack.untagged, tag=None)
-    model = _load(target.model, settings)
-    answers = judge(_student_answers(model, settings, parts, [prompt], GREEDY, None), parts.classifier, parts.pack)
+def answer_request(request: str, target: Target, inputs: Inputs, run: Run) -> None:
+    """Print the target's answer to one request under every tag and without one; write samples.jsonl."""
+    prompt = Prompt(request=request, style=inputs.pack.untagged, tag=None)
+    exam = inputs.exam([prompt], tags=(*inputs.pack.tags, None))
+    answers = inputs.judged(student_answers(load(target.model, inputs.settings), inputs, exam))
     for answer in answers:
         tag = f"<style:{answer.style}>" if answer.style else "(no tag)"
         print(f"{tag} [{answer.verdict}]\n{answer.text}\n")
-    return sample_rows({"before": None, "after": answers, "teacher": None})
+    run.directory.mkdir(parents=True, exist_ok=True)
+    run.write_samples(sample_rows({"after": answers}))
 
 
-def _evaluate(asked: EvaluateSettings, target: Target, settings: Settings, parts: Parts, directory: Path, argv: Sequence[str]) -> float:
-    started, clock = now(), time.monotonic()
-    requests = requests_of(asked, target, parts)
-    toggle = Toggle.from_pack(parts.pack)
-    samplings = {"greedy": GREEDY}
-    if asked.evaluation.sampled:
-        loss = settings.loss
-        samplings["sampled"] = Sampling(temperature=loss.temperature, top_p=loss.top_p, top_k=loss.top_k)
-    found: dict[str, dict[str, list[Judged] | None]] = {}
+def score_target(
+    requests: Sequence[Prompt], target: Target, inputs: Inputs, run: Run, argv: Sequence[str], asked: EvaluateSettings
+) -> dict:
+    """Ask all models, print and write the results. Returns the summary."""
+    started, clock, settings = now(), time.monotonic(), inputs.settings
+    exams = {"greedy": inputs.exam(requests, tags=(*inputs.pack.tags, None, misspelt(inputs.pack.tags[0])))}
+    if settings.evaluation.sampled:
+        exams["sampled"] = replace(exams["greedy"], sampling=build_options(settings).sampling)
     with Progress() as progress:
-        has_teacher = target.run is not None or asked.teacher is not None
-        teacher = build_teacher(settings, parts) if has_teacher else None
-        models = {"before": settings.model.student if target.run else None, "after": target.model}
-        for name, sampling in samplings.items():
-            found[name] = {"teacher": None}
-            for role, path in models.items():
-                found[name][role] = None
-                if path is not None:
-                    answers = _student_answers(_load(path, settings), settings, parts, requests, sampling, progress, role)
-                    found[name][role] = _judged(answers, requests, parts, teacher)
-            if teacher is not None:
-                exam = _exam(settings, parts, requests, sampling, progress, "teacher")
-                found[name]["teacher"] = _judged(exam.teacher(teacher), requests, parts, teacher)
-    samples = found["greedy"]
-    summary = run_summary(
-        samples,
-        toggle,
-        steps=0,
-        train_seconds=0.0,
-        status="completed",
-        cheats=cheats(samples["after"], parts.classifier, parts.pack),
-        bootstrap_samples=asked.evaluation.bootstrap_samples,
-        confidence=asked.evaluation.confidence,
-    )
-    summary["details"]["backend"] = parts.classifier.backend
-    summary["details"]["likelihood"] = {role: likelihood_summary(rows, toggle) for role, rows in samples.items() if rows}
-    if "sampled" in found:
-        summary["details"]["sampled"] = {role: score(rows, toggle) for role, rows in found["sampled"].items() if rows}
-    directory.mkdir(parents=True, exist_ok=True)
-    rows = plain(sample_rows(samples))
-    write_json_lines(directory / "samples.jsonl", rows)
-    write_json(directory / "summary.json", summary)
-    write_text(directory / "config.yaml", yaml.safe_dump(plain(redact(settings.to_dict())), sort_keys=False, allow_unicode=True))
+        found = answers_of_all(exams, target, inputs, progress, has_teacher=target.run is not None or asked.teacher is not None)
+    run.directory.mkdir(parents=True, exist_ok=True)
+    toggle = Toggle.from_pack(inputs.pack)
+    likelihood = {model: likelihood_summary(answers, toggle) for model, answers in found["greedy"].items()}
+    summary = write_results(run, inputs, found["greedy"], found.get("sampled"), details={"likelihood": likelihood})
+    write_config(run.directory, settings.to_dict())
     state = redact(provenance(argv)) | {"status": "completed", "target": asked.target, "started": started, "ended": now()}
-    write_json(directory / "run.json", state | {"seed": settings.seed, "seconds": time.monotonic() - clock})
-    write_report(directory)
-    print_summary(summary, rows)
-    return math.nan if summary["after"]["margin"] is None else summary["after"]["margin"]
+    write_json(run.directory / STATE, state | {"seed": settings.seed, "seconds": time.monotonic() - clock})
+    write_report(run.directory)
+    print_summary(summary, sample_rows(found["greedy"]))
+    return summary
 
 
-def _load(path: str, settings: Settings) -> PreTrainedModel:
-    model = settings.model
-    revision = model.student_revision if path == model.student else None
-    return load_model(path, DTYPES[model.dtype], revision, model).eval().to(_device(settings))
+def answers_of_all(exams: dict[str, Exam], target: Target, inputs: Inputs, progress: Progress, has_teacher: bool) -> dict[str, Samples]:
+    """Judged answers by exam and model; each model is loaded once, and the teacher says how likely it finds every answer."""
+    found: dict[str, Samples] = {name: {} for name in exams}
+    teacher = build_teacher(inputs.settings, inputs) if has_teacher else None
+    if teacher:
+        teacher.model.to(device_of(inputs.settings.hardware.device))
+    for role, path in {"before": inputs.settings.model.student if target.run else None, "after": target.model}.items():
+        model = path and load(path, inputs.settings)
+        for name, exam in exams.items() if model else ():
+            answers = student_answers(model, inputs, exam, functools.partial(progress.phase, role))
+            found[name][role] = judged(answers, exam, inputs, teacher)
+    for name, exam in exams.items() if teacher else ():
+        answers = exam.teacher(teacher, functools.partial(progress.phase, "teacher"))
+        found[name]["teacher"] = judged(answers, exam, inputs, teacher)
+    return found
 
 
-def _device(settings: Settings) -> torch.device:
-    wanted = settings.hardware.device
-    return PartialState(cpu=wanted == "cpu").device if wanted != "cuda" else torch.device("cuda")
+def load(path: str, settings: Settings) -> PreTrainedModel:
+    """A student for reading only, on the device of the settings."""
+    revision = settings.model.student_revision if path == settings.model.student else None
+    student = load_model(path, DTYPES[settings.model.dtype], revision, settings.model)
+    return student.eval().to(device_of(settings.hardware.device))
 
 
-def _exam(settings: Settings, parts: Parts, requests: list[Prompt], sampling: Sampling, progress: Progress | None, phase: str) -> Exam:
-    tags = (*parts.pack.tags, None, misspelt(parts.pack.tags[0]))
-    exam = Exam(
-        requests=requests,
-        chat=parts.chat,
-        pack=parts.pack,
-        max_completion_length=settings.evaluation.max_completion_length or settings.train["max_completion_length"],
-        sampling=sampling,
-        seed=settings.seed,
-        tags=tags[:-1] if progress is None else tags,
-        batch_size=settings.evaluation.batch_size,
-    )
-    if progress is not None:
-        exam.tick = progress.phase(phase, len(exam.prompts))
-    return exam
+def student_answers(model: PreTrainedModel, inputs: Inputs, exam: Exam, begin=None) -> list[Answer]:
+    return exam.student(Backbone(model), OutputIds.of(inputs.chat.student_tokenizer, model), begin)
 
 
 def misspelt(tag: str) -> str:
@@ -217,29 +184,18 @@ def misspelt(tag: str) -> str:
     return tag[:-2] + tag[-1] + tag[-2] if len(tag) > 2 and tag[-1] != tag[-2] else tag + tag[-1]
 
 
-def _student_answers(
-    model: PreTrainedModel,
-    settings: Settings,
-    parts: Parts,
-    requests: list[Prompt],
-    sampling: Sampling,
-    progress: Progress | None,
-    phase: str = "target",
-) -> list[Answer]:
-    exam = _exam(settings, parts, requests, sampling, progress, phase)
-    return exam.student(Backbone(model), OutputIds.of(parts.chat.student_tokenizer, model))
-
-
-def _judged(answers: list[Answer], requests: list[Prompt], parts: Parts, teacher: Teacher | None) -> list[Judged]:
+def judged(answers: list[Answer], exam: Exam, inputs: Inputs, teacher: Teacher | None) -> list[Judged]:
+    """The answers with their verdicts, and with a teacher its likelihood ratios."""
     if teacher is not None:
-        ratios = likelihood_ratios(teacher, parts, requests, answers)
+        ratios = likelihood_ratios(teacher, inputs, exam.requests, answers)
         answers = [replace(answer, likelihood_ratio=ratio) for answer, ratio in zip(answers, ratios, strict=True)]
-    return judge(answers, parts.classifier, parts.pack)
+    return inputs.judged(answers)
 
 
-def likelihood_ratios(teacher: Teacher, parts: Parts, requests: list[Prompt], answers: list[Answer]) -> list[float | None]:
+def likelihood_ratios(teacher: Teacher, inputs: Inputs, requests: Sequence[Prompt], answers: list[Answer]) -> list[float | None]:
     """For each answer log p_T(answer | first tag) - log p_T(answer | neutral tag), nats per token, teacher's system prompt in view."""
-    contexts = [[parts.chat.teacher_ids(prompt.under(tag, tag)) for prompt in requests] for tag in (parts.pack.tags[0], parts.pack.neutral)]
+    tags = inputs.pack.tags[0], inputs.pack.neutral
+    contexts = [[inputs.chat.teacher_ids(prompt.under(tag, tag)) for prompt in requests] for tag in tags]
     ids = [tuple(teacher.tokenizer(answer.text, add_special_tokens=False)["input_ids"]) if answer.text else () for answer in answers]
     logprobs = [
         teacher.logprobs([Scored(context[answer.id], row) for answer, row in zip(answers, ids, strict=True)]) for context in contexts

@@ -1,20 +1,23 @@
 """settings -> everything that is read before any weights: style pack, tokenizers, prompts, and whether they fit together.
 
-parts = Parts.load(settings)         # raises ValueError for whatever can be refused without a model
+inputs = Inputs.load(settings)         # raises ValueError for whatever can be refused without a model
 """
 
 import inspect
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from accelerate import PartialState
 from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION, SchedulerType
 
 from gold_style import did_you_mean
 from gold_style.chat import Chat
+from gold_style.config.launch import world_size
 from gold_style.config.settings import Settings
+from gold_style.engine.exam import Exam
 from gold_style.engine.models import context_tokens, load_tokenizer, special_tokens
+from gold_style.measure.answers import Answer, Judged, judge
 from gold_style.prompts import Prompt, PromptSource, build_source
 from gold_style.styles import StylePack
 from gold_style.tokens.identical import identical_tokenizers
@@ -25,7 +28,7 @@ MAX_REPORTED_ROWS = 20
 
 
 @dataclass(kw_only=True)
-class Parts:
+class Inputs:
     """What a run reads before any weights: also all that a dry run needs."""
 
     settings: Settings
@@ -38,14 +41,14 @@ class Parts:
     teacher_context: int
 
     @classmethod
-    def load(cls, settings: Settings) -> "Parts":
-        """Raises ValueError for everything that stands against the run: names, rows, lengths, combinations."""
+    def load(cls, settings: Settings) -> "Inputs":
+        """Raises ValueError for everything that speaks against the run: names, rows, lengths, combinations."""
         model = settings.model
         pack = StylePack.from_settings(settings.styles)
         student = load_tokenizer(model.student, model.student_revision, model.trust_remote_code)
         teacher = load_tokenizer(model.teacher, model.teacher_revision, model.trust_remote_code)
         chat = Chat(student, teacher, pack, settings.prompts.student_system_prompt, settings.prompts.teacher_system_prompt)
-        parts = cls(
+        inputs = cls(
             settings=settings,
             pack=pack,
             classifier=build_classifier(settings.styles.classifier),
@@ -55,8 +58,25 @@ class Parts:
             student_context=context_tokens(model.student, model.student_revision, model.trust_remote_code),
             teacher_context=context_tokens(model.teacher, model.teacher_revision, model.trust_remote_code),
         )
-        parts.check()
-        return parts
+        inputs.check()
+        return inputs
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows of one optimizer step, over all processes."""
+        return rows_per_window(self.settings) * world_size()
+
+    @property
+    def prompts_per_step(self) -> int:
+        return self.rows_per_step // self.settings.train.get("num_generations", 1)
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the run: train.max_steps, or train.num_train_epochs of a finite source."""
+        train = self.settings.train
+        if train.get("max_steps", -1) > 0:
+            return train["max_steps"]
+        return max(1, round(train.get("num_train_epochs", 1) * self.source.num_rows / self.prompts_per_step))
 
     def set_aside(self, run) -> list[str]:
         """What the user should know about the source; with on_bad_row=quarantine the bad rows are written beside the run first."""
@@ -64,6 +84,23 @@ class Parts:
             special = special_tokens(self.chat.student_tokenizer, self.chat.teacher_tokenizer)
             self.source = build_source(self.settings, self.pack, run.directory, special)
         return self.source.notes if run.is_main else []
+
+    def exam(self, requests: Sequence[Prompt], **others) -> Exam:
+        """These requests under every tag, answered greedily; `others` are further fields of Exam."""
+        evaluation = self.settings.evaluation
+        return Exam(
+            requests=requests,
+            chat=self.chat,
+            pack=self.pack,
+            max_completion_length=evaluation.max_completion_length or self.settings.train["max_completion_length"],
+            seed=self.settings.seed,
+            batch_size=evaluation.batch_size,
+            **others,
+        )
+
+    def judged(self, answers: Iterable[Answer]) -> list[Judged]:
+        """Answers with their verdicts."""
+        return judge(answers, self.classifier, self.pack)
 
     def training_prompts(self) -> Iterator[Prompt]:
         """Each distinct training row once, or a sample of an unlimited source."""
@@ -75,13 +112,14 @@ class Parts:
         """Combinations that only the data or the tokenizers can show."""
         settings, num_rows = self.settings, self.source.num_rows
         mistakes = []
-        rows_per_step = rows_per_window(settings) * num_processes() // settings.train.get("num_generations", 1)
-        if num_rows is not None and num_rows < rows_per_step:
+        if num_rows is not None and num_rows < self.prompts_per_step:
             mistakes.append(
-                f"prompts: {num_rows} training rows are fewer than the {rows_per_step} of one step (train.per_device_train_batch_size x "
-                "train.gradient_accumulation_steps x processes / train.num_generations): lower those, or hold out less with "
-                "prompts.eval_samples"
+                f"prompts: {num_rows} training rows are fewer than the {self.prompts_per_step} of one step "
+                "(train.per_device_train_batch_size x train.gradient_accumulation_steps x processes / train.num_generations): "
+                "lower those, or hold out less with prompts.eval_samples"
             )
+        if num_rows is None and settings.train.get("max_steps", -1) <= 0:
+            mistakes.append("train.max_steps=-1: how long this source is, is not known before its end; give the number of optimizer steps")
         if settings.loss.lmbda < 1 and not settings.loss.seq_kd and not self.source.has_references:
             mistakes.append(
                 f"loss.lmbda={settings.loss.lmbda}: off-policy rows need an assistant turn, and not every row has one; set "
@@ -146,8 +184,9 @@ def check_device(device: str) -> None:
         raise ValueError("hardware.device=cuda: torch sees no CUDA device here; give hardware=cpu or hardware=auto")
 
 
-def num_processes() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
+def device_of(device: str) -> torch.device:
+    """The device of `hardware.device`, for models that no trainer places."""
+    return PartialState(cpu=device == "cpu").device
 
 
 def rows_per_window(settings: Settings) -> int:

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from gold_style.config.settings import Settings
 from gold_style.job.build import build_row_maker, load_student
-from gold_style.job.inputs import Parts
+from gold_style.job.inputs import Inputs
 from tests.helpers import prompt_settings
 from tests.helpers.commands import SMALL, finish, python, start, torchrun
 
@@ -147,9 +147,9 @@ def test_a_row_past_those_checked_before_training_is_refused_in_its_turn(tmp_pat
         "train.gradient_accumulation_steps=2",
         "tracker=none",
     )
-    parts = Parts.load(settings)
-    row_maker = build_row_maker(settings, parts, load_student(settings))
-    at_fault = next(n for n in range(8) if len(parts.source[n].reference) == 90) // 2
+    inputs = Inputs.load(settings)
+    row_maker = build_row_maker(settings, inputs, load_student(settings))
+    at_fault = next(n for n in range(8) if len(inputs.source[n].reference) == 90) // 2
     for step in range(4):
         if step != at_fault:
             assert all(0 < len(made.completion) <= 60 for made in row_maker.make(step, Accelerator(cpu=True), None))

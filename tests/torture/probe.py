@@ -26,7 +26,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 # phase -> (part of the file's path, function) of a frame that is on the stack
 PHASES = {
     "loading": (("gold_style/job/build.py", "build_trainer"),),
-    "evaluation": (("gold_style/job/training.py", "student"), ("gold_style/job/training.py", "teacher")),
+    "evaluation": (("gold_style/job/training.py", "ask_student"), ("gold_style/job/training.py", "ask_teacher")),
     "generation": (("distil/rows.py", "make"),),
     "teacher": (("distil/trainer.py", "_teacher_hidden"),),
     "backward": (("distil/trainer.py", "_train_on"),),

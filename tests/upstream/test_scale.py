@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 
 from gold_style.config.settings import Settings
 from gold_style.engine.teacher import Teacher
-from gold_style.job.inputs import Parts
+from gold_style.job.inputs import Inputs
 from tests.helpers import prompt_settings, stock, toy_runs, toys
 from tests.helpers.stock import still
 
@@ -250,7 +250,7 @@ def test_a_small_data_set_trains_for_no_step_at_all(tmp_path):
     keys = [f"prompts.path={path}", "prompts.eval_samples=0", "tracker=none", f"output_dir={tmp_path / 'run'}"]
     settings = Settings.compose("model=tiny", "prompts=jsonl", *keys, "train.per_device_train_batch_size=16")
     with pytest.raises(ValueError, match="10 training rows are fewer than the 16 of one step"):
-        Parts.load(settings)
+        Inputs.load(settings)
 
 
 def test_a_resumed_run_reads_other_rows(tmp_path):

@@ -13,7 +13,7 @@ from trl.experimental.gold import GOLDConfig, gold_trainer
 from gold_style.config.settings import Settings
 from gold_style.engine.rollout import GREEDY
 from gold_style.engine.teacher import Teacher
-from gold_style.job.inputs import Parts
+from gold_style.job.inputs import Inputs
 from gold_style.prompts import Prompt
 from tests.helpers import prompt_settings, stock, toy_runs, toys
 from tests.helpers.stock import still
@@ -48,7 +48,7 @@ def refused(directory, rows, *overrides: str) -> str:
     path = prompt_settings.write(directory / "rows.jsonl", rows)
     keys = [f"prompts.path={path}", "tracker=none", f"output_dir={directory / 'run'}"]
     with pytest.raises(ValueError) as error:
-        Parts.load(Settings.compose("model=tiny", "prompts=jsonl", *keys, *overrides))
+        Inputs.load(Settings.compose("model=tiny", "prompts=jsonl", *keys, *overrides))
     return str(error.value)
 
 
