@@ -16,7 +16,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gold_style.runs.redact import say
@@ -53,15 +53,12 @@ class StopRequest:
 
 @contextlib.contextmanager
 def listen(grace_s: float, at_once: Callable[[int], None] = lambda signum: None) -> Iterator[StopRequest]:
-    """Catch the signals while the block runs; afterwards they mean what they meant before.
+    """Catch the signals while the block runs.
 
     Args: seconds from the first signal to `Interrupted`; what to do, in milliseconds, before a second signal ends the
-    process with 128 + its number. Outside the main thread, where Python allows no handlers, nothing is caught.
+    process with 128 + its number.
     """
     stop = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
 
     def on_signal(signum: int, _frame) -> None:
         if stop.requested is None:
@@ -80,11 +77,25 @@ def listen(grace_s: float, at_once: Callable[[int], None] = lambda signum: None)
         if stop.requested is not None:
             raise Interrupted(stop.requested)
 
-    handlers = {signum: signal.signal(signum, on_signal) for signum in SIGNALS}
-    handlers[signal.SIGALRM] = signal.signal(signal.SIGALRM, on_alarm)
+    with handled({**dict.fromkeys(SIGNALS, on_signal), signal.SIGALRM: on_alarm}):
+        try:
+            yield stop
+        finally:
+            if stop.requested is not None:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextlib.contextmanager
+def handled(handlers: Mapping[int, Callable]) -> Iterator[None]:
+    """Handle signals while the block runs; afterwards they mean what they meant before.
+
+    Outside the main thread, where Python allows no handlers, nothing is handled.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        handlers = {}
+    before = {signum: signal.signal(signum, handler) for signum, handler in handlers.items()}
     try:
-        yield stop
+        yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for signum, handler in handlers.items():
+        for signum, handler in before.items():
             signal.signal(signum, handler)

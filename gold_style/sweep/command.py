@@ -14,10 +14,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from gold_style import PACKAGE
 from gold_style.config.check.overrides import CommandLine, choices_of, groups_of, read_arguments
-from gold_style.config.check.presets import read_preset
+from gold_style.config.check.presets import SWEEPER, read_preset
 from gold_style.config.launch import is_main_process
 from gold_style.config.settings import CONF
 from gold_style.runs.files import FileLock, Locked, read_json, write_json
@@ -35,13 +36,13 @@ GOOD = ("completed", "pruned")
 def sweep(arguments: Sequence[str], start: Callable[[list[str]], None]) -> None:
     """Run a checked command line with -m; `start(arguments)` hands it to Hydra. Ends the process with the sweep's exit code."""
     line = read_arguments(arguments)
-    values = {override.key_or_group: override.value() for override in line.overrides if not override.is_sweep_override()}
+    given = {override.key_or_group: override.value() for override in line.overrides if not override.is_sweep_override()}
     if line.only_shows or "--cfg" in line.options:
         return start(list(arguments))
-    if values.get("dry_run"):
+    if given.get("dry_run"):
         with TemporaryDirectory() as nowhere:  # Hydra makes directories of its own
             return start([sweep_directory_override(Path(nowhere)), *arguments])
-    directory = find_sweep(line)
+    directory, number = find_sweep(line, given), num_jobs(line, given)
     lock = FileLock(directory / LOCK)
     if is_main_process():
         try:
@@ -50,15 +51,15 @@ def sweep(arguments: Sequence[str], start: Callable[[list[str]], None]) -> None:
         except (Locked, OSError) as error:
             print(f"{Path(sys.argv[0]).name}: output_dir={directory}: {error}", file=sys.stderr)
             raise SystemExit(2) from None
-        if values.get("resume") == "auto":
+        if given.get("resume") == "auto":
             found = tally(directory)
             say(f"resuming {directory}: {found}" if found else f"resume=auto: no earlier sweep of these jobs; a new one: {directory}")
-        _write_down(directory, line)
+        _write_down(directory, line, number)
     path = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))  # for the processes that launchers start
     os.environ.update(HYDRA_FULL_ERROR="1", PYTHONPATH=path)  # Hydra passes on a failed job's exception, instead of exiting
     code = 0
     try:
-        with StatusLine(directory, num_jobs(line)) if is_main_process() else contextlib.nullcontext():
+        with StatusLine(directory, number) if is_main_process() else contextlib.nullcontext():
             start([sweep_directory_override(directory), *arguments])  # before flags: Hydra's parser wants overrides together
     except Interrupted as interruption:
         code = interruption.exit_code
@@ -82,24 +83,19 @@ def sweep_directory_override(directory: Path) -> str:
     return f"hydra.sweep.dir='{escaped}'"
 
 
-def num_jobs(line: CommandLine) -> int:
+def num_jobs(line: CommandLine, given: dict[str, Any]) -> int:
     """Jobs of a grid, or trials of a search."""
-    trials = next((override.value() for override in line.overrides if override.key_or_group == "sweep.search.trials"), None)
-    if any(override.key_or_group == "hydra/sweeper" for override in line.overrides):
-        return int(trials or _preset_trials(line) or 1)
+    if SWEEPER in given:
+        preset = read_preset(CONF / "sweep" / f"{given.get('sweep')}.yaml").get("search") or {}
+        return int(given.get("sweep.search.trials") or preset.get("trials") or 1)
     groups = groups_of([CONF])
     return math.prod(len(choices_of(override, groups)) for override in line.overrides)
 
 
-def _preset_trials(line: CommandLine) -> int:
-    option = next((override.value() for override in line.overrides if override.key_or_group == "sweep"), None)
-    return (read_preset(CONF / "sweep" / f"{option}.yaml").get("search") or {}).get("trials", 0)
-
-
-def _write_down(directory: Path, line: CommandLine) -> None:
+def _write_down(directory: Path, line: CommandLine, number: int) -> None:
     """sweep.json: what a later `resume=auto` recognises it by, and when it ran."""
     record = read_json(directory / SWEEP) or {"started": now(), "sessions": []}
-    record |= {"argv": redact(list(sys.argv)), "identity": redact(identity(line)), "jobs": num_jobs(line)}
+    record |= {"argv": redact(list(sys.argv)), "identity": redact(identity(line)), "jobs": number}
     write_json(directory / SWEEP, record | {"sessions": [*record["sessions"], now()]})
 
 

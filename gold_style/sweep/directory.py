@@ -16,6 +16,7 @@ import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from gold_style.config.check.overrides import CommandLine
 from gold_style.config.settings import default_directory
@@ -38,9 +39,11 @@ def is_about(key: str, names: Sequence[str]) -> bool:
     return any(key == name or key.startswith((f"{name}.", f"{name}/")) for name in names)
 
 
-def find_sweep(line: CommandLine, root: Path = Path("multirun")) -> Path:
-    """The absolute directory of a command's sweep: the one it names, with resume=auto the one it was, else a new dated one."""
-    given = {override.key_or_group: override.value() for override in line.overrides if not override.is_sweep_override()}
+def find_sweep(line: CommandLine, given: dict[str, Any], root: Path = Path("multirun")) -> Path:
+    """The absolute directory of a command's sweep: the one it names, with resume=auto that of the same sweep, else a new dated one.
+
+    `given` has the values of the keys that are not swept.
+    """
     if given.get("output_dir"):
         return Path(os.path.abspath(str(given["output_dir"])))
     if given.get("resume") == "auto":

@@ -6,7 +6,6 @@ survive a fork. Signals to the sweep are passed on; a job whose sweep dies is as
 """
 
 import contextlib
-import inspect
 import math
 import multiprocessing
 import os
@@ -15,7 +14,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,10 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
+from gold_style import PROJECT
 from gold_style.runs.redact import redact, say
 from gold_style.runs.run import Pruned
-from gold_style.runs.signals import SIGNALS, Interrupted
+from gold_style.runs.signals import SIGNALS, Interrupted, handled
 
 DEVICES = ("/dev/nvidiactl", "/dev/kfd")
 
@@ -39,26 +39,31 @@ def context(tracker: str) -> Any:
     method = "spawn" if any(map(os.path.exists, DEVICES)) else "forkserver"
     if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
         multiprocessing.set_start_method(method, force=True)  # joblib's workers say "loky", which a new process does not know
-    if method == "spawn":
-        return multiprocessing.get_context(method)
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["gold_style.job.training", *(["wandb"] if tracker == "wandb" else [])])
-    return server
+    chosen = multiprocessing.get_context(method)
+    chosen.set_forkserver_preload(["gold_style.job.training", *(["wandb"] if tracker == "wandb" else [])])  # no effect on spawn
+    return chosen
 
 
-def run_isolated(settings, argv: Sequence[str], train: Callable[..., float], console: Path) -> float:
-    """`train(settings, argv)` in a new process, which reads the function from its file; what it prints goes to `console`.
+def run_isolated(settings, argv: Sequence[str], console: Path) -> float:
+    """`train(settings, argv)` of train.py in a new process; what it prints goes to `console`.
 
     Raises JobFailed where the job did not complete, Interrupted where the sweep was asked to end.
     """
     console.parent.mkdir(parents=True, exist_ok=True)
     receiving, sending = multiprocessing.Pipe(duplex=False)
     hydra = OmegaConf.to_container(HydraConfig.instance().cfg, resolve=False)  # plain: launchers' own classes cannot be pickled
-    given = settings, list(argv), inspect.getfile(train), hydra, dict(os.environ), str(console), sending
+    given = settings, list(argv), hydra, dict(os.environ), str(console), sending
     process = context(settings.tracker.name).Process(target=_child, args=given)
     process.start()
     sending.close()
-    with receiving, _passing_on(process) as asked:
+    asked: list[int] = []
+
+    def pass_on(signum: int, _frame) -> None:
+        asked.append(signum)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signum)
+
+    with receiving, handled(dict.fromkeys(SIGNALS, pass_on)):
         connection.wait([receiving, process.sentinel])
         try:
             kind, content = receiving.recv() if receiving.poll() else ("gone", None)
@@ -80,28 +85,7 @@ def death(exit_code: int | None) -> str:
     return f"its process ended with exit code {exit_code}"
 
 
-@contextlib.contextmanager
-def _passing_on(process) -> Iterator[list[int]]:
-    """Pass signals that arrive meanwhile on to the process; they are also collected in the list."""
-    asked: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def pass_on(signum: int, _frame) -> None:
-        asked.append(signum)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signum)
-
-    before = {signum: signal.signal(signum, pass_on) for signum in SIGNALS}
-    try:
-        yield asked
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
-
-
-def _child(settings, argv: list[str], script: str, hydra: dict, environment: dict[str, str], console: str, sending) -> None:
+def _child(settings, argv: list[str], hydra: dict, environment: dict[str, str], console: str, sending) -> None:
     """What runs in the new process."""
     _print_to(console)
     os.environ.update(environment)  # the present one; the server was started earlier
@@ -109,7 +93,8 @@ def _child(settings, argv: list[str], script: str, hydra: dict, environment: dic
     HydraConfig.instance().cfg = OmegaConf.create(hydra)
     code = 0
     try:
-        sending.send(("value", runpy.run_path(script)["train"](settings, argv)))
+        train = runpy.run_path(str(PROJECT / "train.py"))["train"]  # launchers pickle functions of a script by value, without its file
+        sending.send(("value", train(settings, argv)))
     except Pruned as error:
         print(error)
         sending.send(("value", math.nan))

@@ -57,7 +57,7 @@ def run_in_sweep(settings: Settings, train: Train) -> float:
     isolated = settings.sweep.isolate and world_size() == 1  # processes of one launcher share a rendezvous
     try:
         if isolated:
-            return run_isolated(settings, argv, train, sweep / CONSOLE / f"{directory.name}.txt")
+            return run_isolated(settings, argv, sweep / CONSOLE / f"{directory.name}.txt")
         return _run_here(settings, argv, train)
     except Exception as error:
         reason = redact(str(error) if isinstance(error, JobFailed) else f"{type(error).__name__}: {error}")

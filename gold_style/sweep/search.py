@@ -1,14 +1,15 @@
 """Bayesian search behind Hydra's sweeper interface: Optuna (TPE, median pruning) proposes, Hydra's launcher runs.
 
 Hydra's own Optuna plugin (1.3.0) needs optuna < 3, and one trial that is NaN or fails ends its study; this one needs optuna >= 4,
-marks such a trial as failed and goes on. The study is `study.journal` in the sweep's directory: `resume=auto` takes it up, and
-trials that were cut off are proposed again and go on in their run directories.
+marks such a trial as failed and continues. The study is `study.journal` in the sweep's directory: `resume=auto` takes it up, and
+trials that were cut off are proposed again and resumed in their run directories.
 
     python train.py -m sweep.search.trials=20 loss.beta=interval(0,1) 'train.learning_rate=tag(log, interval(5e-4, 5e-3))'
     python train.py -m sweep=search
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,11 @@ def search(sweeper: Any, arguments: Sequence[str]) -> dict:
     propose_again(study)
     while (number := options.trials - num_finished(study)) > 0:
         trials = [study.ask(space) for _ in range(min(number, options.parallel))]
-        jobs = [[*fixed, *map("=".join, texts(trial.params)), f"sweep.search.trial={trial._trial_id}"] for trial in trials]
+        jobs = [[*fixed, *overrides_of(trial.params), f"sweep.search.trial={trial._trial_id}"] for trial in trials]
         sweeper.validate_batch_is_legal(jobs)
         results = sweeper.launcher.launch(jobs, initial_job_idx=trials[0].number)
         for trial, result in zip(trials, results, strict=True):
-            tell(study, trial, result)
+            close_trial(study, trial, result)
         write_json(directory / BEST, best_of(study))
     return best_of(study)
 
@@ -63,9 +64,9 @@ def distribution(override: Override) -> Any:
     raise ValueError(f"{key}: a search draws from interval(...), range(...) and choice(...)")
 
 
-def texts(params: dict[str, Any]) -> list[tuple[str, str]]:
+def overrides_of(params: dict[str, Any]) -> list[str]:
     """Drawn values as overrides; numbers with all their digits, so that the same draw is the same config."""
-    return [(key, repr(value) if isinstance(value, float) else str(value)) for key, value in params.items()]
+    return [f"{key}={value!r}" if isinstance(value, float) else f"{key}={value}" for key, value in params.items()]
 
 
 def num_finished(study: Any) -> int:
@@ -83,8 +84,8 @@ def propose_again(study: Any) -> None:
         study.enqueue_trial(trial.params)
 
 
-def tell(study: Any, trial: Any, result: Any) -> None:
-    """How a trial ended. One without a number, or that failed, is a failed trial; the study goes on."""
+def close_trial(study: Any, trial: Any, result: Any) -> None:
+    """Tell the study how a trial ended. One without a number, or that failed, counts as a failed trial."""
     from optuna.trial import TrialState
 
     pruned = PRUNED_AT in study.get_trials()[trial.number].user_attrs
@@ -101,8 +102,8 @@ def tell(study: Any, trial: Any, result: Any) -> None:
 def best_of(study: Any) -> dict:
     """The best trial so far, and how many ended how."""
     trials = [trial for trial in study.get_trials(deepcopy=False) if not trial.user_attrs.get(INTERRUPTED)]
-    states = {state: sum(trial.state.name == state for trial in trials) for state in ("COMPLETE", "PRUNED", "FAIL")}
+    counts = Counter(trial.state.name.lower() for trial in trials)
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
     best = max(complete, key=lambda trial: trial.value, default=None)
-    found = best and {"trial": best.number, "value": best.value, "overrides": ["=".join(pair) for pair in texts(best.params)]}
-    return {"best": found, "trials": {state.lower(): number for state, number in states.items()}}
+    found = best and {"trial": best.number, "value": best.value, "overrides": overrides_of(best.params)}
+    return {"best": found, "trials": {state: counts[state] for state in ("complete", "pruned", "fail")}}

@@ -67,7 +67,7 @@ def test_a_failed_job_of_a_sweep_leaves_no_secret_in_its_console(tmp_path):
     """Its message quotes a path, its traceback as well; both go to the sweep, and the traceback to a file."""
     settings = Settings.compose("model.teacher=/nowhere/s3cr3t-value", "tracker=none", f"output_dir='{tmp_path}'")
     told, tells = multiprocessing.Pipe(duplex=False)
-    given = settings, ["train.py"], str(PROJECT / "train.py"), {}, dict(os.environ), str(tmp_path / "console.txt"), tells
+    given = settings, ["train.py"], {}, dict(os.environ), str(tmp_path / "console.txt"), tells
     job = multiprocessing.get_context("spawn").Process(target=isolation._child, args=given)
     job.start()
     kind, reason = told.recv()

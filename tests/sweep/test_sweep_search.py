@@ -13,7 +13,7 @@ from gold_style.config.schema import Search
 from gold_style.distil.pruning import Pruning
 from gold_style.runs.run import Pruned, open_run
 from gold_style.runs.study import open_study
-from gold_style.sweep.search import distribution, num_finished, texts
+from gold_style.sweep.search import distribution, num_finished, overrides_of
 from tests.helpers.commands import PROJECT, SMALL, finish, python, start
 from tests.helpers.run_settings import compose
 
@@ -80,7 +80,7 @@ def test_swept_values_become_what_is_drawn_from():
     assert distribution(override("a=range(1,4)")) == CategoricalDistribution([1, 2, 3])
     with pytest.raises(ValueError, match="begins above 0"):
         distribution(override("a=tag(log,interval(0,1))"))
-    assert texts({"a": 0.1 + 0.2, "b": "x", "c": 3}) == [("a", "0.30000000000000004"), ("b", "x"), ("c", "3")]
+    assert overrides_of({"a": 0.1 + 0.2, "b": "x", "c": 3}) == ["a=0.30000000000000004", "b=x", "c=3"]
 
 
 class Live:
