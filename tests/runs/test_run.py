@@ -14,7 +14,6 @@ import yaml
 
 from gold_style.config.settings import Settings
 from gold_style.runs.files import JsonLines, read_json, read_json_lines, write_json
-from gold_style.runs.naming import run_name
 from gold_style.runs.provenance import device_name, differences, git_state
 from gold_style.runs.run import open_run
 from gold_style.runs.run_directory import status_of
@@ -335,42 +334,6 @@ def test_differences_name_versions_commit_and_device(settings):
     assert any(line.startswith("git commit: 000") for line in lines) and any("uncommitted" in line for line in lines)
 
 
-# ---- names -----------------------------------------------------------------------------------------------------------
-
-SWEEP = """
-import hydra
-from gold_style.runs.naming import group_name, in_sweep, job_overrides, run_name
-from hydra.core.hydra_config import HydraConfig
-from pathlib import Path
-
-@hydra.main(version_base="1.3", config_path=None)
-def main(cfg):
-    directory = Path(HydraConfig.get().runtime.output_dir)
-    print(run_name(directory, job_overrides(())), "|", group_name(directory), "|", job_overrides(())[-1])
-
-main()
-"""
-
-
-def test_jobs_of_a_sweep_are_named_by_what_varies(tmp_path):
-    script = tmp_path / "sweep.py"
-    script.write_text(SWEEP)
-    overrides = ["+loss.beta=0,0.3", "+a.seed=1,2", "+b.seed=5,6", "+train.max_steps=50"]
-    overrides += [f"hydra.sweep.dir={tmp_path / 'multirun/day/time'}", "hydra.output_subdir=null"]
-    out, err = start([sys.executable, str(script), "-m", *overrides]).communicate(timeout=60)
-    lines = [line for line in out.splitlines() if " | " in line]
-    assert len(lines) == 8, err
-    assert lines[0] == "beta=0,a.seed=1,b.seed=5 | day/time | +train.max_steps=50"
-    assert lines[-1].startswith("beta=0.3,a.seed=2,b.seed=6 |")
-
-
-@pytest.mark.parametrize(
-    "directory, name", [("/x/multirun/2026-01-01/10-00/0", "2026-01-01/10-00/0"), ("/x/mine", "mine"), ("/x/mine/3", "mine/3")]
-)
-def test_a_run_of_its_own_is_named_by_its_directory(directory, name):
-    assert run_name(Path(directory), ["seed=1"]) == name
-
-
 # ---- a full disk -----------------------------------------------------------------------------------------------------
 
 FILLS_THE_DISK = """
@@ -418,33 +381,3 @@ with open_run(compose(Path(sys.argv[1]))) as run, listen(60, at_once=run.interru
     child.communicate(timeout=10)
     state = read_json(tmp_path / "run" / "run.json")
     assert child.returncode == 130 and state["status"] == "interrupted" and state["ended"]
-
-
-@pytest.mark.parametrize("reader", ["/dev/full", "gone"])
-def test_a_terminal_that_takes_nothing_ends_no_command(reader):
-    code = "from gold_style.runs.terminal import keep_printing\nkeep_printing()\nprint('봄' * 99999, flush=True)\nprint('on')"
-    read, write = os.pipe()
-    os.close(read)
-    with open(reader if reader == "/dev/full" else write, "wb") as stdout:
-        done = subprocess.run([sys.executable, "-c", code], stdout=stdout, stderr=subprocess.PIPE, cwd=PROJECT)
-    assert (done.returncode, done.stderr) == (0, b"")
-
-
-def test_a_terminal_without_korean_gets_escapes():
-    code = "from gold_style.runs.terminal import keep_printing\nkeep_printing()\nprint('봄')"
-    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, cwd=PROJECT)
-    assert done.stdout == b"\\ubd04\n"
-
-
-def test_the_last_line_of_a_command_that_failed_is_its_message():
-    code = "import sys\nfrom gold_style.runs.terminal import exit_code\nsys.exit(exit_code(lambda: print('x', flush=True) or 0))"
-    with open("/dev/full", "wb") as stdout:
-        done = subprocess.run([sys.executable, "-c", code], stdout=stdout, stderr=subprocess.PIPE, cwd=PROJECT)
-    assert (done.returncode, done.stderr) == (2, b"[Errno 28] No space left on device\n")
-
-
-def test_ctrl_c_before_a_run_is_there_is_one_line():
-    code = "import sys\nfrom gold_style.runs.terminal import exit_code\ndef main():\n raise KeyboardInterrupt\nsys.exit(exit_code(main))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=PROJECT)
-    assert (done.returncode, done.stderr) == (130, b"interrupted\n")

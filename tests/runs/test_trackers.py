@@ -304,7 +304,7 @@ def test_nobody_is_asked_for_a_login(tmp_path):
     code = """
 import sys
 from pathlib import Path
-from tests.runs.test_tracking import Asked, tracked, trackers
+from tests.runs.test_trackers import Asked, tracked, trackers
 tracker = trackers.open_tracker(Asked(), tracked(Path(sys.argv[1])))
 tracker.log({"train/loss": 1.0}, 1)
 tracker.close(0)
