@@ -1,4 +1,4 @@
-"""Earlier attempts of a sweep's jobs: kept beside the sweep in <sweep>/.failed/<n>.<k>, out of the way of who looks for runs.
+"""Earlier attempts of a sweep's jobs: kept in <sweep>/.failed/<n>.<k>, where searches for runs do not look.
 
 Example: `earlier_attempts(Path("multirun/x/y/4"))` is the run.json of each failed attempt of job 4, oldest first.
 """

@@ -1,9 +1,9 @@
 """An orderly end after SIGINT, SIGTERM or SIGUSR1 (SLURM's usual notice of preemption).
 
-The first signal asks: the trainer looks at `stop.requested` between steps, saves and ends. When that takes longer
-than the grace period, `Interrupted` breaks into the step, which is dropped; the last checkpoint stays. A second
-signal ends the process at once. Launchers pass a signal on that the workers have received already (torchrun after
-Ctrl-C), so what arrives within ECHO_S of the first counts as the same request.
+The first signal asks: the trainer looks at `stop.requested` between steps, saves and ends. If that takes longer than
+the grace period, `Interrupted` breaks into the step, which is dropped; the last checkpoint stays. A second signal ends
+the process at once. Launchers may pass on a signal that their workers have received already (torchrun after Ctrl-C),
+so one that arrives within ECHO_S of the first counts as the same request.
 
 Example:
     with listen(settings.grace_s, at_once=run.interrupted_at_once) as stop:
