@@ -3,21 +3,21 @@
 A field's annotation says what is allowed: `int`, `float | None`, `Literal["last", "best"]`, `list[str]`,
 `dict[str, Any]`, `Annotated[float, Interval(0, 1)]`, or another dataclass.
 
-    mistakes = []
-    loss = mirror(Loss, {"beta": 1.5}, "loss", mistakes)   # mistakes: loss.beta=1.5: must be between 0 and 1
+    loss, mistakes = mirror(Loss, {"beta": 1.5, ...})   # mistakes: beta=1.5: must be between 0 and 1
 """
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from types import UnionType
+from functools import cache
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from gold_style import did_you_mean, nearest
 
 T = TypeVar("T")
 MISSING = "???"  # what OmegaConf writes for a value that has to be given
-PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
+PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a mapping", NoneType: "null"}
 
 
 @dataclass(frozen=True)
@@ -62,34 +62,38 @@ class Misfit(ValueError):
     """A value that its annotation does not allow; the text says what is."""
 
 
-def mirror(cls: type[T], mapping: Any, key: str, mistakes: list[Mistake]) -> T:
-    """The dataclass `cls` filled from `mapping`; `key` is the mapping's own dotted key, "" at the root.
+def mirror(cls: type[T], mapping: Any) -> tuple[T, list[Mistake]]:
+    """The dataclass `cls` filled from `mapping`, and every mistake. Fields that are wrong keep the value they came with."""
+    mistakes: list[Mistake] = []
+    return _filled(cls, mapping, "", list(keys_of(cls)), mistakes), mistakes
 
-    Fields that are wrong keep the value they came with and are named in `mistakes`: leave those fields alone.
-    """
+
+def _filled(cls: type[T], mapping: Any, key: str, known: list[str], mistakes: list[Mistake]) -> T:
+    hints, values = hints_of(cls), {}
     if not isinstance(mapping, Mapping):
-        names = ", ".join(field.name for field in fields(cls))
-        mistakes.append(Mistake(key, written(mapping), f"must be a mapping with the keys {names}"))
+        mistakes.append(Mistake(key, written(mapping), f"must be a mapping with the keys {', '.join(hints)}"))
         mapping = {}
-    values = {}
-    for name, hint in hints_of(cls).items():
-        own_key = f"{key}.{name}" if key else name
-        value = mapping.get(name, MISSING)
-        if (group := group_of(hint)) and not (value is None and group is not hint):
-            values[name] = mirror(group, {} if value == MISSING else value, own_key, mistakes)
-            continue
-        if isinstance(value, str) and value == MISSING:
+    for name, hint in hints.items():
+        own_key, value = joined(key, name), mapping.get(name, MISSING)
+        if value is None and NoneType in get_args(hint):
+            values[name] = None
+        elif group := group_of(hint):
+            values[name] = _filled(group, {} if value == MISSING else value, own_key, known, mistakes)
+        elif isinstance(value, str) and value == MISSING:
             mistakes.append(Mistake(own_key, None, "must be given"))
             values[name] = None
-            continue
-        try:
-            values[name] = fitted(hint, value)
-        except Misfit as misfit:
-            mistakes.append(Mistake(own_key, written(value), f"must be {misfit}"))
+        else:
             values[name] = value
+            try:
+                values[name] = fitted(hint, value)
+            except Misfit as misfit:
+                mistakes.append(Mistake(own_key, written(value), f"must be {misfit}"))
+    unknown = [(joined(key, str(name)), value) for name, value in mapping.items() if name not in hints]
+    mistakes += [Mistake(own_key, written(value), unknown_key(own_key, known)) for own_key, value in unknown]
     return cls(**values)
 
 
+@cache
 def hints_of(cls: type) -> dict[str, Any]:
     """Field name -> annotation of a dataclass."""
     hints = get_type_hints(cls, include_extras=True)
@@ -97,29 +101,28 @@ def hints_of(cls: type) -> dict[str, Any]:
 
 
 def group_of(hint: Any) -> type | None:
-    """The dataclass that an annotation `Group` or `Group | None` stands for; None for plain values."""
+    """The dataclass in an annotation `Group`, `Group | None` or `Annotated[Group, ...]`; None for plain values."""
     return next((part for part in (hint, *get_args(hint)) if isinstance(part, type) and is_dataclass(part)), None)
 
 
 def fitted(hint: Any, value: Any) -> Any:
     """`value` as the annotation `hint` wants it: whole floats become int, ints float, numbers text. Raises Misfit."""
-    if get_origin(hint) is Annotated:
-        hint, interval = get_args(hint)
-        value = fitted(hint, value)
-        if value is not None and value not in interval:
-            raise Misfit(str(interval))
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        value = fitted(parts[0], value)
+        for interval in parts[1:]:
+            if isinstance(interval, Interval) and value is not None and value not in interval:
+                raise Misfit(str(interval))
         return value
-    if get_origin(hint) in (Union, UnionType):
-        return _fitted_union(get_args(hint), value)
-    if get_origin(hint) is Literal:
-        return _chosen(get_args(hint), value)
-    if get_origin(hint) is list:
-        return [fitted(get_args(hint)[0], item) for item in fitted(list, value)]
-    if get_origin(hint) is dict:
-        return {name: _fitted_under(name, get_args(hint)[1], item) for name, item in fitted(dict, value).items()}
-    if hint is Any:
-        return value
-    return _fitted_plain(hint, value)
+    if origin in (Union, UnionType):
+        return _fitted_to_one(parts, value)
+    if origin is Literal and value not in parts:
+        raise Misfit(f"one of {', '.join(parts)}{did_you_mean(value, parts)}")
+    if origin is list:
+        return [fitted(parts[0], item) for item in fitted(list, value)]
+    if origin is dict:
+        return {name: _fitted_under(name, parts[1], item) for name, item in fitted(dict, value).items()}
+    return value if origin is Literal or hint is Any else _fitted_plain(hint, value)
 
 
 def _fitted_under(name: Any, hint: Any, value: Any) -> Any:
@@ -129,57 +132,47 @@ def _fitted_under(name: Any, hint: Any, value: Any) -> Any:
         raise Misfit(f"{misfit} under {name}") from None
 
 
-def _fitted_union(hints: tuple[Any, ...], value: Any) -> Any:
-    if value is None and type(None) in hints:
-        return None
+def _fitted_to_one(hints: tuple[Any, ...], value: Any) -> Any:
     allowed = []
     for hint in hints:
-        if hint is not type(None):
-            try:
-                return fitted(hint, value)
-            except Misfit as misfit:
-                allowed.append(str(misfit))
-    raise Misfit(" or ".join([*allowed, *(["null"] if type(None) in hints else [])]))
-
-
-def _chosen(options: tuple[str, ...], value: Any) -> str:
-    if value not in options:
-        raise Misfit(f"one of {', '.join(options)}{did_you_mean(str(value), options)}")
-    return value
+        try:
+            return fitted(hint, value)
+        except Misfit as misfit:
+            allowed.append(str(misfit))
+    raise Misfit(" or ".join(allowed))
 
 
 def _fitted_plain(hint: type, value: Any) -> Any:
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    elif hint is int and isinstance(value, float) and value.is_integer():
-        value = int(value)
-    elif hint is str and isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+    if isinstance(value, bool) == (hint is bool):  # Python's bool is an int; a setting's is not
+        if hint is int and isinstance(value, float) and value.is_integer():
+            value = int(value)
+        elif hint in (float, str) and isinstance(value, (int, float)):
+            value = hint(value)
+    if not isinstance(value, hint) or isinstance(value, bool) != (hint is bool):
         raise Misfit(PLAIN[hint])
     if hint is str and "\0" in value:
         raise Misfit("text without NUL characters")
     return value
 
 
-def keys_of(cls: type, key: str = "") -> Iterator[str]:
-    """Every dotted key of a settings dataclass, groups included."""
+def joined(key: str, name: str) -> str:
+    """The dotted key of `name` in the mapping under `key`; "" is the root."""
+    return f"{key}.{name}" if key else name
+
+
+def is_below(key: str, names: Iterable[str]) -> bool:
+    """Whether a dotted key is one of `names`, or belongs to a group that is."""
+    return any(key == name or key.startswith(f"{name}.") for name in names)
+
+
+def keys_of(cls: type, mark: Any = None, key: str = "") -> Iterator[str]:
+    """Every dotted key of a settings dataclass, groups included; with `mark`, only those whose annotation carries it."""
     for name, hint in hints_of(cls).items():
-        own_key = f"{key}.{name}" if key else name
-        yield own_key
-        if group := group_of(hint):
-            yield from keys_of(group, own_key)
-
-
-def unknown_keys(cls: type, mapping: Any, key: str = "") -> Iterator[str]:
-    """Dotted keys of `mapping` that `cls` does not have; free mappings (dict fields) may hold anything."""
-    hints = hints_of(cls)
-    for name, value in mapping.items() if isinstance(mapping, Mapping) else ():
-        own_key = f"{key}.{name}" if key else str(name)
-        if name not in hints:
+        own_key, marked = joined(key, name), mark is not None and mark in get_args(hint)
+        if mark is None or marked:
             yield own_key
-        elif group := group_of(hints[name]):
-            yield from unknown_keys(group, value, own_key)
+        if (group := group_of(hint)) and not marked:
+            yield from keys_of(group, mark, own_key)
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:

@@ -5,9 +5,22 @@ values come from conf/ alone. Names that go to TRL keep TRL's spelling.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from enum import Enum
+from typing import Annotated, Any, Literal, TypeVar
 
 from gold_style.config.mirror import Interval
+
+
+class Role(Enum):
+    """What a setting is where it is not meant to enter the numbers of a run; gold_style.config.settings lists the keys."""
+
+    BESIDE = "where a run goes and how it is followed: no part of the experiment, so config_hash leaves it out"
+    ADJUSTABLE = "how a run is watched, saved and laid out on the machine: part of the config, but a resumed run may change it"
+
+
+T = TypeVar("T")
+Beside = Annotated[T, Role.BESIDE]
+Adjustable = Annotated[T, Role.ADJUSTABLE]
 
 Share = Annotated[float, Interval(0, 1)]
 Nucleus = Annotated[float, Interval(0, 1, open_low=True)]
@@ -73,11 +86,9 @@ class Model:
 
 
 @dataclass(kw_only=True)
-class Prompts:
-    source: Literal["dynamic", "jsonl", "hf"]
-    chosun_probability: Share
-    pairing: Literal["independent", "paired"]
-    random_topics: Share
+class Requests:
+    """Where requests are read from and what is read beside them: the part of `prompts` that train.py and evaluate.py share."""
+
     path: str | None
     name: str | None
     config: str | None
@@ -85,11 +96,19 @@ class Prompts:
     streaming: bool
     revision: str | None
     eval_samples: CountOrZero | None
-    selection_samples: CountOrZero
     student_system_prompt: str | None
     teacher_system_prompt: str | None
     on_bad_row: Literal["stop", "quarantine"]
     max_prompt_tokens: Count | None
+
+
+@dataclass(kw_only=True)
+class Prompts(Requests):
+    source: Literal["dynamic", "jsonl", "hf"]
+    chosun_probability: Share
+    pairing: Literal["independent", "paired"]
+    random_topics: Share
+    selection_samples: CountOrZero
 
 
 @dataclass(kw_only=True)
@@ -130,29 +149,29 @@ class Loss:
 
 @dataclass(kw_only=True)
 class Hardware:
-    name: str
-    device: Literal["auto", "cpu", "cuda"]
-    num_processes: Count | None
-    threads: Annotated[int, Interval(1, 4096)] | None
-    tokens_per_microbatch: Count | None
-    auto_microbatch: bool
-    prefix_cache_bytes: CountOrZero
+    name: Adjustable[str]
+    device: Adjustable[Literal["auto", "cpu", "cuda"]]
+    num_processes: Adjustable[Count | None]
+    threads: Adjustable[Annotated[int, Interval(1, 4096)] | None]
+    tokens_per_microbatch: Adjustable[Count | None]
+    auto_microbatch: Adjustable[bool]
+    prefix_cache_bytes: Adjustable[CountOrZero]
     accelerate_config: str | None
     rollouts: Literal["own", "vllm_colocate", "vllm_server"]
-    vllm_gpu_memory: Nucleus
-    vllm_server: str
-    vllm_handover: str | None
+    vllm_gpu_memory: Adjustable[Nucleus]
+    vllm_server: Adjustable[str]
+    vllm_handover: Adjustable[str | None]
 
 
 @dataclass(kw_only=True)
 class Scoring:
     """How answers are produced and counted: the part of `evaluation` that train.py and evaluate.py share."""
 
-    batch_size: Count
+    batch_size: Adjustable[Count]
     max_completion_length: Count | None
     sampled: bool
-    bootstrap_samples: Annotated[int, Interval(1, 1_000_000)]  # each is a draw over all requests, held in memory
-    confidence: Annotated[float, Interval(0, 1, open_low=True, open_high=True)]
+    bootstrap_samples: Adjustable[Annotated[int, Interval(1, 1_000_000)]]  # each is a draw over all requests, held in memory
+    confidence: Adjustable[Annotated[float, Interval(0, 1, open_low=True, open_high=True)]]
 
 
 @dataclass(kw_only=True)
@@ -160,7 +179,7 @@ class Evaluation(Scoring):
     every_steps: CountOrZero | None
     live_samples: Count
     keep: Literal["last", "best"]
-    require_teacher_margin: Margin | None
+    require_teacher_margin: Adjustable[Margin | None]
     early_stop_margin: Margin | None
     early_stop_patience: Count
 
@@ -214,16 +233,5 @@ class EvaluateModel:
 
 
 @dataclass(kw_only=True)
-class EvaluatePrompts:
+class EvaluatePrompts(Requests):
     source: Literal["dynamic", "jsonl", "hf"] | None
-    path: str | None
-    name: str | None
-    config: str | None
-    split: str
-    streaming: bool
-    revision: str | None
-    eval_samples: CountOrZero | None
-    student_system_prompt: str | None
-    teacher_system_prompt: str | None
-    on_bad_row: Literal["stop", "quarantine"]
-    max_prompt_tokens: Count | None

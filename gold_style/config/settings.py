@@ -1,7 +1,6 @@
-"""Typed mirror of conf/: the only file that knows OmegaConf.
+"""Typed settings: a DictConfig that Hydra composed from conf/ goes in, the dataclasses of gold_style/config/schema.py come out.
 
-A DictConfig goes in, the plain dataclasses of gold_style/config/schema.py come out. Importing this module registers the node
-`schema` that opens `train.*`, so import it before Hydra's `compose`.
+Importing this module registers the node `schema` that opens `train.*`, so import it before Hydra's `compose`.
 
     settings = Settings.from_config(cfg)              # on the first line of main
     settings = Settings.compose("loss.beta=0.5")      # in a test or a notebook
@@ -24,25 +23,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gold_style import PACKAGE, PROJECT
-from gold_style.config.gold_config import train_mistakes
+from gold_style.config import gold_config, schema
 from gold_style.config.launch import run_stamp
-from gold_style.config.mirror import Mistake, keys_of, mirror, unknown_key, unknown_keys, written
-from gold_style.config.schema import (
-    Cache,
-    EvaluateModel,
-    EvaluatePrompts,
-    Evaluation,
-    Hardware,
-    Loss,
-    Model,
-    Prompts,
-    Scoring,
-    Seed,
-    Styles,
-    Sweep,
-    Tracker,
-    Weight,
-)
+from gold_style.config.mirror import Mistake, joined, keys_of, mirror
+from gold_style.config.schema import Adjustable, Beside, Role, Seed
 from gold_style.config.yaml_file import read_mapping
 
 CONF = PROJECT / "conf"
@@ -93,16 +77,9 @@ class Composed:
     @classmethod
     def from_mapping(cls, mapping: dict[str, Any]) -> tuple[Self, list[Mistake]]:
         """As `read`, from a plain mapping without interpolations."""
-        mistakes: list[Mistake] = []
-        settings = mirror(cls, mapping, "", mistakes)
-        known = list(keys_of(cls))
-        for key in unknown_keys(cls, mapping):
-            value = mapping
-            for word in key.split("."):
-                value = value[word]
-            mistakes.append(Mistake(key, written(value), unknown_key(key, known)))
+        settings, mistakes = mirror(cls, mapping)
         train = getattr(settings, "train", None)
-        mistakes += train_mistakes(train) if isinstance(train, dict) else []
+        mistakes += gold_config.mistakes_in(train) if isinstance(train, dict) else []
         return settings, mistakes
 
     @classmethod
@@ -140,24 +117,24 @@ class Settings(Composed):
     CONFIG_NAME: ClassVar[str] = "config"
 
     seed: Seed
-    output_dir: str
-    resume: str | None
-    reproduce: str | None
-    dry_run: bool
-    objective: str | None
-    on_nonfinite: Literal["stop", "skip"]
-    on_collapse: Literal["warn", "stop"]
-    grace_s: Weight
-    sweep: Sweep
-    cache: Cache
-    model: Model
-    prompts: Prompts
-    styles: Styles
-    loss: Loss
+    output_dir: Beside[str]
+    resume: Beside[str | None]
+    reproduce: Beside[str | None]
+    dry_run: Beside[bool]
+    objective: Adjustable[str | None]
+    on_nonfinite: Adjustable[Literal["stop", "skip"]]
+    on_collapse: Adjustable[Literal["warn", "stop"]]
+    grace_s: Adjustable[schema.Weight]
+    sweep: Beside[schema.Sweep]
+    cache: Beside[schema.Cache]
+    model: schema.Model
+    prompts: schema.Prompts
+    styles: schema.Styles
+    loss: schema.Loss
     train: dict[str, Any]  # only the fields of GOLDConfig that were set, under TRL's names
-    hardware: Hardware
-    evaluation: Evaluation
-    tracker: Tracker
+    hardware: schema.Hardware
+    evaluation: schema.Evaluation
+    tracker: Beside[schema.Tracker]
 
     @classmethod
     def from_config(cls, cfg: DictConfig) -> Self:
@@ -168,16 +145,16 @@ class Settings(Composed):
         if settings.reproduce is None:
             return settings
         original = cls.load(find_directory(settings.reproduce))
-        return replace(
-            original,
-            output_dir=settings.output_dir,
-            resume=None,
-            reproduce=str(find_directory(settings.reproduce)),
-            dry_run=settings.dry_run,
-            sweep=settings.sweep,
-            cache=settings.cache,
-            tracker=replace(original.tracker, run_name=settings.tracker.run_name),
-        )
+        kept = {key: getattr(settings, key) for key in BESIDE}
+        kept |= {
+            "reproduce": str(find_directory(settings.reproduce)),
+            "tracker": replace(original.tracker, run_name=settings.tracker.run_name),  # a repetition is followed as its original was
+        }
+        return replace(original, **kept)
+
+
+BESIDE = tuple(keys_of(Settings, Role.BESIDE))
+ADJUSTABLE = (*keys_of(Settings, Role.ADJUSTABLE), *(f"train.{name}" for name in gold_config.ADJUSTABLE))
 
 
 @dataclass(kw_only=True)
@@ -191,11 +168,11 @@ class EvaluateSettings(Composed):
     teacher: str | None
     seed: Seed | None
     output_dir: str
-    model: EvaluateModel
-    prompts: EvaluatePrompts
-    styles: Styles | None
-    hardware: Hardware
-    evaluation: Scoring
+    model: schema.EvaluateModel
+    prompts: schema.EvaluatePrompts
+    styles: schema.Styles | None
+    hardware: schema.Hardware
+    evaluation: schema.Scoring
 
     def for_target(self, run: Settings | None) -> Settings:
         """The settings to score with: those of the target's run (None: a bare model), and what was asked for here.
@@ -206,7 +183,7 @@ class EvaluateSettings(Composed):
         base = run or Settings.compose("tracker=none")
         prompts = base.prompts
         if self.prompts.source is not None:
-            prompts = replace(prompts, **{name: value for name, value in vars(self.prompts).items()})
+            prompts = replace(prompts, **vars(self.prompts))
         for name in ("eval_samples", "student_system_prompt", "teacher_system_prompt", "max_prompt_tokens"):
             if (value := getattr(self.prompts, name)) is not None:
                 prompts = replace(prompts, **{name: value})
@@ -236,9 +213,9 @@ class EvaluateSettings(Composed):
 @cache
 def register() -> None:
     """Make `schema` (an open `train` mapping) and the resolver of a sweep's directory known to Hydra."""
-    schema = OmegaConf.create({"train": {}})
-    OmegaConf.set_struct(schema.train, False)
-    ConfigStore.instance().store(name="schema", node=schema)
+    node = OmegaConf.create({"train": {}})
+    OmegaConf.set_struct(node.train, False)
+    ConfigStore.instance().store(name="schema", node=node)
     OmegaConf.register_new_resolver("sweep_directory", lambda path: path or default_directory(), replace=True)
 
 
@@ -286,7 +263,7 @@ def interpolated_keys(mapping: dict[str, Any], key: str = "") -> dict[str, str]:
     """Dotted key -> the key it is interpolated from, of an unresolved config: a wrong source is reported once."""
     found = {}
     for name, value in mapping.items():
-        own_key = f"{key}.{name}" if key else str(name)
+        own_key = joined(key, str(name))
         if isinstance(value, dict):
             found |= interpolated_keys(value, own_key)
         elif isinstance(value, str) and value.startswith("${") and value.endswith("}"):
