@@ -21,11 +21,12 @@ import numpy as np
 
 from gold_style.comparison.records import RunRecord
 from gold_style.measure import statistics as stats
+from gold_style.runs.run_directory import BESIDE
 
 BOOTSTRAP_SAMPLES, PERMUTATIONS = 1000, 20_000
 EXACT_UP_TO = 300  # common denominator of the means over seeds up to which the test is exact
 FEW_REQUESTS = 10  # in common; below it two entries are not tested against each other
-BOOKKEEPING = ("seed", "output_dir", "resume", "reproduce", "dry_run", "objective", "grace_s", "sweep", "cache", "tracker")
+BOOKKEEPING = (*BESIDE, "seed", "objective", "grace_s")  # seeds are repetitions; the last two say nothing about a result
 
 
 @dataclass

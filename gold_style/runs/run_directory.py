@@ -1,7 +1,7 @@
 """Which directory a run gets: a new one, or that of a run to resume. Only reads; gold_style.runs.run writes.
 
 `output_dir` is the run directory and has to be empty, unless `resume` names it or is `auto`. Two configs are the same
-experiment when they agree on everything but NOT_THE_EXPERIMENT. A resumed run may also change what is FREE_ON_RESUME:
+experiment when they agree on everything but BESIDE. A resumed run may also change what is ADJUSTABLE:
 how it is watched, saved and laid out on the machine, but nothing that is meant to enter the numbers.
 
 Example: `choose(settings, ["train.py", "resume=auto"]).directory`.
@@ -15,6 +15,8 @@ from pathlib import Path
 import yaml
 
 from gold_style.config.launch import world_size
+from gold_style.config.mirror import is_below
+from gold_style.config.settings import ADJUSTABLE, BESIDE
 from gold_style.config.yaml_file import read_mapping
 from gold_style.runs.checkpoints import newest_valid_checkpoint, step_of
 from gold_style.runs.files import lock_is_held, lock_owner, plain, read_json, to_json, write_text
@@ -23,33 +25,6 @@ from gold_style.runs.redact import redact
 
 LOCK, STATE, CONFIG, CHECKPOINTS = ".lock", "run.json", "config.yaml", "checkpoints"
 SEARCH_DEPTH = 3  # multirun/<date>/<time>/<n>
-
-NOT_THE_EXPERIMENT = ("output_dir", "resume", "reproduce", "dry_run", "sweep", "cache", "tracker")
-FREE_ON_RESUME = (
-    *NOT_THE_EXPERIMENT,
-    "objective",
-    "grace_s",
-    "on_nonfinite",
-    "on_collapse",
-    "train.logging_steps",
-    "train.save_steps",
-    "train.save_total_limit",
-    "train.save_strategy",
-    "evaluation.batch_size",
-    "evaluation.bootstrap_samples",
-    "evaluation.confidence",
-    "evaluation.require_teacher_margin",
-    "hardware.name",
-    "hardware.num_processes",
-    "hardware.device",
-    "hardware.threads",
-    "hardware.prefix_cache_bytes",
-    "hardware.auto_microbatch",
-    "hardware.tokens_per_microbatch",
-    "hardware.vllm_gpu_memory",
-    "hardware.vllm_server",
-    "hardware.vllm_handover",
-)
 
 
 @dataclass(frozen=True)
@@ -68,7 +43,7 @@ class RunStart:
 
 def experiment(config: dict) -> dict:
     """The part of a settings dict that makes the numbers, as plain JSON values."""
-    return plain(redact({key: value for key, value in config.items() if key not in NOT_THE_EXPERIMENT}))
+    return plain(redact({key: value for key, value in config.items() if key not in BESIDE}))
 
 
 def config_hash(config: dict) -> str:
@@ -90,10 +65,6 @@ def changes(then: dict, now: dict) -> dict[str, tuple]:
     before, after = _flat(experiment(then)), _flat(experiment(now))
     keys = sorted(before.keys() | after.keys())
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
-
-
-def is_free_on_resume(key: str) -> bool:
-    return any(key == free or key.startswith(f"{free}.") for free in FREE_ON_RESUME)
 
 
 def read_config(directory: Path) -> dict:
@@ -198,7 +169,7 @@ def _judge_changes(directory: Path, recorded: dict, settings) -> list[str]:
         return []
     found = changes(read_config(directory), now)
     lines = {key: f"{key}: {then} then, {after} now" for key, (then, after) in found.items()}
-    refused = [line for key, line in lines.items() if not is_free_on_resume(key)]
+    refused = [line for key, line in lines.items() if not is_below(key, ADJUSTABLE)]
     if refused:
         command = recorded.get("resume_command")
         raise ValueError(

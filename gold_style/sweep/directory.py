@@ -14,29 +14,26 @@ never by their number, so a sweep may also be widened: `loss.beta=0,1` -> `loss.
 import contextlib
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from gold_style.config.check.overrides import CommandLine
-from gold_style.config.settings import default_directory
+from gold_style.config.mirror import is_below
+from gold_style.config.settings import BESIDE, default_directory
 from gold_style.runs.attempts import put_aside
 from gold_style.runs.files import lock_is_held, read_json
 from gold_style.runs.run_directory import LOCK, STATE, config_hash, is_empty, status_of
 
 SWEEP, CONSOLE, CACHE = "sweep.json", "console", ".cache"
-SAME_SWEEP_WITHOUT = ("resume", "output_dir", "sweep", "cache", "tracker", "hydra", "hardware.threads")
+SAME_SWEEP_WITHOUT = ({*BESIDE} - {"reproduce"}) | {"hydra", "hardware.threads"}  # which runs are repeated is what such a sweep varies
 RUN_AGAIN = ("failed", "pruned", "unreadable")
 
 
 def identity(line: CommandLine) -> list[str]:
     """What makes two command lines the same sweep."""
     kept = (text.lstrip("+") for text in line.texts)
-    return sorted(text for text in kept if not is_about(text.partition("=")[0], SAME_SWEEP_WITHOUT))
-
-
-def is_about(key: str, names: Sequence[str]) -> bool:
-    return any(key == name or key.startswith((f"{name}.", f"{name}/")) for name in names)
+    return sorted(text for text in kept if not is_below(text.partition("=")[0].replace("/", "."), SAME_SWEEP_WITHOUT))
 
 
 def find_sweep(line: CommandLine, given: dict[str, Any], root: Path = Path("multirun")) -> Path:

@@ -13,7 +13,7 @@ from gold_style.config.check.paths import cache_fault, model_fault, output_fault
 from gold_style.config.check.rules import notes, rule_mistakes
 from gold_style.config.gold_config import INSTEAD, allowed_fields, describe_gold_config, gold_config_fields, instead_of, mistakes_in
 from gold_style.config.mirror import Interval, Misfit, fitted, keys_of, nearest_key
-from gold_style.config.settings import PROJECT, EvaluateSettings, Settings, SettingsError, find_directory, local_model
+from gold_style.config.settings import ADJUSTABLE, BESIDE, PROJECT, EvaluateSettings, Settings, SettingsError, find_directory, local_model
 
 PAIR = "model=qwen3b_to_1p5b"  # a pair whose directories need not exist
 
@@ -409,3 +409,11 @@ def test_a_schedule_is_given_what_it_takes():
     assert schedule_mistakes(wrong)[0].endswith("takes no num_cycle; did you mean num_cycles?; it takes num_cycles, last_epoch")
     assert schedule_mistakes(wrong | {"lr_scheduler_kwargs": {"num_cycles": 1}}) == []
     assert "needs num_decay_steps" in schedule_mistakes(wrong | {"lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": {}})[0]
+
+
+def test_settings_that_do_not_enter_the_numbers_are_known_by_their_annotations():
+    assert set(BESIDE) == {"output_dir", "resume", "reproduce", "dry_run", "sweep", "cache", "tracker"}
+    own = {"objective", "grace_s", "on_nonfinite", "on_collapse", "train.logging_steps", "train.save_steps", "train.save_total_limit"}
+    scoring = {f"evaluation.{name}" for name in ("batch_size", "bootstrap_samples", "confidence", "require_teacher_margin")}
+    hardware = {key for key in keys_of(Settings) if key.startswith("hardware.")} - {"hardware.rollouts", "hardware.accelerate_config"}
+    assert set(ADJUSTABLE) == own | scoring | hardware

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gold_style.config.settings import Tracker
+from gold_style.config.schema import Tracker
 from gold_style.runs import trackers
 from gold_style.runs.files import JsonLines
 from gold_style.runs.trackers import wandb as wandb_tracker
