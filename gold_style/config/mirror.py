@@ -160,6 +160,14 @@ def joined(key: str, name: str) -> str:
     return f"{key}.{name}" if key else name
 
 
+def nodes(mapping: Mapping, key: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything in a nested mapping, the mappings in it included."""
+    for name, value in mapping.items():
+        yield (own_key := joined(key, str(name))), value
+        if isinstance(value, Mapping):
+            yield from nodes(value, own_key)
+
+
 def is_below(key: str, names: Iterable[str]) -> bool:
     """Whether a dotted key is one of `names`, or belongs to a group that is."""
     return any(key == name or key.startswith(f"{name}.") for name in names)

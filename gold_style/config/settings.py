@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gold_style import PACKAGE, PROJECT
 from gold_style.config import gold_config, schema
 from gold_style.config.launch import run_stamp
-from gold_style.config.mirror import Mistake, joined, keys_of, mirror
+from gold_style.config.mirror import Mistake, keys_of, mirror, nodes
 from gold_style.config.schema import Adjustable, Beside, Role, Seed
 from gold_style.config.yaml_file import read_mapping
 
@@ -70,8 +70,9 @@ class Composed:
             raise SettingsError([Mistake("output_dir", None, str(error))]) from None
         settings, mistakes = cls.from_mapping(mapping)
         if mistakes:
-            sources, wrong = interpolated_keys(OmegaConf.to_container(cfg, resolve=False)), {m.key for m in mistakes}
-            mistakes = [replace(mistake, repeats=sources.get(mistake.key) in wrong) for mistake in mistakes]
+            wrong, unresolved = {mistake.key for mistake in mistakes}, dict(nodes(OmegaConf.to_container(cfg, resolve=False)))
+            sources = {key: str(unresolved.get(key)).removeprefix("${").removesuffix("}") for key in wrong}
+            mistakes = [replace(mistake, repeats=sources[mistake.key] in wrong) for mistake in mistakes]
         return settings, mistakes
 
     @classmethod
@@ -257,18 +258,6 @@ def _output_directory(mapping: dict[str, Any]) -> str:
     leaf = "evaluate" if "target" in mapping else "0"
     asked = mapping.get("output_dir")
     return os.path.abspath(str(asked) if asked is not None else f"{default_directory()}/{leaf}")
-
-
-def interpolated_keys(mapping: dict[str, Any], key: str = "") -> dict[str, str]:
-    """Dotted key -> the key it is interpolated from, of an unresolved config: a wrong source is reported once."""
-    found = {}
-    for name, value in mapping.items():
-        own_key = joined(key, str(name))
-        if isinstance(value, dict):
-            found |= interpolated_keys(value, own_key)
-        elif isinstance(value, str) and value.startswith("${") and value.endswith("}"):
-            found[own_key] = value[2:-1]
-    return found
 
 
 def local_model(name: str) -> str:

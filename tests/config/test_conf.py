@@ -10,7 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from gold_style.config.check.command_line import check
-from gold_style.config.check.overrides import ORIGIN_FLAGS
+from gold_style.config.check.overrides import ORIGIN_FLAGS, flag_key
 from gold_style.config.check.rules import rule_mistakes, value_at
 from gold_style.config.mirror import keys_of
 from gold_style.config.settings import CONF, PROJECT, EvaluateSettings, Settings, compose_config
@@ -174,7 +174,7 @@ def test_every_flag_of_the_origin_does_here_what_the_table_says(flag, value, ove
         ("report-to", value): ("tracker.name", value),
         ("output-dir", value): ("output_dir", str(Path(value).absolute())),
     }
-    key, wanted = expected.get((flag, value), (ORIGIN_FLAGS[flag], yaml.safe_load(value.replace("1e-5", "1.0e-5"))))
+    key, wanted = expected.get((flag, value), (flag_key(flag, keys_of(Settings)), yaml.safe_load(value.replace("1e-5", "1.0e-5"))))
     assert value_at(settings, key) == wanted
 
 
@@ -183,7 +183,7 @@ def test_the_table_of_the_origin_is_complete():
         student-system-prompt teacher-system-prompt per-device-train-batch-size gradient-accumulation-steps
         learning-rate lmbda beta seq-kd use-uld-loss uld-use-hybrid-loss dtype report-to"""
     flags = {flag for flag, _, _ in ORIGIN_ROWS}
-    assert flags == set(origin.split()) == set(ORIGIN_FLAGS)
+    assert flags == set(origin.split()) and flags > set(ORIGIN_FLAGS)
 
 
 @pytest.mark.parametrize("path", sorted((PROJECT / "accelerate_configs").glob("*.yaml")), ids=lambda path: path.stem)

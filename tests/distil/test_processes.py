@@ -71,7 +71,8 @@ def test_accelerate_starts_one_process_where_two_were_asked_for(tmp_path):
     """Upstream fact 26: without a GPU, and without a word. Ours says so and stops."""
     script = tmp_path / "script.py"
     script.write_text(
-        "from gold_style.config.launch import launch_mistakes, world_size\n"
+        "from gold_style.config.check.launch import launch_mistakes\n"
+        "from gold_style.config.launch import world_size\n"
         "print('processes', world_size(), *launch_mistakes('cpu', None, None), sep='|')\n"
     )
     launch = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu", "--num_processes", "2"]

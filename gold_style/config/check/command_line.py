@@ -10,7 +10,8 @@ value of a sweep, is held against the composed config, the typed settings, their
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -25,17 +26,18 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gold_style import PACKAGE
+from gold_style.config.check.launch import launch_mistakes
 from gold_style.config.check.overrides import Choice, CommandLine, groups_of, jobs_of, override_mistake, read_arguments
 from gold_style.config.check.paths import file_mistakes, output_fault
 from gold_style.config.check.presets import SWEEPER, with_preset
 from gold_style.config.check.rules import notes, rule_mistakes
 from gold_style.config.gold_config import allowed_fields, gold_config_fields
-from gold_style.config.launch import is_main_process, launch_mistakes
-from gold_style.config.mirror import Mistake, keys_of, written
-from gold_style.config.settings import CONF, EvaluateSettings, Settings, SettingsError, compose_config, find_directory
+from gold_style.config.launch import is_main_process
+from gold_style.config.mirror import Mistake, is_below, keys_of, nodes, written
+from gold_style.config.settings import BESIDE, CONF, EvaluateSettings, Settings, SettingsError, compose_config, find_directory
 
 SETTINGS = {"config": Settings, "evaluate": EvaluateSettings}
-WITH_REPRODUCE = ("reproduce", "output_dir", "dry_run", "tracker.run_name")  # what may stand beside reproduce=
+WITH_REPRODUCE = ({*BESIDE} - {"tracker"}) | {"tracker.run_name", "hydra"}  # a repetition is followed as its original was
 
 
 def hydra_main(
@@ -48,9 +50,7 @@ def hydra_main(
 
     def decorate(task: Callable[[Any], Any]) -> Callable[..., Any]:
         @functools.wraps(task)
-        def main(cfg: DictConfig | None = None) -> Any:
-            if cfg is not None:
-                return task(cfg)
+        def main() -> Any:
             sys.argv[1:] = checked_arguments(with_preset(sys.argv[1:], CONF), config_name)
             run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
 
@@ -88,7 +88,7 @@ def exit_with(message: str) -> None:
 
 
 def _reporting(task: Callable[[Any], Any], cls: type) -> Callable[[Any], Any]:
-    """`task` behind a check of its own job's settings; a mistake of the user ends a single run with exit code 2.
+    """`task` after a check of its own job's settings; a mistake of the user ends a single run with exit code 2.
 
     That is a ValueError that this project raised. One out of a library is a defect and keeps its traceback, and so does
     everything under HYDRA_FULL_ERROR=1. A job of a sweep ends by its exception: SystemExit would end the others, too.
@@ -113,12 +113,8 @@ def _reporting(task: Callable[[Any], Any], cls: type) -> Callable[[Any], Any]:
 
 def raised_here(error: BaseException) -> bool:
     """Whether the innermost frame of an exception is this project's own code."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    if frame is None:
-        return False
-    return Path(frame.tb_frame.f_code.co_filename).resolve().is_relative_to(PACKAGE)
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).resolve().is_relative_to(PACKAGE)
 
 
 def check(arguments: Sequence[str], config_name: str) -> tuple[list[str], list[str]]:
@@ -174,36 +170,29 @@ class _Config:
         self.directory = Path(os.path.abspath(line.options.get("--config-path") or CONF))
         further = line.options.get("--config-dir")
         self.searchpath = [Path(os.path.abspath(further))] if further else []
-        missing = [path for path in (self.directory, *self.searchpath) if not path.is_dir()]
-        if missing:
+        self.directories = [self.directory, *self.searchpath]
+        if missing := [path for path in self.directories if not path.is_dir()]:
             raise SettingsError(Mistake("config directory", str(path), "no such directory") for path in missing)
-        self.groups = groups_of([self.directory, *self.searchpath])
+        self.groups = groups_of(self.directories)
         self._composed: dict[tuple[str, ...], DictConfig] = {}
 
     def compose(self, overrides: list[str]) -> DictConfig:
-        """Raises SettingsError with Hydra's own words, or with the place where a file is no YAML."""
+        """Raises SettingsError with Hydra's own words, or with the place where a file is no YAML or not UTF-8."""
         try:
             return compose_config(self.name, overrides, self.directory, self.searchpath)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise SettingsError([Mistake("conf", None, " ".join(str(error).split()))]) from None
-        except yaml.YAMLError as error:
-            raise SettingsError([Mistake("conf", None, f"not YAML: {' '.join(str(error).split())}")]) from None
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())
+            raise SettingsError([Mistake("conf", None, f"not YAML: {reason}" if isinstance(error, yaml.YAMLError) else reason)]) from None
         except UnicodeDecodeError:
-            raise SettingsError(Mistake("conf", None, f"{path} is not UTF-8") for path in self._unreadable()) from None
-
-    def _unreadable(self) -> Iterator[Path]:
-        """The YAML files that are not UTF-8."""
-        for path in (path for directory in (self.directory, *self.searchpath) for path in directory.rglob("*.yaml")):
-            try:
-                path.read_text(encoding="utf-8")
-            except UnicodeDecodeError:
-                yield path
+            files = [path for directory in self.directories for path in directory.rglob("*.yaml")]
+            foreign = [path for path in files if "\ufffd" in path.read_text(encoding="utf-8", errors="replace")]
+            raise SettingsError(Mistake("conf", None, f"{path} is not UTF-8") for path in foreign) from None
 
     def composed(self, job: Sequence[Choice], mistakes: list[Mistake]) -> DictConfig:
         """The config of a job. Composing reads files: it is done once per choice of options, then values are put in.
 
         All jobs of a sweep set the same keys, so the composed config is used again, unless a mapping is merged. Values
-        that cannot stand where they are put are added to `mistakes`.
+        that do not fit where they are put are added to `mistakes`.
         """
         options = tuple(choice.text for choice in job if choice.key in self.groups)
         if options not in self._composed:
@@ -224,7 +213,7 @@ class _Config:
         chosen = [override for override in line.overrides if override.key_or_group in self.groups]
         options = [override for override in chosen if not override_mistake(override, self.groups, keys, line.is_sweep)]
         cfg = self.composed(next(jobs_of(options, self.groups)), mistakes)
-        known = keys | set(_all_keys(OmegaConf.to_container(cfg, resolve=False)))
+        known = keys | {key for key, _ in nodes(OmegaConf.to_container(cfg, resolve=False))}
         usable = []
         for override in line.overrides:
             mistake = override_mistake(override, self.groups, known, line.is_sweep)
@@ -233,31 +222,23 @@ class _Config:
         return usable
 
 
-def _all_keys(mapping: dict, key: str = "") -> Iterator[str]:
-    for name, value in mapping.items():
-        own_key = f"{key}.{name}" if key else str(name)
-        yield own_key
-        if isinstance(value, dict):
-            yield from _all_keys(value, own_key)
-
-
 def _place_mistakes(settings: Any, wrong: Sequence[str], job: Sequence[Choice], line: CommandLine) -> list[Mistake]:
-    """What stands against starting here and now: the run directory, resume and reproduce, the number of processes."""
+    """What forbids starting here and now: the run directory, resume and reproduce, the number of processes."""
     given = {choice.key: choice.value for choice in job}
     asked = str(given.get("output_dir") or "")
     resume, reproduce = getattr(settings, "resume", None), getattr(settings, "reproduce", None)
     mistakes = []
     if resume not in (None, "auto"):
         if line.is_sweep:
-            mistakes.append(Mistake("resume", resume, "is one run; a sweep goes on with resume=auto added to its command"))
+            mistakes.append(Mistake("resume", resume, "is one run; to continue a sweep, add resume=auto to its command"))
         elif asked and find_directory(asked) != find_directory(resume):
-            mistakes.append(Mistake("output_dir", asked, f"a run goes on in its own directory, resume={resume}"))
+            mistakes.append(Mistake("output_dir", asked, f"a run continues in its own directory, resume={resume}"))
     elif resume is None and is_main_process() and "output_dir" not in wrong:
         path = os.path.abspath(asked) if asked else settings.output_dir
         if fault := output_fault(path):
             mistakes.append(Mistake("output_dir", path, fault))
     if reproduce is not None:
-        others = [key for key in given if key not in WITH_REPRODUCE and not key.startswith("hydra")]
+        others = [key for key in given if not is_below(key.replace("/", "."), WITH_REPRODUCE)]
         reason = f"is taken from the run that reproduce={reproduce} names; leave it out"
         mistakes += [Mistake(key, written(given[key]), reason) for key in others]
     if not getattr(settings, "dry_run", False) and not any(key.startswith("hardware") for key in wrong):

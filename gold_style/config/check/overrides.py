@@ -22,11 +22,9 @@ from gold_style import did_you_mean
 from gold_style.config.gold_config import gold_config_fields, instead_of
 from gold_style.config.mirror import Mistake, nearest_key, unknown_key, written
 
-HELP = {"--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc"}
-SHOWING = {*HELP, "--info", "-i", "--experimental-rerun"}
+SHOWING = {"--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc", "--info", "-i", "--experimental-rerun"}
 FLAGS = {*SHOWING, "--resolve", "--run", "-r", "--multirun", "-m"}
-CONFIG_FLAGS = {"--config-path": "-cp", "--config-name": "-cn", "--config-dir": "-cd"}
-FLAGS_WITH_VALUE = {"--cfg": "-c", "--package": "-p", **CONFIG_FLAGS}
+FLAGS_WITH_VALUE = {"--cfg": "-c", "--package": "-p", "--config-path": "-cp", "--config-name": "-cn", "--config-dir": "-cd"}
 LONG = {short: long for long, short in FLAGS_WITH_VALUE.items()} | {"-m": "--multirun", "-r": "--run"}
 FREE_TEXT = {"request", "prompts.teacher_system_prompt", "prompts.student_system_prompt", "styles.intro"}
 FREE_MAPPINGS = ("styles.styles.", "styles.requests.", "styles.classifier.", "model.recipe.lr_scheduler_kwargs.")
@@ -35,26 +33,13 @@ KEY = re.compile(r"(~|\+{0,2})\w+([./@:]\w+)*", re.ASCII)  # what Hydra's gramma
 MAX_VALUES = 10_000  # of one key in a sweep
 MAX_JOBS = 48  # of a sweep that are checked one by one; of larger ones each value is checked once
 
-# Flags of the origin's script, for those who type them here; README.md has the table for readers.
+# Flags of the origin's script that no key here resembles, for those who type them; README.md has the table for readers.
 ORIGIN_FLAGS = {
-    "output-dir": "output_dir",
-    "max-steps": "train.max_steps",
     "prompt-source": "prompts",
     "dataset-path": "prompts.path",
     "dataset-name": "prompts.name",
-    "eval-samples": "prompts.eval_samples",
-    "chosun-probability": "prompts.chosun_probability",
-    "student-system-prompt": "prompts.student_system_prompt",
-    "teacher-system-prompt": "prompts.teacher_system_prompt",
-    "per-device-train-batch-size": "train.per_device_train_batch_size",
-    "gradient-accumulation-steps": "train.gradient_accumulation_steps",
-    "learning-rate": "train.learning_rate",
-    "lmbda": "loss.lmbda",
-    "beta": "loss.beta",
-    "seq-kd": "loss.seq_kd",
     "use-uld-loss": "loss",
     "uld-use-hybrid-loss": "loss",
-    "dtype": "model.dtype",
     "report-to": "tracker",
 }
 
@@ -117,7 +102,8 @@ def read_arguments(arguments: Sequence[str], known_keys: Iterable[str] = ()) -> 
         elif argument.startswith("-"):
             if not equals and rest and "=" not in rest[0] and not rest[0].startswith("-"):
                 value = rest.pop(0)
-            line.mistakes.append(_flag_mistake(name.lstrip("-"), value, known_keys))
+            key = flag_key(name.lstrip("-"), known_keys) or "KEY"
+            line.mistakes.append(Mistake(name, value or None, f"no such flag; write {key}={value or 'VALUE'}"))
         elif line.only_shows and not equals:
             line.flags.append(argument)  # the topic of --info
         else:
@@ -125,10 +111,9 @@ def read_arguments(arguments: Sequence[str], known_keys: Iterable[str] = ()) -> 
     return line
 
 
-def _flag_mistake(name: str, value: str, known_keys: Iterable[str]) -> Mistake:
-    """An unknown --flag; flags of the origin's script and names of keys are answered with the override to write."""
-    key = ORIGIN_FLAGS.get(name.replace("_", "-")) or nearest_key(name, known_keys)
-    return Mistake(f"--{name}", value or None, f"no such flag; write {key or 'KEY'}={value or 'VALUE'}")
+def flag_key(name: str, known_keys: Iterable[str]) -> str | None:
+    """The key that an unknown --flag means: one of the origin's script, or the nearest."""
+    return ORIGIN_FLAGS.get(name.replace("_", "-")) or nearest_key(name, known_keys)
 
 
 def _read_override(text: str, line: CommandLine, parser: OverridesParser, known_keys: Iterable[str]) -> None:
@@ -147,7 +132,7 @@ def _read_override(text: str, line: CommandLine, parser: OverridesParser, known_
 
 
 def quoted_forms(text: str, is_sweep: bool) -> Iterator[str]:
-    """`text` as it is, then with parts of its value quoted, for the first that Hydra's parser accepts."""
+    """`text` unchanged, then with parts of its value quoted, for the first that Hydra's parser accepts."""
     key, equals, value = text.partition("=")
     if key in FREE_TEXT and not is_sweep and value not in ("", "null") and value[0] not in "\"'":
         yield f"{key}={_quoted(value)}"
@@ -193,7 +178,7 @@ def choices_of(override: Override, groups: dict[str, list[str]]) -> list[Choice]
 
 
 def jobs_of(overrides: Sequence[Override], groups: dict[str, list[str]]) -> Iterator[list[Choice]]:
-    """The jobs that a command line stands for; of a sweep beyond MAX_JOBS, enough of them to meet each value once.
+    """The jobs of a command line; of a sweep beyond MAX_JOBS, enough of them to meet each value once.
 
     Of more than MAX_JOBS values of one key, the first, the last and some between are met.
     """
@@ -216,7 +201,7 @@ def override_mistake(override: Override, groups: dict[str, list[str]], known: se
     elif override.is_sweep_override() and (fault := _sweep_fault(override, groups)):
         reason = fault
     elif "_target_" in key.split(".") or "()" in key or "_target_" in str(override.value()):
-        reason = "names code to run; settings hold values alone"
+        reason = "names code to run; settings hold only values"
     elif key.startswith("hydra"):
         reason = "is the project's own; use output_dir" if key in OURS else None
     elif key in groups:
@@ -241,22 +226,20 @@ def _sweep_fault(override: Override, groups: dict[str, list[str]]) -> str | None
             return "a range needs a step other than 0"
         number = math.ceil((value.stop - value.start) / value.step)
         if number > MAX_VALUES:
-            return f"stands for {number} values; a sweep takes at most {MAX_VALUES}"
-    return None if choices_of(override, groups) else "stands for no value at all"
+            return f"gives {number} values; a sweep takes at most {MAX_VALUES}"
+    return None if choices_of(override, groups) else "gives no value at all"
 
 
 def _option_fault(override: Override, groups: dict[str, list[str]]) -> str | None:
     group, options = override.key_or_group, groups[override.key_or_group]
     if override.type == OverrideType.DEL:
         return f"cannot be taken away; choose one of {', '.join(options)}"
-    values = [choice.value for choice in choices_of(override, groups)]
-    for value in values:
+    for value in (choice.value for choice in choices_of(override, groups)):
         for option in value if isinstance(value, list) else [value]:
             if option is None:
                 return f"null is no option of {group}; leave it out, or choose one of {', '.join(options)}"
             if option not in options:
-                near = did_you_mean(str(option), options)
-                return f"{_option_text(option)} is no option of {group}; there are {', '.join(options)}{near}"
+                return f"{option} is no option of {group}; there are {', '.join(options)}{did_you_mean(option, options)}"
     if override.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
         return f"{group} is chosen already; write {group}=... without the plus"
     return None
@@ -276,9 +259,3 @@ def _key_fault(override: Override, known: set[str], groups: dict[str, list[str]]
     if override.type == OverrideType.ADD and key in known:
         return "exists already; write it without the plus"
     return None
-
-
-def _option_text(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{','.join(_option_text(item) for item in value)}]"
-    return "null" if value is None else str(value)

@@ -129,27 +129,24 @@ def stopping_early_needs_live_evaluation(margin, every_steps, selection_samples)
 @rule("resume", "reproduce")
 def resume_or_reproduce(resume, reproduce):
     if resume is not None and reproduce is not None:
-        return "cannot stand beside reproduce: one goes on in a directory, the other begins a new one"
+        return "cannot be given with reproduce: one continues in a directory, the other begins a new one"
 
 
-@rule("prompts.path", "prompts.source")
-def path_belongs_to_jsonl(path, source):
-    if path is not None and source != "jsonl":
-        return f"is read by prompts=jsonl alone, not by {_source(source)}; add prompts=jsonl"
-    if path is None and source == "jsonl":
-        return "must be given with prompts=jsonl: a .jsonl or .json file"
+def belongs_to(option: str, what: str) -> Callable[..., str | None]:
+    """A rule for a key that one prompt source reads, and that only this one reads."""
+
+    def fault(value, source):
+        if value is not None and source != option:
+            others = "the run's own prompts" if source is None else f"prompts={source}"
+            return f"is read only by prompts={option}, not by {others}; add prompts={option}"
+        if value is None and source == option:
+            return f"must be given with prompts={option}: {what}"
+
+    return fault
 
 
-@rule("prompts.name", "prompts.source")
-def name_belongs_to_hf(name, source):
-    if name is not None and source != "hf":
-        return f"is read by prompts=hf alone, not by {_source(source)}; add prompts=hf"
-    if name is None and source == "hf":
-        return "must be given with prompts=hf: a hub name or a local directory"
-
-
-def _source(source: str | None) -> str:
-    return "the run's own prompts" if source is None else f"prompts={source}"
+rule("prompts.path", "prompts.source")(belongs_to("jsonl", "a .jsonl or .json file"))
+rule("prompts.name", "prompts.source")(belongs_to("hf", "a hub name or a local directory"))
 
 
 @rule("hardware.vllm_server", "hardware.rollouts")
@@ -176,21 +173,15 @@ def artifacts_need_wandb(log_model, name):
 
 
 @rule("objective")
-def objective_stands_in_the_summary(objective):
-    first, _, rest = (objective or "after.margin").partition(".")
+def the_objective_is_a_number_of_the_summary(objective):
+    first, *rest = (objective or "after.margin").split(".")
     if first not in SUMMARY_KEYS:
-        near = did_you_mean(first, SUMMARY_KEYS)
-        return f"must be a key of summary.json, beginning with {', '.join(SUMMARY_KEYS)}{near}"
-    word = rest.partition(".")[0]
+        return f"must be a key of summary.json, beginning with {', '.join(SUMMARY_KEYS)}{did_you_mean(first, SUMMARY_KEYS)}"
+    word = rest[0] if rest else ""
     if first in SUMMARY_KEYS[:3] and word not in STYLE_KEYS:
-        return f"must go on with one of {', '.join(STYLE_KEYS)}{did_you_mean(word, STYLE_KEYS)}"
-
-
-@rule("objective")
-def objective_is_a_number(objective):
-    words = (objective or "").split(".")
-    if words[0] in SUMMARY_KEYS[:3] and "rates" in words[1:2] and len(words) != 4:
-        return f"names a table; a number of it is {words[0]}.rates.TAG.VERDICT, for example {words[0]}.rates.none.modern"
+        return f"must continue with one of {', '.join(STYLE_KEYS)}{did_you_mean(word, STYLE_KEYS)}"
+    if word == "rates" and len(rest) != 3:
+        return f"names a table; a number of it is {first}.rates.TAG.VERDICT, for example {first}.rates.none.modern"
 
 
 @rule("loss.uld_distillation_weight", "loss.uld_crossentropy_weight", "loss.kind")
@@ -220,22 +211,18 @@ def notes(settings: Any, given: Iterable[str]) -> list[str]:
 
 def _idle(settings: Any, key: str) -> str | None:
     """Why a key does nothing beside the other settings; None where it does something."""
-    for prefix, other, idle in (
+    for prefixes, other, idle in (
         ("loss.uld_hybrid_", "loss.kind", lambda kind: kind != "uld_hybrid"),
         ("loss.uld_", "loss.kind", lambda kind: kind in ("jsd", "tree")),
-        ("prompts.chosun_probability", "prompts.source", lambda source: source != "dynamic"),
-        ("prompts.pairing", "prompts.source", lambda source: source != "dynamic"),
-        ("prompts.random_topics", "prompts.source", lambda source: source != "dynamic"),
+        (("prompts.chosun_probability", "prompts.pairing", "prompts.random_topics"), "prompts.source", lambda source: source != "dynamic"),
         ("hardware.vllm_gpu_memory", "hardware.rollouts", lambda rollouts: rollouts != "vllm_colocate"),
-        ("hardware.vllm_server", "hardware.rollouts", lambda rollouts: rollouts != "vllm_server"),
-        ("hardware.vllm_handover", "hardware.rollouts", lambda rollouts: rollouts != "vllm_server"),
-        ("tracker.entity", "tracker.name", lambda name: name != "wandb"),
-        ("tracker.mode", "tracker.name", lambda name: name != "wandb"),
+        (("hardware.vllm_server", "hardware.vllm_handover"), "hardware.rollouts", lambda rollouts: rollouts != "vllm_server"),
+        (("tracker.entity", "tracker.mode"), "tracker.name", lambda name: name != "wandb"),
         ("model.lora.", "model.lora.enabled", lambda enabled: not enabled),
         ("model.recipe.muon_learning_rate", "train.optim", lambda optim: optim != "muon"),
         ("train.save_total_limit", "train.save_steps", lambda steps: steps is None),
     ):
         value = value_at(settings, other)
-        if key.startswith(prefix) and key != other and value is not ABSENT and idle(value):
+        if key.startswith(prefixes) and key != other and value is not ABSENT and idle(value):
             return f"while {other}={written(value)}"
     return None

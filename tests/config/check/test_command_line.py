@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gold_style.config.check.command_line import check
+from gold_style.config.check.launch import asked_processes
 from gold_style.config.check.overrides import quoted_forms, read_arguments
 from gold_style.config.gold_config import gold_config_fields
-from gold_style.config.launch import asked_processes
 from gold_style.config.mirror import keys_of
 from gold_style.config.settings import PROJECT, Settings, SettingsError
 
