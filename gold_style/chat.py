@@ -32,7 +32,7 @@ def turn_end_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
         return None
     answer = "zqz"  # a text that no template writes by itself
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": answer}]
-    _, _, tail = tokenizer.apply_chat_template(turns, tokenize=False).rpartition(answer)
+    tail = str(tokenizer.apply_chat_template(turns, tokenize=False)).rpartition(answer)[2]
     first = encode(tokenizer, tail.lstrip())[:1]
     return first[0] if first and first[0] in _special_ids(tokenizer) else None
 
@@ -60,7 +60,7 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
         )
     has_system = messages[0]["role"] == "system"
     try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        text = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
         if not has_system or messages[0]["content"].strip() in text:
             return text
     except Exception:
@@ -68,7 +68,7 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> str:
             raise
     system, first, *others = messages
     merged = {"role": first["role"], "content": f"{system['content']}\n\n{first['content']}"}
-    return tokenizer.apply_chat_template([merged, *others], tokenize=False, add_generation_prompt=True)
+    return str(tokenizer.apply_chat_template([merged, *others], tokenize=False, add_generation_prompt=True))
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

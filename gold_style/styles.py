@@ -123,11 +123,8 @@ class StylePack:
 
     def teacher_system(self, style: str) -> str:
         """The system prompt that the teacher, and only the teacher, reads before a row of `style`."""
-        own = self.style(style)
-        if self.teacher_prompt == "per_style":
-            rules, shown = [own.rule], (own,)
-        else:
-            rules, shown = [f"<style:{entry.tag}>: {entry.rule}" for entry in self.styles], self.styles
+        shown = [self.style(style)] if self.teacher_prompt == "per_style" else self.styles
+        rules = [shown[0].rule] if self.teacher_prompt == "per_style" else [f"<style:{entry.tag}>: {entry.rule}" for entry in shown]
         examples = [f"{tagged(entry.tag, shot.request)}\n→ {shot.answer}" for entry in shown for shot in entry.few_shots[: self.few_shots]]
         return "\n".join(part for part in (self.intro, *rules, *examples) if part)
 

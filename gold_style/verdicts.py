@@ -31,8 +31,11 @@ KEYS = {"speech_level": ("backend",), "markers": ("backend", "markers", "otherwi
 class Classifier(Protocol):
     """Says which style a text is in. `labels` are all verdicts it can give, `backend` what gives them (noted beside every rate)."""
 
-    labels: tuple[str, ...]
-    backend: str
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    @property
+    def backend(self) -> str: ...
 
     def __call__(self, text: str) -> str:
         """The verdict of a whole text."""

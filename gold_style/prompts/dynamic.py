@@ -9,7 +9,7 @@ Example: `build(settings, pack, None)[0].request` is a text such as "친구에�
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
@@ -99,7 +99,7 @@ def flat(lists: Mapping[str, tuple[str, ...]]) -> list[str]:
 def read_task(name: str, entry: Mapping, audiences: Mapping[str, tuple[str, ...]], mistakes: list[str]) -> Task:
     """One entry of styles.requests.tasks; what is wrong with it is added to `mistakes`."""
     key = f"styles.requests.tasks.{name}"
-    direction, templates = entry.get("direction"), tuple(entry.get("requests") or ())
+    direction, templates = str(entry.get("direction")), tuple(entry.get("requests") or ())
     wrong = one_of(f"{key}.direction", direction, DIRECTIONS)
     if not wrong and not audiences.get(direction) and any("{audience}" in template for template in templates):
         wrong = [f"styles.requests.audiences.{direction}: missing, and the task {name} needs it"]
@@ -163,14 +163,14 @@ def made_up_topic(rng: Random, common: Sequence[str], fragments: Sequence[str] =
         return word if place < 0.3 else word + rng.choice(common) if place < 0.65 else rng.choice(common) + word
     syllables = common if rng.random() < 0.5 else SYLLABLES
     length = rng.choices((1, 2, 3, 4, 5), (10, 33, 28, 20, 9))[0]
-    word = [rng.choice(syllables) for _ in range(length)]
+    letters = [rng.choice(syllables) for _ in range(length)]
     if length >= 2 and kind > 0.85:
-        word[-1 if kind > 0.90 else rng.randrange(length)] = rng.choice(PARTICLE_LIKE)
+        letters[-1 if kind > 0.90 else rng.randrange(length)] = rng.choice(PARTICLE_LIKE)
     elif length >= 3 and kind > 0.77:
-        word[-1] = word[-2]
+        letters[-1] = letters[-2]
     elif length >= 3 and kind > 0.70:
-        word.insert(rng.randint(1, length - 1), " ")
-    return "".join(word)
+        letters.insert(rng.randint(1, length - 1), " ")
+    return "".join(letters)
 
 
 @dataclass(eq=False)
@@ -206,8 +206,8 @@ class DynamicSource:
         rng = draw(self.seed, "request", request)
         for _ in range(MAX_DRAWS):
             prompt = self._request(rng, self._topic(rng))
-            if not self.parts.held_out.search(prompt["request"]):
-                return Prompt(style=tag, tag=tag, row=number, origin=f"dynamic:{number}", **prompt)
+            if not self.parts.held_out.search(prompt.request):
+                return replace(prompt, style=tag, tag=tag, row=number, origin=f"dynamic:{number}")
         raise ValueError("styles.requests: every request drawn holds a topic of evaluation or selection")
 
     def evaluation(self) -> Sequence[Prompt]:
@@ -223,11 +223,12 @@ class DynamicSource:
             return made_up_topic(rng, self.parts.common_syllables)
         return rng.choice(self.parts.topics[rng.choice(list(self.parts.topics))])
 
-    def _request(self, rng: Random, topic: str, task: Task | None = None) -> dict[str, str]:
+    def _request(self, rng: Random, topic: str, task: Task | None = None) -> Prompt:
+        """A request without a tag yet."""
         task = task or rng.choice(self.parts.tasks)
         template = rng.choice(task.requests)
         audience = rng.choice(self.parts.audiences[task.direction]) if "{audience}" in template else None
-        return {"request": fill(template, topic, audience), "topic": topic, "direction": task.direction}
+        return Prompt(request=fill(template, topic, audience), style="", tag=None, topic=topic, direction=task.direction)
 
     def _held_out(self, key: str, number: int, topics: Mapping[str, tuple[str, ...]]) -> tuple[Prompt, ...]:
         """`number` distinct requests that walk through eras, tasks and topics in turn."""
@@ -235,20 +236,21 @@ class DynamicSource:
         shuffled = {era: rng.sample(names, len(names)) for era, names in topics.items()}
         by_direction = [[task for task in self.parts.tasks if task.direction == direction] for direction in DIRECTIONS]
         tasks = [task for turn in zip_longest(*by_direction) for task in turn if task]
-        eras, prompts, seen, repeats = list(shuffled), [], set(), 0
+        prompts: list[Prompt] = []
+        eras, seen, repeats = list(shuffled), set(), 0
         while len(prompts) < number and repeats < MAX_DRAWS:
             row = len(prompts)
             names = shuffled[eras[row % len(eras)]]
             # a repeated request is replaced by one of the next topic, so that small packs fill up as well
             topic = names[(row // len(eras) + repeats) % len(names)]
             prompt = self._request(rng, topic, tasks[row // len(eras) % len(tasks)])
-            if prompt["request"] in seen:
+            if prompt.request in seen:
                 repeats += 1
                 continue
-            seen.add(prompt["request"])
+            seen.add(prompt.request)
             repeats = 0
             style = self.pack.tags[0]
-            prompts.append(Prompt(style=style, tag=style, row=row, origin=f"dynamic {key}:{row}", **prompt))
+            prompts.append(replace(prompt, style=style, tag=style, row=row, origin=f"dynamic {key}:{row}"))
         if len(prompts) < number:
             raise ValueError(f"prompts.{key}: {number} asked for, but the pack's topics and tasks give no more than {len(prompts)}")
         return tuple(prompts)

@@ -47,18 +47,19 @@ def build(
 
 def open_rows(prompts: Prompts, subject: str) -> RawRows:
     """The rows of the split, from wherever they are; nothing of them has been read yet."""
-    directory = find_directory(prompts.name)
+    name = str(prompts.name)
+    directory = find_directory(name)
     if directory.is_file():
         raise ValueError(f"{subject}: a file; use prompts=jsonl prompts.path={prompts.name}, or name its directory")
     is_local = directory.is_dir()
     if not is_local:
-        check_hub(prompts.name, prompts.revision, subject)
+        check_hub(name, prompts.revision, subject)
     elif prompts.revision is not None:
         raise ValueError(f"prompts.revision={prompts.revision}: a local directory has no revisions; leave it out")
-    elif any((directory / name).is_file() for name in ("dataset_dict.json", "state.json")):
+    elif any((directory / file).is_file() for file in ("dataset_dict.json", "state.json")):
         return _saved(directory, prompts, subject)
     try:
-        builder = datasets.load_dataset_builder(str(directory) if is_local else prompts.name, prompts.config, revision=prompts.revision)
+        builder = datasets.load_dataset_builder(str(directory) if is_local else name, prompts.config, revision=prompts.revision)
     except ValueError as error:  # an unknown or missing configuration, a directory without data; it says which there are
         raise ValueError(f"{subject} prompts.config={prompts.config}: {first_line(error)}") from None
     loader = type(builder).__module__.split(".")[-1]
@@ -68,7 +69,7 @@ def open_rows(prompts: Prompts, subject: str) -> RawRows:
     check_split(prompts.split, [str(split) for split in builder.info.splits or files], subject)
     paths = [Path(file) for file in files.get(prompts.split, ())]
     if is_local and loader == "json" and paths and all(path.suffix.lower() in SUFFIXES for path in paths):
-        return JsonFiles({path: os.path.join(prompts.name, os.path.relpath(path, directory)) for path in paths})
+        return JsonFiles({path: os.path.join(name, os.path.relpath(path, directory)) for path in paths})
     if prompts.streaming:
         return _dataset_rows(builder.as_streaming_dataset(split=prompts.split), prompts, subject)
     builder.download_and_prepare()
@@ -105,7 +106,8 @@ def check_hub(name: str, revision: str | None, subject: str) -> None:
     """Asks the hub once, briefly, for the data set. Raises ValueError where it cannot be reached or has none."""
     if constants.HF_HUB_OFFLINE:  # the libraries answer at once from their cache, or not at all
         return
-    hub, outcome = constants.ENDPOINT, []
+    outcome: list[object] = []
+    hub = constants.ENDPOINT
 
     def ask() -> None:
         try:

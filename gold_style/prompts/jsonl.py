@@ -24,7 +24,7 @@ def build(
     Raises ValueError: a file that cannot be read, bad rows (up to 20 with file:line), more held out than there is.
     """
     path = settings.prompts.path
-    return RowSource(json_file(path), f"prompts.path={path}", settings, pack, run_directory, special_tokens)
+    return RowSource(json_file(str(path)), f"prompts.path={path}", settings, pack, run_directory, special_tokens)
 
 
 def json_file(path: str) -> JsonFiles:

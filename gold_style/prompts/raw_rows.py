@@ -134,11 +134,11 @@ def _values(file: BinaryIO, name: str) -> Iterator[RawRow]:
         raise ValueError(f"{name}:{line_number}: {not_utf8(content, error)}") from None
     line_number, counted = 1, 0
     try:
-        for start, value, error in _members(text):
+        for start, value, fault in _members(text):
             line_number += text.count("\n", counted, start)
             counted = start
-            found = text[start : start + KEPT_BYTES] if error else None
-            yield RawRow(origin=f"{name}:{line_number}", value=value, error=error, text=found)
+            found = text[start : start + KEPT_BYTES] if fault else None
+            yield RawRow(origin=f"{name}:{line_number}", value=value, error=fault, text=found)
     except json.JSONDecodeError as error:  # nobody can tell where the next row begins
         raise ValueError(f"{name}:{error.lineno}: not JSON: {error.msg} at column {error.colno}") from None
 
@@ -207,7 +207,7 @@ def _members(text: str) -> Iterator[tuple[int, object, RowError | None]]:
 
 
 def _past_space(text: str, position: int) -> int:
-    return SPACE.match(text, position).end()
+    return len(text) if (found := SPACE.match(text, position)) is None else found.end()
 
 
 def _check_end(text: str, position: int) -> None:

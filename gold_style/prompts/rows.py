@@ -15,6 +15,7 @@ Prompt with the request "안녕?" and the tag "none".
 import re
 import unicodedata
 from functools import lru_cache
+from typing import Any
 
 from gold_style import did_you_mean
 from gold_style.prompts import Prompt
@@ -85,7 +86,7 @@ def parse_row(row: object, pack: StylePack, origin: str, number: int, special_to
     )
 
 
-def details(row: dict) -> dict[str, str]:
+def details(row: dict) -> dict[str, Any]:
     """A row's `topic`, `direction` and `era`, those that it gives as strings.
 
     Raises RowError for a string that is no direction, and for text that no message could show.

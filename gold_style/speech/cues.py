@@ -22,7 +22,7 @@ _PARTICLES = "|".join(_CUES["particles"].split())
 def _pattern(words: str, phrases: str | None = None) -> re.Pattern[str]:
     """Finds the words of one list, with particles, and the phrases of another."""
     body = "|".join(sorted(map(re.escape, _CUES[words].split()), key=len, reverse=True))
-    return re.compile("|".join([rf"(?<![가-힣])(?:{body})(?:{_PARTICLES})?(?![가-힣])", *_CUES.get(phrases, ())]))
+    return re.compile("|".join([rf"(?<![가-힣])(?:{body})(?:{_PARTICLES})?(?![가-힣])", *(_CUES[phrases] if phrases else ())]))
 
 
 _OLD_SPEECH_RE = _pattern("old_speech", "old_phrases")

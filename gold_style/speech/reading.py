@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from gold_style.speech import cues
 from gold_style.speech.candidate import Candidate
-from gold_style.speech.endings import EITHER, JOSEON, MODERN, Ending, ending_of, matches
+from gold_style.speech.endings import EITHER, ENDINGS, JOSEON, MODERN, Ending, matches
 from gold_style.speech.guards import GUARDS
 from gold_style.speech.stems import is_converb, is_stem
 from gold_style.speech.tables import read_words
@@ -166,11 +166,11 @@ def _match(words: list[str]) -> Found | None:
         if verdict:
             return ending, ending.lean if verdict is True else verdict
     if before and (word in LISTS.fused or len(word) > 1 and is_converb(word) and is_stem(word, honorific=False)):
-        return ending_of("아"), MODERN  # 자주 가? 같이 떠나. the stem has swallowed the -아
+        return ENDINGS[unicodedata.normalize("NFD", "아")], MODERN  # 자주 가? 같이 떠나. the stem has swallowed the -아
     return None
 
 
 def _is_stretched(word: str) -> bool:
     """Whether the last vowel is drawn out: 하소서어, 옵니다아."""
-    *_, vowel, consonant, last = unicodedata.normalize("NFD", word)
+    vowel, consonant, last = list(unicodedata.normalize("NFD", word))[-3:]
     return consonant == "\u110b" and vowel == last  # the silent initial ㅇ

@@ -75,7 +75,8 @@ def _ends_sentence(text: str, start: int, match: re.Match[str], quotes: list[tup
     if inside is not None:
         # A whole quoted utterance is a sentence; a quotation within a sentence is not, nor one that "라고" picks up.
         opens = not _NOT_WORD_RE.sub("", text[start : inside[0]])
-        return opens and end >= inside[1] and _NEXT_WORD_RE.match(text, inside[1])[1] not in LISTS.quotatives
+        following = _NEXT_WORD_RE.match(text, inside[1])
+        return opens and end >= inside[1] and following is not None and following[1] not in LISTS.quotatives
     if mark[0] == "\n":
         return True
     before, after = text[at - 1 : at], text[end : end + 1]
