@@ -17,7 +17,7 @@ from gold_style import PACKAGE, PROJECT, __version__
 from gold_style.config.launch import world_size
 
 COMPUTING = ("torch", "transformers", "trl", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "peft", "vllm", "deepspeed")
-AROUND_IT = ("hydra-core", "omegaconf", "wandb", "tensorboard")
+TOOLS = ("hydra-core", "omegaconf", "wandb", "tensorboard")
 
 
 def now() -> str:
@@ -41,7 +41,7 @@ def git_state(directory: Path = PROJECT) -> dict:
 def package_versions() -> dict[str, str]:
     """Versions of what a run's numbers depend on, without importing any of it."""
     found = {"gold_style": __version__}
-    for name in (*COMPUTING, *AROUND_IT):
+    for name in (*COMPUTING, *TOOLS):
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
