@@ -1,8 +1,8 @@
 """Which directory a run gets: a new one, or that of a run to resume. Only reads; gold_style.runs.run writes.
 
 `output_dir` is the run directory and has to be empty, unless `resume` names it or is `auto`. Two configs are the same
-experiment when they agree on everything but BESIDE. A resumed run may also change what is ADJUSTABLE:
-how it is watched, saved and laid out on the machine, but nothing that is meant to enter the numbers.
+experiment when they agree on everything except BESIDE. A resumed run may also change what is ADJUSTABLE: how it is
+watched, saved and laid out on the machine, but nothing that is meant to enter the numbers.
 
 Example: `choose(settings, ["train.py", "resume=auto"]).directory`.
 """
@@ -58,13 +58,6 @@ def _flat(config: dict, prefix: str = "") -> dict:
         value = config[key]
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
     return flat
-
-
-def changes(then: dict, now: dict) -> dict[str, tuple]:
-    """{dotted key: (value then, value now)} of what makes two settings dicts another experiment; None where not set."""
-    before, after = _flat(experiment(then)), _flat(experiment(now))
-    keys = sorted(before.keys() | after.keys())
-    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
 
 
 def read_config(directory: Path) -> dict:
@@ -167,8 +160,9 @@ def _judge_changes(directory: Path, recorded: dict, settings) -> list[str]:
     now = settings.to_dict()
     if recorded.get("config_hash") == config_hash(now):
         return []
-    found = changes(read_config(directory), now)
-    lines = {key: f"{key}: {then} then, {after} now" for key, (then, after) in found.items()}
+    before, after = _flat(experiment(read_config(directory))), _flat(experiment(now))
+    changed = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
+    lines = {key: f"{key}: {before.get(key)} then, {after.get(key)} now" for key in changed}
     refused = [line for key, line in lines.items() if not is_below(key, ADJUSTABLE)]
     if refused:
         command = recorded.get("resume_command")
