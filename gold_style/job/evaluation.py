@@ -7,7 +7,6 @@ settings along: pack, requests, teacher and the student before training.
 """
 
 import functools
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +35,7 @@ from gold_style.runs.provenance import now, provenance
 from gold_style.runs.redact import redact
 from gold_style.runs.run import Run
 from gold_style.runs.run_directory import STATE, write_config
+from gold_style.runs.summary_number import summary_number
 from gold_style.show.report import write_report
 from gold_style.show.summary_table import print_summary
 
@@ -70,14 +70,12 @@ def evaluate(asked: EvaluateSettings, argv: Sequence[str]) -> float:
     target = Target.find(asked.target)
     settings = settings_of(asked, target)
     check_device(settings.hardware.device)
-    inputs, run, margin = Inputs.load(settings), Run(Path(asked.output_dir), None, is_main=True), None
-    if asked.request is not None:
-        answer_request(asked.request, target, inputs, run)
-    else:
-        requests = requests_of(asked, target, inputs)
-        margin = score_target(requests, target, inputs, run, argv, asked)["after"]["margin"]
+    inputs, run = Inputs.load(settings), Run(Path(asked.output_dir), None, is_main=True)
+    summary = (
+        score_target(asked, target, inputs, run, argv) if asked.request is None else answer_request(asked.request, target, inputs, run)
+    )
     print(f"run directory: {run.directory}", flush=True)
-    return math.nan if margin is None else margin
+    return summary_number(summary, "after.margin")
 
 
 def settings_of(asked: EvaluateSettings, target: Target) -> Settings:
@@ -117,8 +115,8 @@ def requests_of(asked: EvaluateSettings, target: Target, inputs: Inputs) -> list
     return requests[:limit] if limit else requests
 
 
-def answer_request(request: str, target: Target, inputs: Inputs, run: Run) -> None:
-    """Print the target's answer to one request under every tag and without one; write samples.jsonl."""
+def answer_request(request: str, target: Target, inputs: Inputs, run: Run) -> dict:
+    """Print the target's answer to one request under every tag and without one; write samples.jsonl. Returns no summary: {}."""
     prompt = Prompt(request=request, style=inputs.pack.untagged, tag=None)
     exam = inputs.exam([prompt], tags=(*inputs.pack.tags, None))
     answers = inputs.judged(student_answers(load(target.model, inputs.settings), inputs, exam))
@@ -127,18 +125,18 @@ def answer_request(request: str, target: Target, inputs: Inputs, run: Run) -> No
         print(f"{tag} [{answer.verdict}]\n{answer.text}\n")
     run.directory.mkdir(parents=True, exist_ok=True)
     run.write_samples(sample_rows({"after": answers}))
+    return {}
 
 
-def score_target(
-    requests: Sequence[Prompt], target: Target, inputs: Inputs, run: Run, argv: Sequence[str], asked: EvaluateSettings
-) -> dict:
+def score_target(asked: EvaluateSettings, target: Target, inputs: Inputs, run: Run, argv: Sequence[str]) -> dict:
     """Ask all models, print and write the results. Returns the summary."""
     started, clock, settings = now(), time.monotonic(), inputs.settings
-    exams = {"greedy": inputs.exam(requests, tags=(*inputs.pack.tags, None, misspelt(inputs.pack.tags[0])))}
+    tags = (*inputs.pack.tags, None, misspelt(inputs.pack.tags[0]))
+    exams = {"greedy": inputs.exam(requests_of(asked, target, inputs), tags=tags)}
     if settings.evaluation.sampled:
         exams["sampled"] = replace(exams["greedy"], sampling=build_options(settings).sampling)
     with Progress() as progress:
-        found = answers_of_all(exams, target, inputs, progress, has_teacher=target.run is not None or asked.teacher is not None)
+        found = answers_of_all(exams, target, inputs, progress, has_teacher=bool(target.run or asked.teacher))
     run.directory.mkdir(parents=True, exist_ok=True)
     toggle = Toggle.from_pack(inputs.pack)
     likelihood = {model: likelihood_summary(answers, toggle) for model, answers in found["greedy"].items()}

@@ -72,10 +72,15 @@ class Inputs:
 
     @property
     def num_steps(self) -> int:
-        """Optimizer steps of the run: train.max_steps, or train.num_train_epochs of a finite source."""
+        """Optimizer steps of the run: train.max_steps, or train.num_train_epochs of a finite source.
+
+        Raises ValueError for epochs of a source whose length is not known.
+        """
         train = self.settings.train
         if train.get("max_steps", -1) > 0:
             return train["max_steps"]
+        if self.source.num_rows is None:
+            raise ValueError("train.max_steps=-1: the length of a stream is known at its end only; give the number of optimizer steps")
         return max(1, round(train.get("num_train_epochs", 1) * self.source.num_rows / self.prompts_per_step))
 
     def set_aside(self, run) -> list[str]:
@@ -118,8 +123,6 @@ class Inputs:
                 "(train.per_device_train_batch_size x train.gradient_accumulation_steps x processes / train.num_generations): "
                 "lower those, or hold out less with prompts.eval_samples"
             )
-        if num_rows is None and settings.train.get("max_steps", -1) <= 0:
-            mistakes.append("train.max_steps=-1: how long this source is, is not known before its end; give the number of optimizer steps")
         if settings.loss.lmbda < 1 and not settings.loss.seq_kd and not self.source.has_references:
             mistakes.append(
                 f"loss.lmbda={settings.loss.lmbda}: off-policy rows need an assistant turn, and not every row has one; set "

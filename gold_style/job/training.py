@@ -30,7 +30,7 @@ from gold_style.job.card import write_card
 from gold_style.job.inputs import Inputs, check_device
 from gold_style.job.results import write_results
 from gold_style.job.teacher_check import check_margin, check_openings, openings
-from gold_style.measure.answers import Judged
+from gold_style.measure.answers import Answer, Judged
 from gold_style.measure.rates import Toggle, score
 from gold_style.runs.checkpoints import checkpoint_fault
 from gold_style.runs.files import read_json, read_json_lines
@@ -111,26 +111,31 @@ class Job:
     def _bar(self, name: str) -> Begin:
         return functools.partial(self.progress.phase, name)
 
+    def _student_answers(self, exam: Exam, begin: Begin | None = None) -> list[Answer]:
+        with self.trainer.student_copy.for_rollouts() as student:
+            return exam.student(student, self.trainer.row_maker.output_ids, begin)
+
     def ask_student(self, when: str) -> list[Judged]:
         """The judged answers of the student as it is now, before or after training; empty where no request is held out.
 
         Jobs of a sweep that start from the same weights ask before training only once (settings.cache).
         """
-        with self.trainer.student_copy.for_rollouts() as student:
-            write = functools.partial(self.exam.student, student, self.trainer.row_maker.output_ids, self._bar(f"student {when}"))
-            disk = getattr(self.trainer.teacher, "disk", None) if when == "before" and self.exam.num_processes == 1 else None
-            return self.inputs.judged(remembered_answers(disk, self._numbers_depend_on(), write) if disk else write())
+        write = functools.partial(self._student_answers, self.exam, self._bar(f"student {when}"))
+        disk = getattr(self.trainer.teacher, "disk", None) if when == "before" and self.exam.num_processes == 1 else None
+        return self.inputs.judged(remembered_answers(disk, self._answers_depend_on(), write) if disk else write())
 
-    def _numbers_depend_on(self) -> list:
+    def _answers_depend_on(self) -> list:
         """What the student's answers before training depend on."""
         trainer, exam, output_ids = self.trainer, self.exam, self.trainer.row_maker.output_ids
         model = trainer.accelerator.unwrap_model(trainer.model)
         asked = [[self.inputs.chat.student_ids(prompt), prompt.request, prompt.topic, prompt.tag] for prompt in exam.prompts]
-        return [
-            *(surroundings(model.device), weights_digest(model), str(trainer.options.compute_dtype)),
-            *(self.settings.model.attn_implementation, output_ids.stop_ids, output_ids.vocab_size),
-            *(exam.max_completion_length, exam.batch_size, asked),
+        key = [
+            surroundings(model.device),
+            weights_digest(model),
+            str(trainer.options.compute_dtype),
+            self.settings.model.attn_implementation,
         ]
+        return [*key, output_ids.stop_ids, output_ids.vocab_size, exam.max_completion_length, exam.batch_size, asked]
 
     def ask_teacher(self) -> list[Judged]:
         """The judged answers of the teacher with its system prompt. Raises ValueError where it toggles less than was required."""
@@ -169,8 +174,7 @@ class Job:
     def ask_sampled(self) -> dict[str, list[Judged]]:
         """Answers drawn at the run's temperature, of the student as it is now and of the teacher."""
         exam = replace(self.exam, sampling=self.trainer.options.sampling)
-        with self.trainer.student_copy.for_rollouts() as student:
-            after = exam.student(student, self.trainer.row_maker.output_ids, self._bar("student after, sampled"))
+        after = self._student_answers(exam, self._bar("student after, sampled"))
         teacher = exam.teacher(self.trainer.teacher, self._bar("teacher, sampled"))
         return {"after": self.inputs.judged(after), "teacher": self.inputs.judged(teacher)}
 
@@ -179,9 +183,8 @@ class Job:
         requests = self.inputs.source.selection()[: self.settings.evaluation.live_samples]
         if not requests:
             return {}
-        with trainer.student_copy.for_rollouts() as student:
-            answers = self._exam(requests).student(student, trainer.row_maker.output_ids)
-        scores = score(self.inputs.judged(answers), Toggle.from_pack(self.inputs.pack))
+        answers = self.inputs.judged(self._student_answers(self._exam(requests)))
+        scores = score(answers, Toggle.from_pack(self.inputs.pack))
         numbers = {f"style/{name}": scores[name] for name in LIVE}
         for tag, rates in scores["rates"].items():
             numbers |= {f"style/{tag}/{verdict}": rate for verdict, rate in rates.items()}

@@ -1,0 +1,29 @@
+"""What is read before any weights: how many rows and steps a run has."""
+
+import json
+
+import pytest
+
+from gold_style.config.settings import Settings
+from gold_style.job.inputs import Inputs
+
+EPOCHS = ("train.max_steps=-1", "train.num_train_epochs=3", "train.per_device_train_batch_size=2", "train.gradient_accumulation_steps=2")
+
+
+def test_epochs_are_counted_in_prompts(tmp_path):
+    """Ten rows, four completions a step: 2.5 steps an epoch, twice that where every prompt is answered twice."""
+    rows = [{"messages": [{"role": "user", "content": f"<style:none> {number}번 요청이오."}]} for number in range(10)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    given = ("prompts=jsonl", f"prompts.path={path}", "prompts.eval_samples=0", "prompts.selection_samples=0", *EPOCHS)
+    for num_generations, num_steps in ((1, 8), (2, 15)):
+        inputs = Inputs.load(Settings.compose(*given, f"train.num_generations={num_generations}"))
+        assert (inputs.rows_per_step, inputs.prompts_per_step) == (4, 4 // num_generations)
+        assert inputs.num_steps == num_steps
+    assert Inputs.load(Settings.compose(*given, "train.max_steps=7")).num_steps == 7
+
+
+def test_a_source_without_end_has_no_epochs():
+    inputs = Inputs.load(Settings.compose(*EPOCHS))
+    with pytest.raises(ValueError, match="give the number of optimizer steps"):
+        assert inputs.num_steps
