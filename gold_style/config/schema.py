@@ -1,7 +1,7 @@
 """Every group of settings as a dataclass; an annotation says what each value may be.
 
-What a key means, and its unit, stands beside it in conf/config.yaml and conf/evaluate.yaml. Nothing has a default here:
-values come from conf/ alone. Names that go to TRL keep TRL's spelling.
+What a key means, and its unit, is a comment in conf/config.yaml and conf/evaluate.yaml. Nothing has a default here:
+values come only from conf/. Names that go to TRL keep TRL's spelling.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Reads the YAML files of run directories, which may have come from anywhere: plain values only, no tags, no references.
 
-References let a file of a kilobyte stand for a terabyte, or for a mapping that holds itself; no file of ours has any.
+With references a file of a kilobyte can mean a terabyte, or a mapping that holds itself; no file of ours has any.
 
 Example: `read_mapping(run / "config.yaml")["loss"]["beta"]`.
 """

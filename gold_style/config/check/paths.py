@@ -1,6 +1,6 @@
 """Files and directories that settings name: whether they are there, are what they should be, or can be made.
 
-Nothing is opened or written: names alone are looked at, before torch is imported.
+Nothing is opened or written: only names are looked at, before torch is imported.
 
     file_mistakes(settings)     # [Mistake("prompts.path", "rows.jsonl", "no such file; did you mean ...?")]
 """
@@ -141,7 +141,7 @@ def no_directory(path: Path) -> str:
 
 
 def wrong_kind(path: Path, wanted: str) -> str | None:
-    """What stands at `path` instead of what is `wanted`; None where nothing does."""
+    """What is at `path` instead of what is `wanted`; None where nothing is."""
     if not os.path.lexists(path):
         return None
     if not os.path.exists(path):
