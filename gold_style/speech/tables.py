@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 FOLDER = Path(__file__).parent
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is ten times as fast, where PyYAML has it
+SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is ten times as fast, where PyYAML has it
 
 
 class Words:
@@ -31,7 +31,7 @@ class Words:
 
 def read_table(name: str) -> dict[str, Any]:
     """`name`.yaml of this folder: its lists as strings (phrases: lists of them) by their names."""
-    return yaml.load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), Loader=_LOADER)
+    return yaml.load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), Loader=SafeLoader)
 
 
 def read_words(name: str) -> SimpleNamespace:
