@@ -50,7 +50,9 @@ def hydra_main(
 
     def decorate(task: Callable[[Any], Any]) -> Callable[..., Any]:
         @functools.wraps(task)
-        def main() -> Any:
+        def main(cfg: DictConfig | None = None) -> Any:
+            if cfg is not None:  # as with hydra.main, a caller may bring a config
+                return task(cfg)
             sys.argv[1:] = checked_arguments(with_preset(sys.argv[1:], CONF), config_name)
             run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
 
