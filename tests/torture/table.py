@@ -8,7 +8,7 @@ BEGIN, END = "<!-- table -->", "<!-- /table -->"
 
 
 def write_table(report: dict, page: Path) -> None:
-    """Replace what stands between the marks of `page`."""
+    """Replace what is between the marks of `page`."""
     text = page.read_text(encoding="utf-8")
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
@@ -25,7 +25,7 @@ def table(report: dict) -> str:
         cores = f"{whole['cores']} core{'s' * (whole['cores'] > 1)}"
         how = f"in {whole['seconds'] / 60:.0f} minutes on {cores}, {whole['workers']} trials side by side"
     lines = [
-        f"Tried on {dates} by `{report['command']}` {how}, seed {seeds}; every event stands in [reliability.json](reliability.json).",
+        f"Tried on {dates} by `{report['command']}` {how}, seed {seeds}. Every event is in [reliability.json](reliability.json).",
         "",
         "| trial | what was done to it | how often | lost |",
         "|---|---|---:|---|",
@@ -39,7 +39,7 @@ def table(report: dict) -> str:
 
 
 def done_to(result: dict) -> tuple[str, int]:
-    """What happened in a trial, in words, and how often."""
+    """What happened in a trial, as a phrase, and how often."""
     events = result["events"]
     if "kills" in events[0]:
         return f"SIGKILL of a process that only writes checkpoints ({events[0]['checkpoints']} written)", events[0]["kills"]
@@ -58,7 +58,7 @@ def done_to(result: dict) -> tuple[str, int]:
     for event in events:
         cases[event["kind"].partition(":")[0].partition(",")[0]] += event["cases"]
     kinds = ", ".join(f"{number:,} {kind}s" if kind != "file of rows" else f"{number:,} files of rows" for kind, number in cases.items())
-    return f"{kinds}: each accepted or answered in words", cases.total()
+    return f"{kinds}: each accepted or refused with a message", cases.total()
 
 
 if __name__ == "__main__":
