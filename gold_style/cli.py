@@ -12,10 +12,10 @@ from gold_style import PROJECT
 COMMANDS = {
     "train": "distil a style toggle; with -m a sweep",
     "evaluate": "score a run, a checkpoint or a model, or ask it one request",
-    "compare": "hold many runs against each other",
-    "report": "draw report.html of a run again",
-    "judge": "a language model as judge of a run",
-    "annotate": "blind sheets for people, and their verdicts",
+    "compare": "compare many runs",
+    "report": "draw report.html of a run again, or print its table",
+    "judge": "ask a language model about the answers of a run",
+    "annotate": "ask people about the answers of a run, with blind sheets",
 }
 USAGE = "\n".join(
     [

@@ -1,7 +1,7 @@
 """Compare runs by their files: `python -m gold_style.compare DIR [DIR ...] [--output DIR]`.
 
-Every run at or below the directories counts, whatever its day or state. Prints a leaderboard and writes leaderboard.csv
-and compare.html to --output, by default the first directory. --wandb publishes the same as one W&B run, and only --wandb does.
+Compares runs by their files. Every run in or below the directories counts, whatever its date or status. Prints a
+leaderboard, and writes leaderboard.csv and compare.html. Nothing is sent anywhere without --wandb.
 """
 
 import argparse
@@ -37,10 +37,10 @@ def compare(directories: list[Path], output: Path) -> Leaderboard:
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0. Raises ValueError where there is nothing to compare."""
-    parser = argparse.ArgumentParser(prog="python -m gold_style.compare", description=__doc__.split("\n")[0])
-    parser.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="a run, a sweep, or anything above them")
-    parser.add_argument("--output", type=Path, help="where leaderboard.csv and compare.html go (default: the first DIR)")
-    parser.add_argument("--wandb", action="store_true", help="publish table, heatmap and page to W&B (offline without a key)")
+    parser = argparse.ArgumentParser(prog="python -m gold_style.compare", description=__doc__.split("\n\n")[1])
+    parser.add_argument("directories", nargs="+", type=Path, metavar="DIR", help="a run, a sweep, or a directory above them")
+    parser.add_argument("--output", type=Path, help="directory for leaderboard.csv and compare.html (default: the first DIR)")
+    parser.add_argument("--wandb", action="store_true", help="also publish table, heatmap and page as one W&B run (offline without a key)")
     given = parser.parse_args(arguments)
     output = given.output or given.directories[0]
     board = compare(given.directories, output)

@@ -1,8 +1,8 @@
 """Ask people: `python -m gold_style.annotate RUN` writes a blind sheet, `... RUN --read FILE [FILE ...]` reads it back.
 
-The sheet is one HTML page, and a CSV beside it for those who prefer a spreadsheet; annotation_key.json, which knows
-whose answer each item is, stays in the run's directory. Reading writes annotations.json there: rates per model and
-tag, agreement between raters and with our own verdicts (docs/judges.md).
+Without --read: writes a blind sheet for raters, as an HTML page and as a CSV for a spreadsheet, and annotation_key.json,
+which says whose answer each item is and stays in the run's directory. With --read: reads filled sheets and writes
+annotations.json: rates per model and tag, agreement between raters and with our own verdicts. docs/judges.md says more.
 """
 
 import argparse
@@ -33,9 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = run_parser("annotate", __doc__.split("\n\n")[1])
-    parser.add_argument("--output", type=Path, metavar="FILE", help="the page (RUN/annotation.html); the CSV is written beside it")
-    parser.add_argument("--number", type=whole(1), default=NUMBER, help=f"answers on the sheet ({NUMBER})")
-    parser.add_argument("--read", nargs="+", type=Path, metavar="FILE", help="filled sheets, JSON or CSV, one per rater")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the page (default: RUN/annotation.html); the CSV has the same name")
+    parser.add_argument("--number", type=whole(1), default=NUMBER, help=f"answers on the sheet (default: {NUMBER})")
+    parser.add_argument("--read", nargs="+", type=Path, metavar="FILE", help="filled sheets to read, JSON or CSV, one per rater")
     asked = parser.parse_args(arguments)
     if asked.output and asked.output.suffix.lower() not in (".html", ".htm"):
         parser.error(f"argument --output: {asked.output} does not end in .html")

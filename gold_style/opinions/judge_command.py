@@ -1,8 +1,9 @@
 """A language model as judge of a run: `python -m gold_style.judge RUN --url http://127.0.0.1:8000/v1 --model NAME`.
 
-Any OpenAI-compatible endpoint will do. A key is read from GOLD_STYLE_JUDGE_API_KEY or OPENAI_API_KEY only. Reads
-samples.jsonl and config.yaml; writes judge.jsonl (every reply; what is there is not asked again) and judge.json (rates,
-comparisons, agreement with our own verdicts). What is asked, and what the numbers mean: docs/judges.md.
+Asks a language model about the answers of a run, at any OpenAI-compatible endpoint. The key is read from the environment:
+GOLD_STYLE_JUDGE_API_KEY or OPENAI_API_KEY. Reads samples.jsonl and config.yaml. Writes judge.jsonl (every reply; a question
+that has one is not asked again) and judge.json (rates, comparisons, agreement with our own verdicts). docs/judges.md
+explains the questions and the numbers.
 """
 
 import argparse
@@ -39,15 +40,15 @@ def main(arguments: list[str] | None = None) -> int:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = run_parser("judge", __doc__.split("\n\n")[1])
     add = parser.add_argument
-    add("--url", required=True, help="address of the endpoint, e.g. http://127.0.0.1:8000/v1")
+    add("--url", required=True, help="address of the endpoint, for instance http://127.0.0.1:8000/v1")
     add("--model", required=True, help="name of the judge, as the endpoint knows it")
-    add("--number", type=whole(1), help="judge that many requests, drawn by --seed (all)")
-    add("--questions", nargs="+", choices=TASKS, default=list(TASKS), help="what to ask (everything)")
-    add("--threads", type=whole(1), default=8, help="requests at a time (8)")
-    add("--timeout", type=seconds, default=60.0, metavar="SECONDS", help="for one reply (60)")
-    add("--retries", type=whole(0), default=3, help="after a timeout, a 429 or a 5xx (3)")
-    add("--max-tokens", type=whole(1), default=256, help="of a reply; a model that thinks aloud needs more (256)")
-    add("--body", type=json_object, default={}, metavar="JSON", help="more fields of a request; null takes one out")
+    add("--number", type=whole(1), help="judge only this many requests, drawn at random by --seed (default: all)")
+    add("--questions", nargs="+", choices=TASKS, default=list(TASKS), help="what to ask (default: everything)")
+    add("--threads", type=whole(1), default=8, help="requests at a time (default: 8)")
+    add("--timeout", type=seconds, default=60.0, metavar="SECONDS", help="longest wait for a reply (default: 60)")
+    add("--retries", type=whole(0), default=3, help="repetitions after a timeout, a broken connection, a 429 or a 5xx (default: 3)")
+    add("--max-tokens", type=whole(1), default=256, help="longest reply; a model that thinks aloud needs more (default: 256)")
+    add("--body", type=json_object, default={}, metavar="JSON", help="object with more fields for each request; null removes a field")
     return parser.parse_args(arguments)
 
 

@@ -59,9 +59,9 @@ def run_config(run: Path, config: Path | None) -> dict[str, Any]:
 def run_parser(command: str, description: str) -> argparse.ArgumentParser:
     """A parser of RUN, --seed and --config."""
     parser = argparse.ArgumentParser(prog=f"python -m gold_style.{command}", description=description)
-    parser.add_argument("run", type=Path, metavar="RUN", help="a directory with samples.jsonl, of train.py or evaluate.py")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw (0)")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="config.yaml to take the styles from (the run's)")
+    parser.add_argument("run", type=Path, metavar="RUN", help="a directory of train.py or evaluate.py, with samples.jsonl")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random choice (default: 0)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="config.yaml to take the styles from (default: the run's)")
     return parser
 
 

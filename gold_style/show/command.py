@@ -1,6 +1,6 @@
-"""Draw report.html of a run again, from its files: `python -m gold_style.report RUN [RUN ...]`.
+"""Draw report.html again: `python -m gold_style.report RUN [RUN ...]`.
 
-With `--markdown` the table and some answers are printed as Markdown instead: the README's result was made this way.
+Draws report.html of runs again, from their files. With --markdown, prints table and some answers instead, as in the README.
 """
 
 import argparse
@@ -14,9 +14,9 @@ from gold_style.show.summary_table import summary_markdown
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0. Raises ValueError for directories that hold no run, naming all of them."""
-    parser = argparse.ArgumentParser(prog="python -m gold_style.report", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m gold_style.report", description=__doc__.split("\n\n")[1])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run directory (with run.json or summary.json)")
-    parser.add_argument("--markdown", action="store_true", help="print the summary and some answers as Markdown, write nothing")
+    parser.add_argument("--markdown", action="store_true", help="print the summary and some answers as Markdown; write nothing")
     asked = parser.parse_args(arguments)
     wrong = [run for run in asked.runs if not any((run / name).is_file() for name in ("run.json", "summary.json"))]
     if wrong:
