@@ -25,23 +25,24 @@ HEADS = {
         "rounds",
     ),
     "README.ko.md": (
-        "어휘 수",
-        "시스템 프롬프트 토큰",
-        "한 스텝의 행",
-        "stock, 초",
-        "stable*, 초",
-        "우리, 초",
-        "stock 대비",
-        "stable 대비",
-        "최대 메모리 MB stock / 우리",
+        "어휘 크기",
+        "시스템 프롬프트 토큰 수",
+        "스텝당 행 수",
+        "stock(초)",
+        "stable*(초)",
+        "gold_style(초)",
+        "stock 대비 속도",
+        "stable 대비 속도",
+        "최대 메모리(MB) stock / gold_style",
         "이론 한계 대비",
-        "라운드",
+        "라운드 수",
     ),
 }
 HEADS["docs/speed.md"] = HEADS["README.md"]
 NOTES = {
     "README.md": "Measured {date} on {machine}, {threads} thread, fp32, torch {torch}, trl {trl}. Medians, also of each round's ratio.",
-    "README.ko.md": "{date}, {machine}, 스레드 {threads}개, fp32, torch {torch}, trl {trl}에서 측정. 모두 중앙값(배수는 라운드별 비).",
+    "README.ko.md": "{date}, {machine}, 스레드 {threads}개, fp32, torch {torch}, trl {trl}에서 측정했습니다. "
+    "모두 중앙값이며, 배수는 라운드별 비율의 중앙값입니다.",
 }
 NOTES["docs/speed.md"] = NOTES["README.md"]
 
