@@ -110,9 +110,14 @@ def report(rows: Sequence[Row], backends: Sequence[str]) -> str:
     columns = {name: [judge(str(row["text"])) for row in rows] for name, judge in classifiers.items()}
     parts = [
         "# Speech levels: results",
-        "Written by `python -m benchmarks.speech_accuracy`; the data and what the splits mean: `data/README.md`.",
-        "*decided*: share of the Joseon and modern texts that get one of the two verdicts; *accuracy*: among those. "
-        f"Word lists: {' '.join(OLD_WORDS)} (Joseon), {' '.join(NEW_WORDS)} (modern).",
+        "Written by `python -m benchmarks.speech_accuracy`. `data/README.md` explains the texts, the splits and the traps.",
+        "The classifiers:",
+        f"- *two word lists*: Joseon if the text has one of {' '.join(OLD_WORDS)}, modern if it has one of {' '.join(NEW_WORDS)}, "
+        "else ambiguous\n"
+        "- *one word list*: Joseon by the same words, else modern\n"
+        "- *rules*, *kiwi*: `gold_style.speech`, without and with the morphemes of kiwipiepy",
+        "*decided* is the share of texts labelled Joseon or modern that get one of these two verdicts, *accuracy* the share of correct "
+        "verdicts among them. *Garbage* are the texts labelled other.",
     ]
     for split, title in (("held_out", "Held out (never tuned on)"), ("development", "Development (tuned on: no estimate)")):
         chosen = [index for index, row in enumerate(rows) if row["split"] == split]
@@ -130,7 +135,7 @@ def report(rows: Sequence[Row], backends: Sequence[str]) -> str:
         table("trap | texts | " + " | ".join(columns), per_trap(rows, columns)),
         "## Speed",
         table("backend | sentences a minute, one core", [f"{b} | {speed(rows, b):,.0f}" for b in backends]),
-        f"Processor time on {platform.machine()}, Python {platform.python_version()}; loading a model not counted.",
+        f"Processor time on {platform.machine()}, Python {platform.python_version()}; loading a model is not counted.",
     ]
     return "\n\n".join(parts) + "\n"
 
