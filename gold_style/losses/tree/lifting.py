@@ -1,4 +1,4 @@
-"""Which student tokens a stretch of teacher text can turn into: the tables behind the `tree` loss (maths in tree.py).
+"""Which student tokens a stretch of teacher text can turn into: the tables behind the `tree` loss (maths in loss.py).
 
 `Lifting` holds one static table, for places at which the teacher has a token boundary, and caches for all that depends
 on the text: a student token may run over several teacher tokens, end inside of one, or begin inside of one.

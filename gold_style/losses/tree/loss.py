@@ -45,7 +45,7 @@ tokens with a common beginning it would have been: the longer one is assumed. (c
 token is cut is judged from it and its predecessor, without the pre-tokeniser. (d) What does not align is not scored.
 
 Shapes: N and M student and teacher tokens of all rows behind each other, V the width of the logits, P scored positions;
-further letters in tree_plan.py.
+further letters in plan.py.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""Spreads the teacher's probability of a batch over the student's vocabulary, as a TreePlan says (see tree.py).
+"""Spreads the teacher's probability of a batch over the student's vocabulary, as a TreePlan says (see loss.py).
 
 Shapes: P positions, A positions of one part, V student ids, W teacher ids, M teacher tokens; L, E, G, F, O as in
-tree_plan.py. Sums that decide how much mass is left are in float64.
+plan.py. Sums that decide how much mass is left are in float64.
 """
 
 import numpy as np
