@@ -61,9 +61,9 @@ def best_rate(now: Callable[[], float], device: str = "cpu", dtype: torch.dtype 
     return 2.0 * size**3 / _fastest(lambda: a @ b, now, tries)
 
 
-def best_bandwidth(now: Callable[[], float], device: str = "cuda", tries: int = 5) -> float:
-    """Bytes a second, read and written together, of the fastest of a few copies of one GiB."""
-    source = torch.empty(2**30, dtype=torch.uint8, device=device)
+def best_bandwidth(now: Callable[[], float], device: str = "cuda", tries: int = 5, size: int = 2**30) -> float:
+    """Bytes a second, read and written together, of the fastest of a few copies of `size` bytes."""
+    source = torch.empty(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2.0 * source.nbytes / _fastest(lambda: target.copy_(source), now, tries)
 

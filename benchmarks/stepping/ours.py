@@ -50,9 +50,19 @@ class Log:
 
 
 def build_trainer(
-    shape: Shape, student, teacher, directory: Path, *, steps: int, device: str = "cpu", given: bool = False
+    shape: Shape,
+    student,
+    teacher,
+    directory: Path,
+    *,
+    steps: int,
+    device: str = "cpu",
+    given: bool = False,
+    compute: torch.dtype | None = None,
+    peft_config=None,
 ) -> StyleGOLDTrainer:
-    """`given`: score the rows' own answers instead of sampled ones."""
+    """`given`: score the rows' own answers instead of sampled ones. `compute` None: bf16 on a GPU, else fp32."""
+    compute = compute or (torch.bfloat16 if device == "cuda" else torch.float32)
     tokenizer, data = load_tokenizer(shape), texts(shape)
     scorer = Teacher(teacher, tokenizer)
     options = Options(
@@ -64,7 +74,7 @@ def build_trainer(
         rows_per_window=shape.window,
         rows_per_microbatch=1,
         tokens_per_microbatch=TOKENS_PER_MICROBATCH[device],
-        compute_dtype=torch.bfloat16 if device == "cuda" else torch.float32,
+        compute_dtype=compute,
     )
     row_maker = RowMaker(
         options=options,
@@ -75,7 +85,7 @@ def build_trainer(
         objective=TokenExact(teacher=scorer, vocab_size=len(tokenizer), beta=BETA),
     )
     args = GOLDConfig(
-        **same_for_all(shape, directory, steps, device),
+        **same_for_all(shape, directory, steps, device, bf16=compute == torch.bfloat16),
         per_device_train_batch_size=shape.window,
         gradient_accumulation_steps=1,
         logging_strategy="steps",
@@ -86,7 +96,7 @@ def build_trainer(
         dataset_kwargs={"skip_prepare_dataset": True},
         ignore_data_skip=True,
     )
-    return StyleGOLDTrainer(student=student, row_maker=row_maker, run=Log(), args=args)
+    return StyleGOLDTrainer(student=student, row_maker=row_maker, run=Log(), args=args, peft_config=peft_config)
 
 
 def set_new_tokens(trainer: StyleGOLDTrainer, new_tokens: int) -> None:

@@ -58,7 +58,10 @@ def summarise(shape: Shape, threads: int, rounds: list[dict[str, float]], peaks:
 
 def provenance(device: str, threads: int) -> dict:
     """Machine, versions and date of one row."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    try:
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    except OSError:  # no git there
+        commit = ""
     return {
         "device": device,
         "machine": _processor(),

@@ -168,14 +168,14 @@ def texts(shape: Shape) -> Texts:
     return Texts(prompts, {tag: f"rule {words(num_words)}" if shape.system_tokens else "" for tag in TAGS})
 
 
-def same_for_all(shape: Shape, directory: Path, steps: int, device: str) -> dict:
-    """The trainer arguments in which no side differs from another."""
+def same_for_all(shape: Shape, directory: Path, steps: int, device: str, bf16: bool | None = None) -> dict:
+    """The trainer arguments in which no side differs from another. `bf16` None: on a GPU."""
     return {
         "output_dir": str(directory),
         "max_steps": steps,
         "learning_rate": 1e-5,
         "use_cpu": device == "cpu",
-        "bf16": device == "cuda",
+        "bf16": device == "cuda" if bf16 is None else bf16,
         "gradient_checkpointing": False,
         "report_to": "none",
         "save_strategy": "no",

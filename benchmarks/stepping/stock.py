@@ -37,16 +37,25 @@ def rows(shape: Shape) -> list[dict[str, str]]:
 
 
 def build_trainer(
-    shape: Shape, student, teacher, directory: Path, *, steps: int, device: str = "cpu", given: bool = False, window: int | None = None
+    shape: Shape,
+    student,
+    teacher,
+    directory: Path,
+    *,
+    steps: int,
+    device: str = "cpu",
+    given: bool = False,
+    window: int | None = None,
+    micro: int = 1,
 ) -> GOLDTrainer:
-    """One row a micro-batch, as in the origin. `given`: score the rows' own answers; `window` overrides the shape's."""
+    """`micro` rows a micro-batch, one as in the origin. `given`: score the rows' own answers; `window` overrides the shape's."""
     tokenizer = load_tokenizer(shape)
     window = window or shape.window
     gold.build_teacher_inputs_from_texts = teacher_inputs_with_system(texts(shape).systems, tokenizer)
     args = GOLDConfig(
         **same_for_all(shape, directory, steps, device),
-        per_device_train_batch_size=1,
-        gradient_accumulation_steps=window,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=window // micro,
         logging_strategy="no",
         lmbda=0.0 if given else 1.0,
         max_length=2048,

@@ -27,6 +27,10 @@ def clock(device: str, threads: int) -> Callable[[], float]:
     return time.process_time if threads == 1 else time.perf_counter
 
 
+class _Closed(Exception):
+    """A loop was closed."""
+
+
 class Loop(TrainerCallback):
     """`trainer.train()`, held at the beginning of every optimizer step until `step` is called; idle whenever no call is under way."""
 
@@ -35,9 +39,11 @@ class Loop(TrainerCallback):
         self._go, self._held = threading.Semaphore(0), threading.Semaphore(0)
         self._seconds = 0.0
         self._error: BaseException | None = None
+        self._closed = False
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(self)
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
         self._wait()
 
     def step(self) -> float:
@@ -45,6 +51,13 @@ class Loop(TrainerCallback):
         self._go.release()
         self._wait()
         return self._seconds
+
+    def close(self) -> None:
+        """End the loop before its next step, so that its thread lets go of the trainer."""
+        if self._thread.is_alive():
+            self._closed = True
+            self._go.release()
+            self._thread.join()
 
     def _wait(self) -> None:
         """Until the loop stands before its next step, or is over: what it does between two steps must not run beside another side's."""
@@ -55,6 +68,8 @@ class Loop(TrainerCallback):
     def _run(self) -> None:
         try:
             self.trainer.train()
+        except _Closed:
+            pass
         except BaseException as error:  # it belongs to the thread that called `step`
             self._error = error
         self._held.release()
@@ -62,6 +77,8 @@ class Loop(TrainerCallback):
     def on_step_begin(self, args, state, control, **kwargs):
         self._held.release()
         self._go.acquire()
+        if self._closed:
+            raise _Closed
         self._start = self.now()
 
     def on_step_end(self, args, state, control, **kwargs):
