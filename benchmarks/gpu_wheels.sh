@@ -2,8 +2,10 @@
 # The packages that a PyTorch image for GPUs usually lacks, brought to a machine without network; torch is not touched.
 #
 #   sh benchmarks/gpu_wheels.sh download DIR             # where there is a network: 15 MB of wheels for Python 3.12, versions of constraints.txt
-#   sh benchmarks/gpu_wheels.sh install DIR SITE         # on the other machine: into the folder SITE, without their dependencies
-#   PYTHONPATH=SITE python3 benchmarks/gpu.py --output results
+#   sh benchmarks/gpu_wheels.sh install DIR SITE         # on the other machine: into SITE/site-packages, without their dependencies
+#   PYTHONPATH=SITE/site-packages python3 benchmarks/gpu.py --output results
+#
+# The folder must be named site-packages: what lies elsewhere is the user's own code to dill, which then pickles whole modules.
 #
 # The other machine needs torch, accelerate, peft, safetensors, tokenizers, huggingface_hub, pyarrow, pandas, psutil, rich, filelock.
 # wandb, optuna, kiwipiepy and the launchers are not needed: the runs there use tracker=none.
@@ -27,11 +29,11 @@ case "${1:-} $#" in
     du -sm "$2"
     ;;
 "install 3")
-    python3 -m pip install -q --no-index --no-deps --no-compile --target "$3" "$2"/*.whl
-    PYTHONPATH="$3" python3 -c 'import torch, transformers, trl, datasets, hydra, peft; print(torch.__version__, transformers.__version__, trl.__version__, datasets.__version__, hydra.__version__, peft.__version__)'
+    python3 -m pip install -q --no-index --no-deps --no-compile --target "$3/site-packages" "$2"/*.whl
+    PYTHONPATH="$3/site-packages" python3 -c 'import torch, transformers, trl, datasets, hydra, peft; print(torch.__version__, transformers.__version__, trl.__version__, datasets.__version__, hydra.__version__, peft.__version__)'
     ;;
 *)
-    sed -n '2,9s/^# \{0,1\}//p' "$0"
+    sed -n '2,11s/^# \{0,1\}//p' "$0"
     exit 2
     ;;
 esac

@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import time
 import traceback
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ def _child(part: Part, case, report: Path, log: Path, deadline: float) -> None:
     with log.open("a") as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
+    sys.stdout = sys.stderr = open(2, "w", buffering=1, closefd=False)
     code = 0
     try:
         case.prepare(deadline)
@@ -88,9 +90,7 @@ def _child(part: Part, case, report: Path, log: Path, deadline: float) -> None:
     except BaseException as error:
         traceback.print_exc()
         code = OUT_OF_MEMORY if ran_out_of_memory(error) else 1
-    with contextlib.suppress(OSError, ValueError):
-        os.sys.stderr.flush()
-        os.sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(code)  # threads that hold trainers need not be waited for
 
 
