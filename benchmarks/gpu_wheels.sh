@@ -1,17 +1,17 @@
 #!/bin/sh
 # The packages that a PyTorch image for GPUs usually lacks, brought to a machine without network; torch is not touched.
 #
-#   sh benchmarks/gpu_wheels.sh download DIR             # where there is a network: 15 MB of wheels for Python 3.12, versions of constraints.txt
+#   sh benchmarks/gpu_wheels.sh download DIR             # where there is a network: 16 MB of wheels for Python 3.12, versions of constraints.txt
 #   sh benchmarks/gpu_wheels.sh install DIR SITE         # on the other machine: into SITE/site-packages, without their dependencies
 #   PYTHONPATH=SITE/site-packages python3 benchmarks/gpu.py --output results
 #
 # The folder must be named site-packages: what lies elsewhere is the user's own code to dill, which then pickles whole modules.
 #
-# The other machine needs torch, accelerate, peft, safetensors, tokenizers, huggingface_hub, pyarrow, pandas, psutil, rich, filelock.
+# The other machine needs torch, accelerate, safetensors, tokenizers, huggingface_hub, pyarrow, pandas, psutil, rich, filelock.
 # wandb, optuna, kiwipiepy and the launchers are not needed: the runs there use tracker=none.
 set -eu
 here=$(dirname "$0")
-packages="transformers trl datasets multiprocess dill hydra-core omegaconf"
+packages="transformers trl datasets multiprocess dill hydra-core omegaconf peft regex"
 antlr=antlr4-python3-runtime==4.9.3 # pinned by hydra; has no wheel
 
 case "${1:-} $#" in

@@ -168,7 +168,7 @@ def _training(case: Case, checks: Checks, teacher, dtype: torch.dtype) -> None:
         ours, plain = (torch.tensor(found[microbatch][0][name]) for microbatch in ("1 row", "whole window"))
         checks.compare(f"micro-batch of 1 row against the window: {name.removeprefix('train/')}", ours, plain, TOLERANCE[dtype])
     (first, first_weights), (second, second_weights) = (
-        _train(case, teacher, dtype, "4,096 tokens", given=False, steps=2) for _ in range(2)
+        _train(case, teacher, dtype, "whole window", given=False, steps=2) for _ in range(2)
     )
     checks.same("same seed twice: completions and loss of step 1", *(rows[0]["train/loss"] for rows in (first, second)))
     checks.same("same seed twice: loss of step 2", *(rows[1]["train/loss"] for rows in (first, second)))

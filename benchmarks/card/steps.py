@@ -13,7 +13,7 @@ from card.phases import Side
 ROUNDS = 3
 WARM_TOKENS = 4  # new tokens of a side's first, uncounted step, where a whole one takes long
 MANY = 10_000  # steps: more than anyone takes
-MICROBATCHES = {"1 row": None, "4,096 tokens": 4096, "whole window": 10**9}
+MICROBATCHES = {"1 row": None, "768 tokens": 768, "whole window": 4096}  # tokens; 4,096 hold 8 rows with 256 new tokens each
 
 
 def build_ours(case: Case, student=None, teacher=None, shape=None, **options) -> Side:
@@ -33,7 +33,7 @@ def our_steps(case: Case, report: Report) -> None:
     side = build_ours(case)
     for new_tokens in (case.shape.new_tokens, 2 * case.shape.new_tokens):
         ours.set_new_tokens(side.trainer, new_tokens)
-        for name in MICROBATCHES if new_tokens == case.shape.new_tokens else ("4,096 tokens",):
+        for name in MICROBATCHES if new_tokens == case.shape.new_tokens else ("whole window",):
             use_microbatch(side, name)
             side.start_anew()
             side.step(counted=False)
@@ -67,7 +67,7 @@ def beside_stock(case: Case, report: Report) -> None:
     """Stock as 1 row x 8 accumulated, in turns with ours."""
     teacher = case.teacher()
     mine = build_ours(case, teacher=teacher)
-    use_microbatch(mine, "4,096 tokens")
+    use_microbatch(mine, "whole window")
     theirs = Side(_stock(case, teacher), case)
     _in_turns(report, {"stock 1 x 8": theirs, "ours": mine}, (stock.set_new_tokens, case.shape.new_tokens))
 
@@ -87,7 +87,7 @@ def beside_stable(case: Case, report: Report) -> None:
     """TRL's stable trainer, whose teacher has no system prompt to read, in turns with ours, whose teacher has."""
     teacher = case.teacher()
     mine = build_ours(case, teacher=teacher)
-    use_microbatch(mine, "4,096 tokens")
+    use_microbatch(mine, "whole window")
     student = case.student(case.compute)
     trainer = stable.build_trainer(case.shape, student, teacher, case.scratch("stable"), steps=MANY, device=case.device)
     _in_turns(report, {"stable": Side(trainer, case), "ours": mine}, (stable.set_new_tokens, case.shape.new_tokens))

@@ -41,7 +41,7 @@ def test_sections_run_on_the_smallest_pair(tmp_path):
     for kind in kinds:
         assert any(row["check"].startswith(kind) and row["passed"] for row in checks), kind
     ours = steps["tables"]["ours"]
-    assert [row["microbatch"] for row in ours] == ["1 row", "4,096 tokens", "whole window", "4,096 tokens"]
+    assert [row["microbatch"] for row in ours] == ["1 row", "768 tokens", "whole window", "whole window"]
     for row in ours:
         phases = sum(row[f"{phase}_s"] for phase in ("rollout", "teacher", "student", "optimizer"))
         assert 0 < phases <= 1.5 * row["seconds"] and row["tokens_s"] > 0
