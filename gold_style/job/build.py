@@ -168,7 +168,7 @@ def build_objective(settings: Settings, inputs: Inputs, teacher: Teacher, output
         return TokenExact(teacher=teacher, vocab_size=output_ids.vocab_size, plain_uld=loss.kind == "uld", **shared)
     student_bytes, teacher_bytes = TokenBytes.from_tokenizer(student_tokenizer), TokenBytes.from_tokenizer(teacher.tokenizer)
     if loss.kind == "tree":
-        lifting = Lifting.between(student_tokenizer, teacher.tokenizer, output_ids.stop_ids, teacher.output_ids.stop_ids)
+        lifting = Lifting(student_tokenizer, teacher.tokenizer, output_ids.stop_ids, teacher.output_ids.stop_ids)
         span_loss = Tree(lifting=lifting, beta=loss.beta, temperature=loss.uld_student_temperature, skip_stop=skip_stop)
     else:
         span_loss = ULD(

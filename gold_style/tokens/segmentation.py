@@ -16,28 +16,24 @@ from gold_style.tokens.token_bytes import LETTER_OF, SPACE_PIECE, TokenBytes
 class Segmenter:
     """Callable: bytes -> token ids that cover exactly these bytes; () where the vocabulary has no way to write them."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase | None, table: TokenBytes):
-        """Without a tokenizer the longest-match rule alone decides."""
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, table: TokenBytes):
         self.table, self.tokenizer = table, tokenizer
-        self.model = None if tokenizer is None else tokenizer.backend_tokenizer.model
+        self.model = tokenizer.backend_tokenizer.model
         self.longest = int(table.lengths.max(initial=0))
 
     def __call__(self, text: bytes) -> tuple[int, ...]:
         exact = self.table.id_of.get(text)
         if exact is not None:
             return (exact,)
-        if self.model is not None:
-            spelled = self._spell(text)
-            if spelled is not None:
-                ids = tuple(token.id for token in self.model.tokenize(spelled))
-                if self.table.join(ids) == text:
-                    return ids
+        spelled = self._spell(text)
+        if spelled is not None:
+            ids = tuple(token.id for token in self.model.tokenize(spelled))
+            if self.table.join(ids) == text:
+                return ids
         return self._longest_match(text)
 
     def whole(self, text: bytes) -> list[int] | None:
         """The tokenizer's ids of a whole text, pre-tokeniser and all; None where they do not cover it exactly."""
-        if self.tokenizer is None:
-            return list(self._longest_match(text)) or None
         try:
             text.decode()
         except UnicodeDecodeError:

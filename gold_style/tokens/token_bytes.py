@@ -11,7 +11,7 @@ import json
 import re
 import weakref
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -22,7 +22,7 @@ BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>\Z")
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's character for each byte -> the byte: printable ones stand for themselves, the others from U+0100 on."""
+    """GPT-2's character for each byte -> the byte: printable ones are their own, the others follow from U+0100."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in set(printable)]
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
@@ -44,11 +44,9 @@ class TokenBytes:
     special: np.ndarray  # (V,) bool
     fallback: np.ndarray  # (V,) bool
     byte_level: bool
-    lengths: np.ndarray = field(init=False, repr=False)  # (V,) bytes per token
 
     def __post_init__(self) -> None:
         assert self.special.shape == self.fallback.shape == (len(self.pieces),)
-        object.__setattr__(self, "lengths", np.fromiter(map(len, self.pieces), dtype=np.int64, count=len(self.pieces)))
 
     def __len__(self) -> int:
         return len(self.pieces)
@@ -77,7 +75,7 @@ class TokenBytes:
         for text, index in vocabulary.items():
             if index in control:
                 continue
-            if index in added:  # `<tool_call>` and the like: ordinary text, spelled as it is
+            if index in added:  # `<tool_call>` and the like: ordinary text, in its own spelling
                 pieces[index] = added[index]["content"].encode()
             elif byte_level:
                 pieces[index] = _byte_level_piece(text)
@@ -88,13 +86,26 @@ class TokenBytes:
 
     def join(self, ids: Sequence[int]) -> bytes:
         """The bytes of a sequence; special ids and padding rows add none."""
-        pieces, size = self.pieces, len(self.pieces)
-        return b"".join([pieces[index] for index in ids if index < size])
+        return b"".join([self.pieces[index] for index in ids if index < len(self.pieces)])
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Bytes of each token, (V,)."""
+        return np.fromiter(map(len, self.pieces), dtype=np.int64, count=len(self.pieces))
+
+    def lengths_of(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Bytes of each id of a sequence; special ids and padding rows have none."""
+        array = np.asarray(ids, dtype=np.int64)
+        return np.where(array < len(self), self.lengths[np.minimum(array, len(self) - 1)], 0)
+
+    def ends(self, ids: Sequence[int]) -> np.ndarray:
+        """Where each id ends in `join(ids)`, in bytes."""
+        return np.cumsum(self.lengths_of(ids))
 
     def text_length(self, ids: Sequence[int]) -> int:
         """How many leading ids are text: the position of the first special id or padding row."""
         array = np.asarray(ids, dtype=np.int64)
-        stops = (array >= len(self.pieces)) | self.special[np.minimum(array, len(self.pieces) - 1)]
+        stops = (array >= len(self)) | self.special[np.minimum(array, len(self) - 1)]
         return int(stops.argmax()) if stops.any() else len(array)
 
     @cached_property
@@ -108,7 +119,7 @@ class TokenBytes:
 
     @cached_property
     def id_of_byte(self) -> list[int] | None:
-        """Token that stands for each of the 256 bytes alone; None where one is missing."""
+        """The token of each of the 256 single bytes; None where one is missing."""
         single = np.flatnonzero((self.lengths == 1) & ~self.special)
         order = single[np.argsort(self.fallback[single], kind="stable")].tolist()  # fallback pieces last: they stay
         found = {self.pieces[index][0]: index for index in order}

@@ -21,7 +21,7 @@ def uld_reference(
     teacher_ids: Sequence[int],
     spans: Sequence[tuple[int, int, int, int]],
 ) -> tuple[Tensor, int]:
-    """As `ULD.__call__`: sum over spans, number of spans. Differentiable, in the logits' own dtype."""
+    """The sum of `ULD.per_unit` over spans, and their number. Differentiable, in the logits' own dtype."""
     match = loss.match
     student_groups = match.student_matched_M.tolist(), match.student_unmatched_U.tolist()
     teacher_groups = match.teacher_matched_M.tolist(), match.teacher_unmatched_W.tolist()
@@ -81,7 +81,7 @@ def tree_reference(
     spans: Sequence[tuple[int, int, int, int]],
     teacher_lengths: Sequence[int],
 ) -> tuple[Tensor, int]:
-    """As `Tree.__call__`: sum over student tokens, number of student tokens. Differentiable, in the logits' dtype."""
+    """The sum of `Tree.per_unit` over student tokens, and their number. Differentiable, in the logits' dtype."""
     student_table, teacher_table = loss.lifting.student, loss.lifting.teacher
     student_NV = torch.log_softmax(student_logits_NV[:, : len(student_table)] / loss.temperature, -1)
     teacher_rows = torch.log_softmax(teacher_logits_MV[:, : len(teacher_table)] / loss.temperature, -1).exp().tolist()
@@ -115,7 +115,7 @@ def tree_reference(
 
 
 class Place:
-    """One student position of the `tree` loss; `target` is q of tree.py's docstring, event by event."""
+    """One student position of the `tree` loss; `target` is q of losses/tree/loss.py's docstring, event by event."""
 
     def __init__(
         self, lifting: Lifting, student_rows: list[list[float]], rows: list[list[float]], path: list[int], ids: list[int], own: int | None
@@ -164,11 +164,11 @@ class Place:
         if self.offset:
             self.own_row_inside()
         else:
-            maybe = self.own_row()
+            open_masses = self.own_row()
         if self.offset:
             self.shorter_tokens()
         else:
-            self.settle_maybe(maybe)
+            self.keep_cuts(open_masses)
         total = sum(self.mass)
         return [mass / total for mass in self.mass]
 
@@ -193,7 +193,7 @@ class Place:
 
     def own_row(self) -> list[tuple[float, list[int], Sequence[int]]]:
         """-> the masses of which it is open how far they reach their student tokens."""
-        lifting, maybe = self.lifting, []
+        lifting, open_masses = self.lifting, []
         before = self.path[self.row - 1] if self.row else None
         for w, probability in enumerate(self.rows[self.row]):
             text, members = self.pieces[w], self.named(b"", w)
@@ -205,12 +205,12 @@ class Place:
             if cut and lifting.teacher_segment(self.pieces[before] + text)[0] == before:
                 keep = [u for u in self.running_on(b"", (w,), text) if self.weight(lifting.student.pieces[u]) == 1.0]
                 if keep:
-                    maybe.append((probability, keep, members))
+                    open_masses.append((probability, keep, members))
                 else:
                     self.give(AGAINST_CUT * probability, members)
             else:
                 self.give(probability, members)
-        return maybe
+        return open_masses
 
     def beyond_real(self, settled: Sequence[int]) -> bool:
         """Share out the real token's mass by what follows it; False where nothing behind it matters."""
@@ -278,12 +278,12 @@ class Place:
                     rest *= self.student_rows[k][self.ids[k]]
             self.give(self.rows[self.row][w] * rest, free)
 
-    def settle_maybe(self, maybe: list[tuple[float, list[int], Sequence[int]]]) -> None:
+    def keep_cuts(self, open_masses: list[tuple[float, list[int], Sequence[int]]]) -> None:
         known = sum(self.mass)
-        shares = [sum(self.student[u] for u in set(members)) for _, members, _ in maybe]
+        shares = [sum(self.student[u] for u in set(members)) for _, members, _ in open_masses]
         left = max(1 - sum(shares), 1e-9)
         over = []
-        for (mass, keep, members), share in zip(maybe, shares, strict=True):
+        for (mass, keep, members), share in zip(open_masses, shares, strict=True):
             given = min(mass, known * share / left)
             self.give(given, keep)
             over.append((mass - given, members))

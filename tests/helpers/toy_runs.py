@@ -203,7 +203,7 @@ def cross_objective(tokenizer, teacher: Teacher, kind: str = "uld", **changes) -
     match = VocabularyMatch.between(*sides, output_ids.stop_id, teacher.output_ids.stop_id)
     if kind == "tree":
         span_loss = Tree(
-            lifting=Lifting.between(tokenizer, teacher.tokenizer, output_ids.stop_ids, teacher.output_ids.stop_ids), beta=0.3, **changes
+            lifting=Lifting(tokenizer, teacher.tokenizer, output_ids.stop_ids, teacher.output_ids.stop_ids), beta=0.3, **changes
         )
     else:
         span_loss = ULD(match=match, hybrid=kind == "uld_hybrid", beta=0.3, **changes)

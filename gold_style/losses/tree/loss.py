@@ -2,22 +2,22 @@
 
 For two different tokenizers whose tokens may begin and end anywhere (neither needs to be the finer one).
 
-    lifting = Lifting.between(student_tokenizer, teacher_tokenizer, student_stop_ids, teacher_stop_ids)
+    lifting = Lifting(student_tokenizer, teacher_tokenizer, student_stop_ids, teacher_stop_ids)
     tree = Tree(lifting=lifting, beta=0.3)
-    loss, num_tokens = tree(student_logits_NV, teacher_logits_MV, student_ids, teacher_ids, spans, teacher_lengths)
+    loss_P, _ = tree.per_unit(student_logits_NV, teacher_logits_MV, student_ids, teacher_ids, spans, teacher_lengths)
 
 Let a student token begin at byte b of the completion, and s be the student's distribution there. The real teacher
 tokens t_0, t_1, ... begin at bytes o_0 < o_1 < ...; p_m is the teacher's distribution at o_m, and t_J is the token that
-holds byte b. x[i:j] are the completion's bytes. What the teacher says about the bytes behind b, given those before it,
+holds byte b. x[i:j] are the completion's bytes. What the teacher says about the bytes from b on, given those before it,
 is a sum over *events* e: "the teacher writes these tokens, the last of which runs beyond b":
 
-1. a token w at the own row J: w begins with x[o_J:b] and is longer.                          P = p_J(w)
+1. a token w at row J: w begins with x[o_J:b] and is longer.                                  P = p_J(w)
 2. a token w at an earlier row m: w begins with x[o_m:b] and is longer.    P = p_m(w) / (p_m(t_m) ... p_{J-1}(t_{J-1}))
    (A teacher that has ended a token at or before b knows that none of these was to come; the student does not.)
-3. instead of w = t_J: t_J and a token w behind it, then t_J, t_{J+1} and w ..., as far as student tokens run beyond
+3. instead of w = t_J: t_J and a token w after it, then t_J, t_{J+1} and w ..., as far as student tokens run beyond
    these real tokens, or the text decides how the student cuts.                                P = p_J(t_J) ... p_k(w)
-4. if o_J < b, a token v shorter than x[o_J:b] and unknown ones behind it: p_J(v) times the student's probability of
-   what it wrote behind v, which stands in for the teacher's.
+4. if o_J < b, a token v shorter than x[o_J:b] and unknown ones after it: p_J(v) times the student's probability of
+   what it wrote after v, in place of the teacher's.
 
 Each event says the text beyond b up to some byte, and with it A(e), the student tokens that may come next: the token of
 exactly this text, and longer ones that the teacher would write beginning with the same tokens (where there is neither,
@@ -27,25 +27,25 @@ have ended its *previous* token at b, then AGAINST_CUT (events 1, 3) or 0 (event
 that this is not to come. Where a longer student token would restore the cut, the event's mass there is open, up to the
 teacher's; but if nearly all of the teacher's mass is of this kind (the rest is below AGAINST_CUT of it), the student did
 cut against its own segmentation, and these events weigh 1 as well: what it should write next matters more than how it
-came there.
+came to this position.
 
     q(u) = 1/Z  sum over e of P(e) w(e) s(u) / s(A(e)),  u in A(e):    sums to 1, as s does; constant in the gradient
     loss = sum over student tokens of JSD_beta(s, q)                   in nats
 
-counted per *student token inside a span*, the stop included: that number is returned for the mean. What an event leaves
-open is filled in as the student has it: for disjoint events s/q is then equal within A, so that A counts as one class
-with probabilities s(A) and P(e), in value and gradient, and nothing is said about proportions inside of it. With
-identical tokenizers q = p (special tokens but the stop as one class): the token-exact JSD. A student that writes the
-teacher's text distribution in its own segmentation has loss 0 where the limits below do not reach (tests measure it).
+counted per *student token inside a span*, the stop included. What an event leaves open gets the student's proportions:
+for disjoint events s/q is then equal within A, so that A counts as one class with probabilities s(A) and P(e), in value
+and gradient, and nothing is said about proportions inside of it. With identical tokenizers q = p (special tokens but the
+stop as one class): the token-exact JSD. A student that writes the teacher's text distribution in its own segmentation
+has loss 0 where the limits below do not reach (tests measure it).
 
 Limits. (a) Of a stretch of text only the tokenizers' own segmentations count; the teacher's mass on others is read as
-text that goes on differently. (b) Behind teacher tokens that are not the real ones nothing is known: no second forward
-pass looks there. This includes cuts of the *written* bytes that only another continuation would bring about, and which of two student
-tokens with a common beginning it would have been: the longer one is assumed. (c) How a
-token is cut is judged from it and its predecessor, without the pre-tokeniser. (d) What does not align is not scored.
+text that continues differently. (b) After teacher tokens that are not the real ones nothing is known: no second forward
+pass looks there. This includes cuts of the *written* bytes that only another continuation would bring about, and which
+of two student tokens with a common beginning it would have been: the longer one is assumed. (c) How a token is cut is
+judged from it and its predecessor, without the pre-tokeniser. (d) What does not align is not scored.
 
-Shapes: N and M student and teacher tokens of all rows behind each other, V the width of the logits, P scored positions;
-further letters in plan.py.
+Shapes: N and M student and teacher tokens of all rows in a line, V the width of the logits, P scored positions; further
+letters in plan.py.
 """
 
 from collections.abc import Sequence
@@ -56,12 +56,11 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from gold_style.losses.divergence import MASKED_LOGPROB, check_beta, jsd_of_logprobs, log_probs
+from gold_style.losses.divergence import MASKED_LOGPROB, jsd_of_logprobs, log_probs
 from gold_style.losses.tree.lifting import Lifting
-from gold_style.losses.tree.plan import PlanWriter, Positions, TreePlan
+from gold_style.losses.tree.plan import PlanWriter, Positions, TreePlan, starts
 from gold_style.losses.tree.spread import Spread
 from gold_style.tokens.alignment import Span
-from gold_style.tokens.token_bytes import TokenBytes
 
 MAX_CELLS = 2**26  # positions x vocabulary whose intermediate tensors are kept for the backward pass: 256 MiB each
 OPEN_SHARE = 1e-8  # at beta = 1, q = 0 is read as this share of s: such a token costs 18 nats and not infinity
@@ -69,37 +68,12 @@ OPEN_SHARE = 1e-8  # at beta = 1, q = 0 is read as this share of s: such a token
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Tree:
-    """`temperature` divides both sides' logits; with `skip_stop` the stop token is not scored.
-
-    Raises ValueError for beta outside [0, 1] or a temperature <= 0.
-    """
+    """`temperature` divides both sides' logits; with `skip_stop` the stop token is not scored."""
 
     lifting: Lifting
     beta: float = 0.5
     temperature: float = 1.0
     skip_stop: bool = False
-
-    def __post_init__(self) -> None:
-        check_beta(self.beta)
-        if self.temperature <= 0:
-            raise ValueError(f"temperature={self.temperature} must be greater than 0")
-
-    def __call__(
-        self,
-        student_logits_NV: Tensor,
-        teacher_logits_MV: Tensor,
-        student_ids: Sequence[int],
-        teacher_ids: Sequence[int],
-        spans: Sequence[Span],
-        teacher_lengths: Sequence[int],
-    ) -> tuple[Tensor, int]:
-        """-> (sum of the tokens' losses in nats, number of scored student tokens).
-
-        Logits at [i] predict ids[i]; spans hold flat indices; `teacher_lengths` are the teacher tokens of each row.
-        """
-        plan = self.plan(student_ids, teacher_ids, spans, teacher_lengths)
-        loss_P = self.per_token(student_logits_NV, teacher_logits_MV, student_ids, teacher_ids, plan)
-        return loss_P.sum(), len(loss_P)
 
     def units(self, span: Span, student_ids: Sequence[int]) -> int:
         """Scored units of a span: its student tokens, or 0 for a stop that is skipped."""
@@ -113,16 +87,17 @@ class Tree:
         teacher_logits_MV: Tensor,
         student_ids_N: Tensor,
         teacher_ids_M: Tensor,
-        spans_S4: Tensor | Sequence[Span],
+        spans_S4: Tensor,
         teacher_lengths: Sequence[int],
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """-> (loss of each scored student token in nats (P,), no parts): the signature that such losses share.
+        """-> (loss of each scored student token in nats (P,), no parts).
 
-        A batch of more than MAX_CELLS logits is scored in groups of rows whose intermediate tensors are not kept but
-        computed again in the backward pass.
+        Logits at [i] predict ids[i]; spans hold flat indices (s0, s1, t0, t1); `teacher_lengths` are the teacher tokens of
+        each row. A batch of more than MAX_CELLS logits is scored in groups of rows whose intermediate tensors are computed
+        again in the backward pass instead of being kept.
         """
         student_ids, teacher_ids = student_ids_N.tolist(), teacher_ids_M.tolist()
-        spans = torch.as_tensor(spans_S4).tolist()
+        spans = spans_S4.tolist()
         groups = _row_groups(spans, teacher_lengths, MAX_CELLS // len(self.lifting.student))
         parts = []
         for first, last in groups:
@@ -141,36 +116,30 @@ class Tree:
         self, student_ids: Sequence[int], teacher_ids: Sequence[int], spans: Sequence[Span], teacher_lengths: Sequence[int]
     ) -> TreePlan:
         """Everything about a batch that needs no probability; `plan.positions.student_P` are the scored tokens."""
-        student_ids, teacher_ids = (np.asarray(ids, dtype=np.int64) for ids in (student_ids, teacher_ids))
+        student, teacher = self.lifting.student, self.lifting.teacher
         lengths = np.asarray(teacher_lengths, dtype=np.int64)
         assert lengths.sum() == len(teacher_ids)
-        student_bytes_N = _lengths(self.lifting.student.lengths, student_ids)
         spans = [span for span in spans if self.units(span, student_ids)]
-        positions = Positions.of(student_bytes_N, _lengths(self.lifting.teacher.lengths, teacher_ids), spans)
-        row_stop_M = np.repeat(np.cumsum(lengths), lengths)
-        row_first_M = np.repeat(np.cumsum(lengths) - lengths, lengths)
-        own, previous = self._own_tokens(student_ids, positions, row_stop_M)
-        bounds = row_first_M.tolist(), row_stop_M.tolist()
-        return PlanWriter(self.lifting, positions, teacher_ids.tolist(), *bounds, own, previous).write()
-
-    def _own_tokens(
-        self, student_ids: np.ndarray, positions: Positions, row_stop_M: np.ndarray
-    ) -> tuple[list[int | None], list[int | None]]:
-        """-> (the token that the student's tokenizer has at each position for the text it wrote, None at no boundary of
-        it; the token written before, None at a row's beginning).
-
-        Mostly the first is the token that was written: a completion seldom differs from its own tokenisation.
-        """
-        student = self.lifting.student
+        positions = Positions.of(student.lengths_of(student_ids), teacher.lengths_of(teacher_ids), spans)
+        row_first_M, row_stop_M = np.repeat(starts(lengths), lengths), np.repeat(np.cumsum(lengths), lengths)
         row_of_P = row_stop_M[positions.teacher_P]
-        own, previous = [], []
-        for stop in dict.fromkeys(row_of_P.tolist()):
-            ids = student_ids[positions.student_P[row_of_P == stop]].tolist()
-            starts = np.cumsum([0, *_lengths(student.lengths, np.array(ids))])[:-1].tolist()
-            canonical = self.lifting.student_segment.whole(student.join(ids))
-            own += ids if canonical is None else map(_by_start(canonical, student).get, starts)
+        canonical: list[int | None] = []
+        previous: list[int | None] = []
+        for row in dict.fromkeys(row_of_P.tolist()):
+            ids = [student_ids[i] for i in positions.student_P[row_of_P == row].tolist()]
+            canonical += self._canonical(ids)
             previous += [None, *ids[:-1]]
-        return own, previous
+        return PlanWriter(self.lifting, positions, teacher_ids, row_first_M.tolist(), row_stop_M.tolist(), canonical, previous).write()
+
+    def _canonical(self, ids: list[int]) -> list[int | None]:
+        """The token that the student's own tokenisation of the text has where each of these tokens begins, None where it
+        has no boundary. Mostly the token that was written: a completion seldom differs from its own tokenisation."""
+        student = self.lifting.student
+        canonical = self.lifting.student_segment.whole(student.join(ids))
+        if canonical is None:
+            return [*ids]
+        token_at = dict(zip(starts(student.lengths_of(canonical)).tolist(), canonical, strict=True))
+        return [token_at.get(start) for start in starts(student.lengths_of(ids)).tolist()]
 
     def per_token(
         self, student_logits_NV: Tensor, teacher_logits_MV: Tensor, student_ids: Sequence[int], teacher_ids: Sequence[int], plan: TreePlan
@@ -198,7 +167,7 @@ class Tree:
         target_PV = spread.static(self.lifting.static)
         spread.levels(target_PV)
         spread.shorter(target_PV)
-        spread.maybes(self.lifting.static, target_PV)
+        spread.keeping(self.lifting.static, target_PV)
         total_P1 = target_PV.sum(-1, keepdim=True)
         target_PV = torch.where(total_P1 > 0, target_PV / total_P1, student_PV)
         if self.beta == 1:
@@ -207,7 +176,7 @@ class Tree:
 
 
 def _row_groups(spans: Sequence[Span], teacher_lengths: Sequence[int], max_tokens: int) -> list[tuple[int, int]]:
-    """Consecutive rows [first, last) with at most `max_tokens` student tokens in spans; a longer row stands alone."""
+    """Consecutive rows [first, last) with at most `max_tokens` student tokens in spans; a longer row is a group of its own."""
     row_of = np.repeat(np.arange(len(teacher_lengths)), teacher_lengths)
     tokens = np.zeros(len(teacher_lengths), dtype=np.int64)
     for s0, s1, t0, _ in spans:
@@ -218,14 +187,3 @@ def _row_groups(spans: Sequence[Span], teacher_lengths: Sequence[int], max_token
             groups.append((first, row))
             first = row
     return groups
-
-
-def _by_start(ids: Sequence[int], table: TokenBytes) -> dict[int, int]:
-    """First byte of a token -> the token."""
-    starts = np.cumsum([0, *table.lengths[np.asarray(ids, dtype=np.int64)]])[:-1]
-    return dict(zip(starts.tolist(), ids, strict=True))
-
-
-def _lengths(table_V: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Bytes of each id; padding rows have none."""
-    return np.where(ids < len(table_V), table_V[np.minimum(ids, len(table_V) - 1)], 0)

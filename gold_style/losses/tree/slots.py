@@ -1,12 +1,14 @@
 """The small structures of the `tree` loss: where pieces of the teacher's probability go (filled by lifting.py).
 
-Words: a *slot* is a set of student tokens that share a piece of the teacher's probability; most have one member.
+A *slot* is a set of student tokens that share a piece of the teacher's probability; most have one member.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
+
+StudentToken = tuple[int, bytes, tuple[int, ...]]  # id, bytes, the teacher's segmentation of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,11 +23,19 @@ class Slots:
 
     def members(self, token: int) -> tuple[int, ...]:
         """Student tokens that share the mass of a teacher token, () if it is not listed."""
-        at = np.searchsorted(self.token_E, token)
-        if at == len(self.token_E) or self.token_E[at] != token:
+        at, listed = find(self.token_E, token)
+        if not listed:
             return ()
         first, last = np.searchsorted(self.member_slot_F, (self.slot_E[at], self.slot_E[at] + 1))
         return tuple(self.member_F[first:last].tolist())
+
+
+def find(ascending: np.ndarray, values: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
+    """-> (where each value is in an ascending array, whether it is there)."""
+    if not len(ascending):
+        return np.zeros(np.shape(values), dtype=np.int64), np.zeros(np.shape(values), dtype=bool)
+    at = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+    return at, ascending[at] == values
 
 
 class SlotWriter:
@@ -48,66 +58,57 @@ class SlotWriter:
         return Slots(entries[:, 0], entries[:, 1], flat[:, 0], flat[:, 1], len(self.numbers))
 
 
-@dataclass(frozen=True, eq=False)
 class Weights:
-    """What an event weighs by the student's own cut: `usual`, but `weight_Y` for the teacher tokens `token_Y`."""
+    """What an event weighs by the student's own cut: `usual`, except for some teacher tokens (in ascending order)."""
 
-    usual: float
-    token_Y: np.ndarray  # ascending
-    weight_Y: np.ndarray
+    def __init__(self, usual: float, exceptions: dict[int, float]):
+        self.usual = usual
+        self.token_Y = np.array(list(exceptions), dtype=np.int64)
+        self.weight_Y = np.array(list(exceptions.values()), dtype=np.float64)
 
     def of(self, token_E: np.ndarray) -> np.ndarray:
+        at, found = find(self.token_Y, token_E)
         weight_E = np.full(len(token_E), self.usual)
-        if len(self.token_Y):
-            at = np.minimum(np.searchsorted(self.token_Y, token_E), len(self.token_Y) - 1)
-            found = self.token_Y[at] == token_E
-            weight_E[found] = self.weight_Y[at[found]]
+        weight_E[found] = self.weight_Y[at[found]]
         return weight_E
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Node:
-    """What the teacher may write behind real tokens, whose bytes from the student's place on are `text`.
+    """What the teacher may write after real tokens whose bytes from the student's position on are `text`.
 
-    `longer` are the student tokens that run beyond `text`: id, bytes, the teacher's segmentation; `through` has them by
-    the teacher token of this level. Slot 0 of `slots` is `short`, the student token for every continuation that is not
-    listed.
+    `longer` are the student tokens that run beyond `text`; `through` has them by the teacher token of this level. Slot 0
+    of `slots` is `short`, the student token for every continuation that is not listed.
     """
 
-    depth: int  # teacher tokens behind
+    depth: int  # real teacher tokens so far
     text: bytes
-    longer: list[tuple[int, bytes, tuple[int, ...]]]
-    through: dict[int, list[tuple[int, bytes, tuple[int, ...]]]]
+    longer: list[StudentToken]
+    through: dict[int, list[StudentToken]]
     short: int
     slots: Slots
-    next: dict[int, "Node"] = field(default_factory=dict)  # real teacher token -> the node behind it
-    own: dict[int, Slots] = field(default_factory=dict)  # filled by Lifting.own_slots
-
-    def open_end(self, own: int | None) -> tuple[int, ...]:
-        """Student tokens for the node's mass where its level is not known: the teacher's text ends there."""
-        return tuple({self.short, *([] if own is None else [own]), *(u for u, _, _ in self.longer)})
 
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A teacher row of which bytes are written already: tokens that go on behind them.
+    """A teacher row of which some bytes are written already: `slots` of the tokens that continue them.
 
-    `shorter` are the teacher tokens that end before or where the student stands, with their number of bytes; `settled`
-    the student tokens that cannot follow one of them, going by the teacher's own cuts.
+    `shorter` are the teacher tokens that end at or before the student's position, with their number of bytes; `excluded`
+    the student tokens that cannot follow one of them, by the teacher's own cuts.
     """
 
     slots: Slots
     shorter: list[tuple[int, int]]
-    settled: np.ndarray
+    excluded: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class CutOff:
-    """Teacher tokens behind a student token that the student would have drawn together with it.
+    """Teacher tokens after a student token that the student would have drawn together with it.
 
-    Their weight is AGAINST_CUT; or 0, where longer student tokens exist that would have kept the cut: what share of the
-    teacher's mass leads there is open, `maybe` names them.
+    Their weight is AGAINST_CUT; or 0, where longer student tokens exist that would have kept the cut: `keeping` names
+    them, and what share of the teacher's mass leads to them is open.
     """
 
     weights: Weights
-    maybe: Slots
+    keeping: Slots

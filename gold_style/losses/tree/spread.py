@@ -1,6 +1,6 @@
-"""Spreads the teacher's probability of a batch over the student's vocabulary, as a TreePlan says (see loss.py).
+"""Spreads the teacher's probability of a batch over the student's vocabulary, as a TreePlan says (maths in loss.py).
 
-Shapes: P positions, A positions of one part, V student ids, W teacher ids, M teacher tokens; L, E, G, F, O as in
+Shapes: P positions, A positions of one part, V student ids, W teacher ids, M teacher tokens; other letters as in
 plan.py. Sums that decide how much mass is left are in float64.
 """
 
@@ -12,7 +12,7 @@ from gold_style.losses.tree.lifting import AGAINST_CUT
 from gold_style.losses.tree.plan import Table, TreePlan
 from gold_style.losses.tree.slots import Slots
 
-MAX_LOG_RATIO = 60.0  # of an earlier row's mass to the own row's: beyond, only the earlier one counts
+MAX_LOG_RATIO = 60.0  # of an earlier row's mass to the position's row's: beyond, only the earlier one counts
 
 
 class Spread:
@@ -21,18 +21,16 @@ class Spread:
     def __init__(self, student_PV: Tensor, teacher_MW: Tensor, student_ids_P: Tensor, teacher_ids_M: Tensor, plan: TreePlan):
         """`student_PV` holds probabilities at the positions, `teacher_MW` log-probabilities of all teacher tokens."""
         self.student_PV, self.teacher_MW, self.tables = student_PV, teacher_MW, plan.tables
-        arrays = {name: value for name, value in vars(plan).items() if isinstance(value, np.ndarray)}
-        self.plan = {name: torch.from_numpy(value).to(student_PV.device) for name, value in arrays.items()}
-        self.row_P = torch.from_numpy(plan.positions.teacher_P).to(student_PV.device)
-        self.offset_P = torch.from_numpy(plan.positions.offset_P).to(student_PV.device)
+        self.plan = dict(zip(plan.arrays, self._tensors(*plan.arrays.values()), strict=True))
+        self.row_P, self.offset_P = self._tensors(plan.positions.teacher_P, plan.positions.offset_P)
         # sums of the real tokens' log-probabilities: a path's is the difference of two
-        own_M = teacher_MW.gather(1, teacher_ids_M[:, None])[:, 0].double()
-        self.before_M = torch.cat([own_M.new_zeros(1), own_M.cumsum(0)])
-        own_P = student_PV.gather(1, student_ids_P[:, None])[:, 0].double().clamp_min(1e-300).log()
-        self.before_P = torch.cat([own_P.new_zeros(1), own_P.cumsum(0)])
+        real_M = teacher_MW.gather(1, teacher_ids_M[:, None])[:, 0].double()
+        self.before_M = torch.cat([real_M.new_zeros(1), real_M.cumsum(0)])
+        real_P = student_PV.gather(1, student_ids_P[:, None])[:, 0].double().clamp_min(1e-300).log()
+        self.before_P = torch.cat([real_P.new_zeros(1), real_P.cumsum(0)])
 
     def static(self, slots: Slots) -> Tensor:
-        """(P, V): at positions on a teacher boundary its whole distribution, but for the tokens that levels resolve."""
+        """(P, V): at positions on a teacher boundary the row's whole distribution, without the tokens that levels resolve."""
         target_PV = torch.zeros_like(self.student_PV)
         at_A = (self.offset_P == 0).nonzero()[:, 0]
         mass_AW = self.teacher_MW[self.row_P[at_A]].exp()
@@ -40,30 +38,30 @@ class Spread:
         resolved_A1 = mass_AW.gather(1, removed_A1.clamp_min(0)).masked_fill_(removed_A1 >= 0, 0.0)
         mass_AW.scatter_(1, removed_A1.clamp_min(0), resolved_A1)
         row_of_P = torch.cumsum(self.offset_P == 0, 0) - 1
-        cut_Y = row_of_P[self.plan["cut_position_Y"]], self.plan["cut_Y"]
+        cut_Y = row_of_P[self.plan["cut_position_Y"]], self.plan["cut_token_Y"]
         mass_AW[cut_Y] *= self.plan["cut_weight_Y"].to(mass_AW.dtype)
         target_PV[at_A] = self._over(slots, mass_AW, self.student_PV[at_A])
         return target_PV
 
-    def _over(self, slots: Slots, mass_AW: Tensor, student_AV: Tensor) -> Tensor:
-        """Masses of teacher tokens, (A, W), handed to the members of their slots as the student has them: (A, V)."""
-        slot_W, member_slot_F, member_F = self._tensors(slots.slot_E, slots.member_slot_F, slots.member_F)
-        mass_AG = mass_AW.new_zeros(len(mass_AW), slots.count)
-        mass_AG.scatter_add_(1, slot_W.expand(len(mass_AW), -1), mass_AW)
+    def _over(self, slots: Slots, mass_AE: Tensor, student_AV: Tensor) -> Tensor:
+        """Masses of teacher tokens, (A, E), shared among the members of their slots as the student has them: (A, V)."""
+        slot_E, member_slot_F, member_F = self._tensors(slots.slot_E, slots.member_slot_F, slots.member_F)
+        mass_AG = mass_AE.new_zeros(len(mass_AE), slots.count)
+        mass_AG.scatter_add_(1, slot_E.expand(len(mass_AE), -1), mass_AE)
         part_AV = torch.zeros_like(student_AV)
-        alone_F = torch.bincount(member_slot_F, minlength=slots.count)[member_slot_F] == 1
-        slot_F, u_F = member_slot_F[alone_F], member_F[alone_F]
-        part_AV.scatter_add_(1, u_F.expand(len(mass_AW), -1), mass_AG[:, slot_F])
-        slot_F, u_F = member_slot_F[~alone_F], member_F[~alone_F]
+        single_F = torch.bincount(member_slot_F, minlength=slots.count)[member_slot_F] == 1
+        slot_F, u_F = member_slot_F[single_F], member_F[single_F]
+        part_AV.scatter_add_(1, u_F.expand(len(mass_AE), -1), mass_AG[:, slot_F])
+        slot_F, u_F = member_slot_F[~single_F], member_F[~single_F]
         if len(u_F):
-            own_AF = student_AV[:, u_F] + torch.finfo(student_AV.dtype).tiny
-            total_AG = torch.zeros_like(mass_AG).scatter_add_(1, slot_F.expand(len(mass_AW), -1), own_AF)
-            own_AF.div_(total_AG[:, slot_F]).mul_(mass_AG[:, slot_F])
-            part_AV.scatter_add_(1, u_F.expand(len(mass_AW), -1), own_AF)
+            student_AF = student_AV[:, u_F] + torch.finfo(student_AV.dtype).tiny
+            total_AG = torch.zeros_like(mass_AG).scatter_add_(1, slot_F.expand(len(mass_AE), -1), student_AF)
+            student_AF.div_(total_AG[:, slot_F]).mul_(mass_AG[:, slot_F])
+            part_AV.scatter_add_(1, u_F.expand(len(mass_AE), -1), student_AF)
         return part_AV
 
     def levels(self, target_PV: Tensor) -> None:
-        """Add the masses of all levels, relative to the probability of the real text before the position's own row."""
+        """Add the masses of all levels, relative to the probability of the real text before the position's row."""
         plan = self.plan
         row_L, level_E = plan["level_row_L"], plan["level_E"]
         probs_E = self.teacher_MW[row_L[level_E], plan["token_E"]].double().exp()
@@ -83,10 +81,8 @@ class Spread:
 
     def _table(self, table: Table, target_PV: Tensor) -> Tensor:
         """Add one dense block; -> (L,) the mass that its tokens have on their levels, scale and weight aside."""
-        slots = table.slots
-        token_E, slot_E, slot_F, u_F = self._tensors(slots.token_E, slots.slot_E, slots.member_slot_F, slots.member_F)
-        level_T, real_T, usual_T = self._tensors(table.level_T, table.real_T, table.usual_T)
-        row_Y, column_Y, weight_Y = self._tensors(table.row_Y, table.column_Y, table.weight_Y)
+        token_E, level_T, real_T, usual_T = self._tensors(table.slots.token_E, *table.levels.read().values())
+        row_Y, column_Y, weight_Y = self._tensors(*table.exceptions.read().values())
         position_T, row_T = self.plan["level_position_L"][level_T], self.plan["level_row_L"][level_T]
         mass_TE = self.teacher_MW[row_T][:, token_E].exp()
         at_T = (real_T >= 0).nonzero()[:, 0]
@@ -95,22 +91,16 @@ class Spread:
         weight_TE = usual_T.to(mass_TE.dtype)[:, None].repeat(1, len(token_E))
         weight_TE[row_Y, column_Y] = weight_Y.to(mass_TE.dtype)
         mass_TE *= weight_TE * self._path(position_T, row_T).to(mass_TE.dtype)[:, None]
-        size = len(level_T)
-        mass_TG = mass_TE.new_zeros(size, slots.count).scatter_add_(1, slot_E.expand(size, -1), mass_TE)
-        own_TF = self.student_PV[position_T][:, u_F] + torch.finfo(mass_TE.dtype).tiny
-        total_TG = torch.zeros_like(mass_TG).scatter_add_(1, slot_F.expand(size, -1), own_TF)
-        own_TF.div_(total_TG[:, slot_F]).mul_(mass_TG[:, slot_F])
-        part_TV = torch.zeros(size, target_PV.shape[1], dtype=target_PV.dtype, device=target_PV.device)
-        target_PV.index_add_(0, position_T, part_TV.scatter_add_(1, u_F.expand(size, -1), own_TF))
+        target_PV.index_add_(0, position_T, self._over(table.slots, mass_TE, self.student_PV[position_T]))
         return listed_T.new_zeros(len(self.plan["level_row_L"])).index_add_(0, level_T, listed_T)
 
     def _path(self, position: Tensor, row: Tensor) -> Tensor:
-        """Probability of the real tokens from a position's own row up to `row`; its inverse for an earlier `row`."""
+        """Probability of the real tokens from a position's row up to `row`; its inverse for an earlier `row`."""
         return torch.exp((self.before_M[row] - self.before_M[self.row_P[position]]).clamp_max_(MAX_LOG_RATIO))
 
     def shorter(self, target_PV: Tensor) -> None:
-        """Inside a teacher token, add the mass of shorter tokens: to all student tokens that may come behind one, as
-        the student has them.
+        """Inside a teacher token, add the mass of shorter tokens: to all student tokens that may follow one, as the
+        student has them.
 
         What such a token leaves of the bytes already written would be the teacher's to write; the student's own
         probability of having written them stands in for the teacher's, which no forward pass has computed.
@@ -124,25 +114,26 @@ class Spread:
         if not len(at_A):
             return
         free_PV = self.student_PV.clone()
-        free_PV[plan["settled_position_Z"], plan["settled_Z"]] = 0.0
+        free_PV[plan["excluded_position_Z"], plan["excluded_Z"]] = 0.0
         free_AV, student_AV = free_PV[at_A], self.student_PV[at_A]
         free_AV = torch.where(free_AV.sum(-1, keepdim=True) > 0, free_AV, student_AV)  # no token left: all of them
         target_PV[at_A] += free_AV * (mass_P[at_A, None].to(free_AV.dtype) / free_AV.sum(-1, keepdim=True))
 
-    def maybes(self, slots: Slots, target_PV: Tensor) -> None:
-        """Add the masses of which it is open how far they reach their slots: as the student has it, and no more than
-        the teacher has. Where too little else is left, what they leave over counts as if nothing had been cut."""
+    def keeping(self, slots: Slots, target_PV: Tensor) -> None:
+        """Add the masses of which it is open what share belongs to the longer tokens that keep the student's cut: the
+        student's own share, and no more than the teacher has. Where too little else is left, the remainder counts as if
+        nothing had been cut."""
         plan = self.plan
         slot_F = plan["member_slot_F"]
-        own_F = self.student_PV[plan["slot_position_G"][slot_F], plan["member_F"]].double()
-        own_G = own_F.new_zeros(len(plan["slot_position_G"])).index_add_(0, slot_F, own_F)
-        own_U, position_U = own_G[plan["maybe_slot_U"]], plan["maybe_position_U"]
-        own_P = own_U.new_zeros(len(target_PV)).index_add_(0, position_U, own_U)
+        student_F = self.student_PV[plan["slot_position_G"][slot_F], plan["member_F"]].double()
+        student_G = student_F.new_zeros(len(plan["slot_position_G"])).index_add_(0, slot_F, student_F)
+        student_U, position_U = student_G[plan["keeping_slot_U"]], plan["keeping_position_U"]
+        student_P = student_U.new_zeros(len(target_PV)).index_add_(0, position_U, student_U)
         known_P = target_PV.sum(-1).double()
-        share_U = known_P[position_U] * own_U / (1 - own_P[position_U]).clamp_min_(1e-9)
-        limit_U = self.teacher_MW[self.row_P[position_U], plan["maybe_token_U"]].double().exp()
+        share_U = known_P[position_U] * student_U / (1 - student_P[position_U]).clamp_min_(1e-9)
+        limit_U = self.teacher_MW[self.row_P[position_U], plan["keeping_token_U"]].double().exp()
         given_U = torch.minimum(share_U, limit_U)
-        mass_G = torch.zeros_like(own_G).index_add_(0, plan["maybe_slot_U"], given_U)
+        mass_G = torch.zeros_like(student_G).index_add_(0, plan["keeping_slot_U"], given_U)
         self._add(mass_G, target_PV)
         over_U = limit_U - given_U
         over_P = torch.zeros_like(known_P).index_add_(0, position_U, over_U)
@@ -153,16 +144,16 @@ class Spread:
         row_of_P[at_A] = torch.arange(len(at_A), device=at_A.device)
         chosen_U = row_of_P[position_U] >= 0
         over_AW = torch.zeros(len(at_A), self.teacher_MW.shape[1], dtype=target_PV.dtype, device=target_PV.device)
-        over_AW[row_of_P[position_U[chosen_U]], plan["maybe_token_U"][chosen_U]] = over_U[chosen_U].to(target_PV.dtype)
+        over_AW[row_of_P[position_U[chosen_U]], plan["keeping_token_U"][chosen_U]] = over_U[chosen_U].to(target_PV.dtype)
         target_PV[at_A] += self._over(slots, over_AW, self.student_PV[at_A])
 
     def _add(self, mass_G: Tensor, target_PV: Tensor) -> None:
         """Each slot's mass to its members, shared out as the student has them."""
         slot_F, u_F = self.plan["member_slot_F"], self.plan["member_F"]
         position_F = self.plan["slot_position_G"][slot_F]
-        own_F = self.student_PV[position_F, u_F].double() + torch.finfo(self.student_PV.dtype).tiny
-        total_G = torch.zeros_like(mass_G).index_add_(0, slot_F, own_F)
-        part_F = (mass_G / total_G)[slot_F] * own_F
+        student_F = self.student_PV[position_F, u_F].double() + torch.finfo(self.student_PV.dtype).tiny
+        total_G = torch.zeros_like(mass_G).index_add_(0, slot_F, student_F)
+        part_F = (mass_G / total_G)[slot_F] * student_F
         target_PV.index_put_((position_F, u_F), part_F.to(target_PV.dtype), accumulate=True)
 
     def _tensors(self, *arrays: np.ndarray) -> list[Tensor]:

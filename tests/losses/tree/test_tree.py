@@ -30,7 +30,7 @@ TEXTS = ("감사합니다. 안녕", "나는 밥을", "", "hello 감사")
 
 
 def lifting_of(student, teacher):
-    return Lifting.between(student, teacher, [student.eos_token_id], [teacher.eos_token_id])
+    return Lifting(student, teacher, [student.eos_token_id], [teacher.eos_token_id])
 
 
 LIFTINGS = {name: lifting_of(STUDENT, teacher) for name, teacher in TEACHERS.items()}
@@ -54,6 +54,12 @@ def logits(num_tokens, width, seed, scale=3.0):
     return torch.randn(num_tokens, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * scale
 
 
+def summed(tree, student_logits, teacher_logits, ids, others, spans, lengths):
+    """-> (sum of the tokens' losses, number of scored tokens)."""
+    loss_P, _ = tree.per_unit(student_logits, teacher_logits, torch.tensor(ids), torch.tensor(others), torch.tensor(spans), lengths)
+    return loss_P.sum(), len(loss_P)
+
+
 def target_of(tree, student_logits, teacher_logits, ids, others, plan):
     positions = torch.from_numpy(plan.positions.student_P)
     student = log_probs(student_logits[positions, : len(tree.lifting.student)]).exp()
@@ -68,7 +74,7 @@ def test_value_and_gradient_are_the_slow_twin_s(name, beta):
     ids, others, spans, lengths = rows(STUDENT, teacher, TEXTS if beta == 0.3 else TEXTS[2:])
     student_logits = logits(len(ids), len(STUDENT) + 3, 0).requires_grad_()
     teacher_logits = logits(len(others), len(teacher) + 5, 1)
-    loss, count = tree(student_logits, teacher_logits, ids, others, spans, lengths)
+    loss, count = summed(tree, student_logits, teacher_logits, ids, others, spans, lengths)
     expected, expected_count = tree_reference(tree, student_logits, teacher_logits, ids, others, spans, lengths)
     gradients = [torch.autograd.grad(value, student_logits)[0] for value in (loss, expected)]
     assert count == expected_count == sum(s1 - s0 for s0, s1, _, _ in spans)
@@ -95,7 +101,7 @@ def test_rows_add_up_whatever_batch_they_stand_in(name):
     tree, teacher = Tree(lifting=LIFTINGS[name], beta=0.3), TEACHERS[name]
     ids, others, spans, lengths = rows(STUDENT, teacher)
     student_logits, teacher_logits = logits(len(ids), len(STUDENT), 0), logits(len(others), len(teacher), 1)
-    whole, count = tree(student_logits, teacher_logits, ids, others, spans, lengths)
+    whole, count = summed(tree, student_logits, teacher_logits, ids, others, spans, lengths)
     total, total_count = 0.0, 0
     for row in range(len(lengths)):
         first, last = sum(lengths[:row]), sum(lengths[: row + 1])
@@ -103,7 +109,7 @@ def test_rows_add_up_whatever_batch_they_stand_in(name):
         s0, s1 = part[0][0], part[-1][1]
         moved = [(a - s0, b - s0, c - first, d - first) for a, b, c, d in part]
         sides = student_logits[s0:s1], teacher_logits[first:last], ids[s0:s1], others[first:last]
-        value, number = tree(*sides, moved, [last - first])
+        value, number = summed(tree, *sides, moved, [last - first])
         total, total_count = total + value, total_count + number
     assert total_count == count
     torch.testing.assert_close(total, whole)
@@ -114,7 +120,7 @@ def test_identical_tokenizers_give_the_token_exact_divergence(beta):
     tree = Tree(lifting=lifting_of(STUDENT, STUDENT), beta=beta, temperature=0.8)
     ids, others, spans, lengths = rows(STUDENT, STUDENT)
     student_logits, teacher_logits = logits(len(ids), len(STUDENT), 0), logits(len(ids), len(STUDENT), 1)
-    loss, count = tree(student_logits, teacher_logits, ids, others, spans, lengths)
+    loss, count = summed(tree, student_logits, teacher_logits, ids, others, spans, lengths)
     special = [i for i in range(len(STUDENT)) if tree.lifting.student.special[i] and i != STUDENT.eos_token_id]
     student, teacher = ((side / 0.8).log_softmax(-1) for side in (student_logits, teacher_logits))
     merged = [
@@ -123,7 +129,7 @@ def test_identical_tokenizers_give_the_token_exact_divergence(beta):
     ]
     torch.testing.assert_close(loss, JSD(beta=beta)(*merged).sum(), rtol=1e-6, atol=1e-9)
     assert count == len(ids)
-    same, _ = tree(student_logits, student_logits, ids, others, spans, lengths)
+    same, _ = summed(tree, student_logits, student_logits, ids, others, spans, lengths)
     assert abs(same.item()) <= 1e-7
 
 
@@ -132,11 +138,11 @@ def test_padding_rows_take_no_part():
     ids, others, spans, lengths = rows(STUDENT, teacher)
     student_logits = logits(len(ids), len(STUDENT) + 9, 0)
     teacher_logits = logits(len(others), len(teacher) + 4, 1)
-    loss, _ = tree(student_logits.requires_grad_(), teacher_logits, ids, others, spans, lengths)
+    loss, _ = summed(tree, student_logits.requires_grad_(), teacher_logits, ids, others, spans, lengths)
     gradient = torch.autograd.grad(loss, student_logits)[0]
     assert (gradient[:, len(STUDENT) :] == 0).all()
     raised = torch.cat([teacher_logits[:, : len(teacher)], torch.full((len(others), 4), 90.0).double()], 1)
-    torch.testing.assert_close(tree(student_logits, raised, ids, others, spans, lengths)[0], loss)
+    torch.testing.assert_close(summed(tree, student_logits, raised, ids, others, spans, lengths)[0], loss)
 
 
 def test_a_completion_cut_short_and_one_against_its_own_tokenisation_are_scored():
@@ -148,7 +154,7 @@ def test_a_completion_cut_short_and_one_against_its_own_tokenisation_are_scored(
         )
         student_logits = logits(len(ids), len(STUDENT), 0).requires_grad_()
         teacher_logits = logits(len(others), len(teacher), 1)
-        loss, count = tree(student_logits, teacher_logits, ids, others, spans, lengths)
+        loss, count = summed(tree, student_logits, teacher_logits, ids, others, spans, lengths)
         expected, _ = tree_reference(tree, student_logits, teacher_logits, ids, others, spans, lengths)
         gradient = torch.autograd.grad(loss, student_logits)[0]
         assert count == sum(s1 - s0 for s0, s1, _, _ in spans) and gradient.isfinite().all()
@@ -166,7 +172,7 @@ def test_who_cuts_against_its_own_segmentation_is_still_told_how_the_text_goes_o
     student_logits = logits(len(ids), len(STUDENT), 0)
     teacher_logits = logits(len(others), len(teacher), 1)
     teacher_logits[range(len(others)), others] += 40.0
-    loss, _ = tree(student_logits, teacher_logits, ids, others, spans, lengths)
+    loss, _ = summed(tree, student_logits, teacher_logits, ids, others, spans, lengths)
     expected, _ = tree_reference(tree, student_logits, teacher_logits, ids, others, spans, lengths)
     torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-10)
     plan = tree.plan(ids, others, spans, lengths)
@@ -232,12 +238,6 @@ def test_scoring_in_groups_of_rows_changes_nothing(monkeypatch):
         torch.testing.assert_close(grouped, results[0])
 
 
-@pytest.mark.parametrize("settings, message", [({"beta": -1.0}, "beta=-1.0"), ({"temperature": 0.0}, "temperature=0")])
-def test_impossible_settings_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
-        Tree(lifting=LIFTINGS["finer"], **settings)
-
-
 # --- a world small enough to know the truth --------------------------------------------------------------------------
 
 SUBJECTS, OBJECTS = "나는 그대는 전하께서는 우리가 학생이".split(), "밥을 책을 뜻을 말을 길을".split()
@@ -281,7 +281,7 @@ def true_logits(model, ids, lengths, width):
     ids=["finer", "bytes", "coarser", "syllables cut", "crossing", "spaces apart"],
 )
 def test_the_student_that_writes_as_the_teacher_does_is_left_alone(student_merges, teacher, limit):
-    """The loss at the truth, in nats per token: 0 where the limits in tree.py's docstring do not reach."""
+    """The loss at the truth, in nats per token: 0 where the limits in loss.py's docstring do not reach."""
     student = byte_level(merges=student_merges, texts=WORLD[::7])
     teacher = byte_level(specials=LLAMA_SPECIALS, **{"texts": WORLD[::5], **teacher})
     texts = random.Random(5).choices(WORLD, WEIGHTS, k=25)
@@ -290,10 +290,10 @@ def test_the_student_that_writes_as_the_teacher_does_is_left_alone(student_merge
     teacher_logits = true_logits(true_model(teacher), others, lengths, len(teacher))
     tree = Tree(lifting=lifting_of(student, teacher), beta=0.3)
     truth = true_logits(true_model(student), ids, student_lengths, len(student))
-    loss, count = tree(truth, teacher_logits, ids, others, spans, lengths)
+    loss, count = summed(tree, truth, teacher_logits, ids, others, spans, lengths)
     assert count == len(ids)
     assert 0 <= loss.item() / count + 1e-9 < limit
-    uniform, _ = tree(torch.zeros_like(truth), teacher_logits, ids, others, spans, lengths)
+    uniform, _ = summed(tree, torch.zeros_like(truth), teacher_logits, ids, others, spans, lengths)
     assert loss < 0.1 * uniform
 
 
