@@ -116,7 +116,6 @@ class TokenExact:
                 vocab_size=self.vocab_size,
                 student_bias=student.head.bias,
                 teacher_bias=teacher.head.bias,
-                with_stats=True,
                 stats_mask_N=batch.stats_mask_N,
             )
             batch.stats["loss_N"] = batch.stats["loss_N"] * self.distillation_weight

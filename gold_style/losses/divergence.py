@@ -16,14 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MASKED_LOGPROB = -1e4  # stands for log 0: exp() of it is exactly 0 in every dtype, and differences stay finite
+MASKED_LOGPROB = -1e4  # instead of log 0: exp() of it is exactly 0 in every dtype, and differences stay finite
 
 
 def log_probs(logits_NV: Tensor, temperature: float = 1.0) -> Tensor:
     """Log-probabilities in at least fp32, shape (N, V); float64 stays float64.
 
     A vocabulary row switched off with a logit of -inf gets MASKED_LOGPROB: probability exactly 0, gradient exactly 0,
-    and no `inf - inf` in what follows. Every finite logit keeps its exact log-probability, however small.
+    and no `inf - inf` later. Every finite logit keeps its exact log-probability, however small.
     """
     if logits_NV.dtype in (torch.float16, torch.bfloat16):
         logits_NV = logits_NV.float()
@@ -54,14 +54,9 @@ def entropy(logits_NV: Tensor) -> Tensor:
     return -(logprobs_NV.exp() * logprobs_NV).sum(-1)
 
 
-def check_beta(beta: float) -> None:
-    """Refuse a beta outside [0, 1] with ValueError."""
-    if not 0.0 <= beta <= 1.0:
-        raise ValueError(f"beta={beta} is outside [0, 1]: 0 is KL(teacher || student), 1 is KL(student || teacher)")
-
-
 def jsd_of_logprobs(student_NV: Tensor, teacher_NV: Tensor, beta: float) -> Tensor:
     """Generalised JSD of each row in nats, shape (N,), from log-probabilities (rows need not sum to 1)."""
+    assert 0 <= beta <= 1, beta
     if beta == 0:  # JSD vanishes at both ends; KL is the limit of JSD / beta, JSD / (1 - beta)
         return kl(teacher_NV, student_NV)
     if beta == 1:
@@ -72,23 +67,10 @@ def jsd_of_logprobs(student_NV: Tensor, teacher_NV: Tensor, beta: float) -> Tens
 
 @dataclass(frozen=True, kw_only=True)
 class JSD:
-    """Generalised Jensen-Shannon divergence of each token.
-
-    `temperature` divides both sides' logits, as TRL's `generalized_jsd_loss` does. TRL hands it the *sampling*
-    temperature; here it is 1 unless asked for, because a divergence at another temperature has another optimum.
-    Raises ValueError for beta outside [0, 1] or a temperature that is not positive.
-    """
+    """Generalised Jensen-Shannon divergence of each token, for `beta` in [0, 1]."""
 
     beta: float = 0.5
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_beta(self.beta)
-        if self.temperature <= 0:
-            raise ValueError(f"temperature={self.temperature} must be greater than 0")
 
     def __call__(self, student_logits_NV: Tensor, teacher_logits_NV: Tensor) -> Tensor:
         """Divergence of each token in nats, shape (N,). The caller masks, sums and normalises."""
-        student_NV = log_probs(student_logits_NV, self.temperature)
-        teacher_NV = log_probs(teacher_logits_NV, self.temperature)
-        return jsd_of_logprobs(student_NV, teacher_NV, self.beta)
+        return jsd_of_logprobs(log_probs(student_logits_NV), log_probs(teacher_logits_NV), self.beta)

@@ -1,11 +1,11 @@
 """Projection, log-softmax and divergence chunk by chunk with their gradients: no (N, V) tensor of the window exists.
 
 The numbers are those of `divergence.JSD` on `hidden @ head.T`; the gradients with respect to the student's hidden
-states and head are formed in the forward pass, while a chunk's logits still lie in the cache, and only scaled in the
+states and head are formed in the forward pass, while a chunk's logits are still in the cache, and only scaled in the
 backward pass (the idea of fused linear losses, e.g. Liger Kernel, https://arxiv.org/abs/2410.10989).
 
-    loss = fused_jsd(student_hidden_ND, student.lm_head.weight, teacher_hidden_ND, teacher.lm_head.weight,
-                     weight_N, beta=0.3, vocab_size=len(tokenizer))
+    loss, stats = fused_jsd(student_hidden_ND, student.lm_head.weight, teacher_hidden_ND, teacher.lm_head.weight,
+                            weight_N, beta=0.3, vocab_size=len(tokenizer))
 
 With p, q the student's and the teacher's probabilities, m = (1 - beta) p + beta q and u = log(m / p):
     JSD = beta sum q (log(q / p) - u) - (1 - beta) sum p u,      dJSD/dlogit = (1 - beta) p (sum p u - u).
@@ -21,14 +21,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gold_style.losses.divergence import MASKED_LOGPROB, check_beta
+from gold_style.losses.divergence import MASKED_LOGPROB
 
 # Measured on one and two CPU threads (512 KiB L2 a core): products want many rows, pointwise work few.
 CPU_CHUNK_BYTES = 8 * 2**20
 CPU_BLOCK_BYTES = 2**20
 MIN_CHUNK = 64  # fewer rows would starve the matrix product
 GPU_CHUNK_BYTES = 256 * 2**20
-STATISTICS = ("forward_kl_N", "reverse_kl_N", "teacher_entropy_N", "student_entropy_N", "top1_agree_N")
+STATISTICS = ("loss_N", "forward_kl_N", "reverse_kl_N", "teacher_entropy_N", "student_entropy_N", "top1_agree_N")
 
 
 def fused_jsd(
@@ -40,32 +40,31 @@ def fused_jsd(
     beta: float,
     temperature: float = 1.0,
     vocab_size: int | None = None,
-    chunk: int | None = None,
     student_bias: Tensor | None = None,
     teacher_bias: Tensor | None = None,
-    with_stats: bool = False,
     stats_mask_N: Tensor | None = None,
-) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-    """Sum over tokens of weight x JSD(beta) in nats, a scalar; gradients reach the student's side only.
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """-> (sum over tokens of weight x JSD(beta) in nats, a scalar; statistics). Gradients reach the student's side only.
 
     Only the first `vocab_size` rows of both heads are compared (default: as many as both have), so padded vocabulary
-    rows take no part. `temperature` divides both sides' logits. Half-precision inputs are multiplied as they are and
-    everything after the product, the head's gradient included, is in fp32; float64 inputs stay float64.
-    A head or bias that needs no gradient costs nothing, nor does anything under `torch.no_grad`.
+    rows take no part. `temperature` divides both sides' logits, as TRL's `generalized_jsd_loss` does, without a T^2
+    factor. Half-precision inputs are multiplied in their own dtype and everything after the product, the head's gradient
+    included, is in fp32; float64 inputs stay float64. A head or bias that needs no gradient costs nothing, nor does
+    anything under `torch.no_grad`.
 
-    With `with_stats` a dict of detached (N,) tensors comes second: `loss_N` (unweighted) for every token, and
-    forward_kl_N, reverse_kl_N, teacher_entropy_N, student_entropy_N (at this temperature), top1_agree_N (0 or 1)
-    for the tokens of the boolean `stats_mask_N` (default: all), NaN elsewhere.
-    Raises ValueError for beta outside [0, 1], a temperature <= 0, or a vocab_size that a head does not have.
+    The statistics are detached (N,) tensors: `loss_N` (unweighted) for every token, and forward_kl_N, reverse_kl_N,
+    teacher_entropy_N, student_entropy_N (at this temperature), top1_agree_N (0 or 1) for the tokens of the boolean
+    `stats_mask_N` (default: all), NaN elsewhere.
     """
-    check_beta(beta)
-    if temperature <= 0:
-        raise ValueError(f"temperature={temperature} must be greater than 0")
-    smallest = min(student_head_VD.shape[0], teacher_head_VD.shape[0])
-    vocab_size = smallest if vocab_size is None else vocab_size
-    if not 0 < vocab_size <= smallest:
-        raise ValueError(f"vocab_size={vocab_size}: the narrower head has {smallest} rows (allowed: 1..{smallest})")
-    stats = _empty_stats(student_hidden_ND, stats_mask_N) if with_stats else None
+    assert 0 <= beta <= 1 and temperature > 0, (beta, temperature)
+    narrower = min(student_head_VD.shape[0], teacher_head_VD.shape[0])
+    vocab_size = narrower if vocab_size is None else vocab_size
+    assert 0 < vocab_size <= narrower, f"vocab_size={vocab_size}: the narrower head has {narrower} rows"
+    num_tokens, dtype = student_hidden_ND.shape[0], _reduction_dtype(student_hidden_ND.dtype)
+    if stats_mask_N is None:
+        stats_mask_N = student_hidden_ND.new_ones(num_tokens, dtype=torch.bool)
+    assert stats_mask_N.shape == (num_tokens,)
+    stats = {name: student_hidden_ND.new_full((num_tokens,), float("nan"), dtype=dtype) for name in STATISTICS}
     loss = _FusedJSD.apply(
         student_hidden_ND,
         student_head_VD,
@@ -74,18 +73,9 @@ def fused_jsd(
         teacher_head_VD.detach(),
         None if teacher_bias is None else teacher_bias.detach(),
         weight_N.detach(),
-        _Options(beta, temperature, vocab_size, chunk, torch.is_grad_enabled(), stats, stats_mask_N),
+        _Options(beta, temperature, vocab_size, torch.is_grad_enabled(), stats, stats_mask_N),
     )
-    return (loss, stats) if with_stats else loss
-
-
-def _empty_stats(hidden_ND: Tensor, stats_mask_N: Tensor | None) -> dict[str, Tensor]:
-    """Result tensors, NaN where nothing is measured."""
-    dtype = _reduction_dtype(hidden_ND.dtype)
-    num_tokens = hidden_ND.shape[0]
-    assert stats_mask_N is None or stats_mask_N.shape == (num_tokens,)
-    names = ("loss_N", *STATISTICS)
-    return {name: torch.full((num_tokens,), float("nan"), dtype=dtype, device=hidden_ND.device) for name in names}
+    return loss, stats
 
 
 def _reduction_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -99,21 +89,19 @@ class _Options:
     beta: float
     temperature: float
     vocab_size: int
-    chunk: int | None
     record_grad: bool
-    stats: dict[str, Tensor] | None
-    stats_mask_N: Tensor | None
+    stats: dict[str, Tensor]
+    stats_mask_N: Tensor
 
-    def rows(self, dtype: torch.dtype, on_gpu: bool, num_tokens: int) -> tuple[int, int]:
-        """Tokens of a chunk and of a block."""
-        row_bytes = self.vocab_size * dtype.itemsize
-        chunk = self.chunk or (GPU_CHUNK_BYTES if on_gpu else CPU_CHUNK_BYTES) // row_bytes
-        chunk = max(1, min(max(chunk, MIN_CHUNK), num_tokens) if self.chunk is None else min(chunk, num_tokens))
-        return chunk, chunk if on_gpu else min(chunk, max(1, CPU_BLOCK_BYTES // row_bytes))
+
+def _chunk_and_block(row_bytes: int, on_gpu: bool, num_tokens: int) -> tuple[int, int]:
+    """Tokens of a chunk and of a block."""
+    chunk = max(1, min(max((GPU_CHUNK_BYTES if on_gpu else CPU_CHUNK_BYTES) // row_bytes, MIN_CHUNK), num_tokens))
+    return chunk, chunk if on_gpu else min(chunk, max(1, CPU_BLOCK_BYTES // row_bytes))
 
 
 def _rows(like: Tensor, num_rows: int, vocab_size: int, dtype: torch.dtype) -> Tensor:
-    """An empty (rows, V) tensor whose rows begin on cache lines that differ from row to row: products write it up to 1.4 times as fast."""
+    """An empty (rows, V) tensor, each row on other cache lines than the one before: products write it up to 1.4 times as fast."""
     width = -(-vocab_size // 16) * 16
     width += 16 * (width % 1024 == 0)
     return like.new_empty(num_rows, width, dtype=dtype)[:, :vocab_size]
@@ -152,7 +140,7 @@ class _Gradients:
         self.student, self.needed = student, any(wanted)
         self.hidden_ND = torch.empty_like(hidden_ND) if wanted[0] else None
         self.head_VD = torch.zeros_like(head_VD, dtype=student.dtype) if wanted[1] else None
-        self.bias_V = torch.zeros_like(bias_V, dtype=student.dtype) if wanted[2] else None
+        self.bias_V = None if bias_V is None or not wanted[2] else torch.zeros_like(bias_V, dtype=student.dtype)
 
     def add(self, start: int, stop: int, logits_grad_CV: Tensor, scale_C1: Tensor) -> None:
         """Add tokens [start, stop): their logits' gradient is `scale_C1 * logits_grad_CV`."""
@@ -183,18 +171,15 @@ class _FusedJSD(torch.autograd.Function):
         teacher = _Side(teacher_hidden_ND, teacher_head_VD, teacher_bias_V, options.vocab_size, dtype)
         wanted = [needed and options.record_grad for needed in ctx.needs_input_grad[:3]]
         grads = _Gradients(student, head_VD, bias_V, hidden_ND, wanted)
-        chunk, block = options.rows(dtype, hidden_ND.is_cuda, num_tokens)
+        chunk, block = _chunk_and_block(options.vocab_size * dtype.itemsize, hidden_ND.is_cuda, num_tokens)
         buffers = [_rows(hidden_ND, rows, options.vocab_size, dtype) for rows in (chunk, chunk, block, block)]
-        stats = options.stats
-        loss_N = hidden_ND.new_empty(num_tokens, dtype=dtype) if stats is None else stats["loss_N"]
-        weight_N = weight_N.to(dtype)
+        loss_N, weight_N = options.stats["loss_N"], weight_N.to(dtype)
         with torch.autocast(hidden_ND.device.type, enabled=False):
             for start in range(0, num_tokens, chunk):
                 stop = min(start + chunk, num_tokens)
                 student_CV = student.logits(start, stop, temperature, buffers[0])
                 teacher_CV = teacher.logits(start, stop, temperature, buffers[1])
-                if stats is not None:
-                    _measure(stats, options.stats_mask_N, start, student_CV, teacher_CV)
+                _measure(options.stats, options.stats_mask_N, start, student_CV, teacher_CV)
                 loss_C = loss_N[start:stop]
                 for first in range(0, stop - start, block):
                     rows = slice(first, min(first + block, stop - start))
@@ -267,13 +252,11 @@ def _divergence_(student_KV: Tensor, teacher_KV: Tensor, p_KV: Tensor, q_KV: Ten
     return beta * kl_teacher_K - (1 - beta) * mean_K
 
 
-def _measure(stats: dict[str, Tensor], stats_mask_N: Tensor | None, start: int, student_CV: Tensor, teacher_CV: Tensor):
+def _measure(stats: dict[str, Tensor], stats_mask_N: Tensor, start: int, student_CV: Tensor, teacher_CV: Tensor) -> None:
     """Fill the costly statistics of this chunk's selected tokens; the logits are read, not changed."""
-    rows = slice(None)
-    if stats_mask_N is not None:
-        rows = stats_mask_N[start : start + student_CV.shape[0]].nonzero()[:, 0]
-        if not rows.numel():
-            return
+    rows = stats_mask_N[start : start + len(student_CV)].nonzero()[:, 0]
+    if not len(rows):
+        return
     logprobs_N2V = torch.stack([student_CV[rows], teacher_CV[rows]], 1)
     largest_N2, top1_N2 = logprobs_N2V.max(-1)
     logprobs_N2V.sub_(largest_N2[..., None])
@@ -291,5 +274,4 @@ def _measure(stats: dict[str, Tensor], stats_mask_N: Tensor | None, start: int, 
         "top1_agree_N": (top1_N2[:, 0] == top1_N2[:, 1]).to(logprobs_N2V.dtype),
     }
     for name, value_N in values.items():
-        chunk_C = stats[name][start : start + student_CV.shape[0]]
-        chunk_C[rows] = value_N
+        stats[name][start + rows] = value_N

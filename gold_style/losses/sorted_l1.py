@@ -2,7 +2,7 @@
 
 Universal Logit Distillation, https://arxiv.org/abs/2402.12030. Sorting costs more than everything around it, so the
 rows are sorted once, as packed (probability, index) integers on a CPU, and a wide vocabulary is sorted only as deep
-as a bound demands: beyond the `top_k` largest entries the L1 of the tails lies between |a - b| and a + b, where a and
+as a bound demands: beyond the TOP_K largest entries the L1 of the tails lies between |a - b| and a + b, where a and
 b are the tails' masses. Rows in which the two differ by more than TAIL_TOLERANCE are sorted completely.
 
 The L1 has a sign gradient, which turns rounding noise into a full-size gradient. Differences that rounding can explain
@@ -10,12 +10,13 @@ The L1 has a sign gradient, which turns rounding noise into a full-size gradient
 
     loss_N = sorted_l1(student_logits_NV, teacher_logits_NV)
 
-Shapes: N = rows, V = vocabulary, U and W = a student's and a teacher's probabilities to compare, K = top_k.
+Shapes: N = rows, V = vocabulary, U and W = a student's and a teacher's probabilities to compare, K = TOP_K.
 """
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 TAIL_TOLERANCE = 1e-6  # certified error of a row's L1, which lies in [0, 2]
 TOP_K = 4096
@@ -24,31 +25,28 @@ TOP_K = 4096
 ROUNDING = {torch.float64: 2.0**-40, torch.float32: 2.0**-13, torch.float16: 2.0**-7, torch.bfloat16: 2.0**-4}
 
 
-def sorted_l1(student_logits_NV: Tensor, teacher_logits_NV: Tensor, rounding: float | None = None, top_k: int = TOP_K) -> Tensor:
-    """Plain ULD of each token, shape (N,), from logits of any two widths. In [0, 2], without a unit.
-
-    `rounding` is the relative difference that counts as none; default: ROUNDING of the student's logits.
-    """
-    rounding = ROUNDING[student_logits_NV.dtype] if rounding is None else rounding
+def sorted_l1(student_logits_NV: Tensor, teacher_logits_NV: Tensor) -> Tensor:
+    """Plain ULD of each token, shape (N,), from logits of any two widths. In [0, 2], without a unit."""
     student_NV, teacher_NV = (
         (logits_NV if logits_NV.dtype == torch.float64 else logits_NV.float()).softmax(-1)
         for logits_NV in (student_logits_NV, teacher_logits_NV)
     )
-    return sorted_l1_of_probs(student_NV, teacher_NV, rounding, top_k)
+    return sorted_l1_of_probs(student_NV, teacher_NV, ROUNDING[student_logits_NV.dtype])
 
 
-def sorted_l1_of_probs(student_NU: Tensor, teacher_NW: Tensor, rounding: float | None = None, top_k: int = TOP_K) -> Tensor:
-    """L1 distance of the two sorted rows, the shorter one filled up with zeros, shape (N,). The teacher is constant."""
-    rounding = ROUNDING[student_NU.dtype] if rounding is None else rounding
-    return _SortedL1.apply(student_NU, teacher_NW.detach(), rounding, top_k)
+def sorted_l1_of_probs(student_NU: Tensor, teacher_NW: Tensor, rounding: float) -> Tensor:
+    """L1 distance of the two sorted rows, the shorter one filled up with zeros, shape (N,). The teacher is constant.
+
+    `rounding` is the relative difference that counts as none: ROUNDING of the logits that the probabilities come from.
+    """
+    return _SortedL1.apply(student_NU, teacher_NW.detach(), rounding)
 
 
 class _SortedL1(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, student_NU, teacher_NW, rounding, top_k):
-        wide = min(student_NU.shape[-1], teacher_NW.shape[-1]) > 4 * top_k
-        if wide:
-            loss_N, grad_NU, error_N = _top_part(student_NU, teacher_NW, rounding, top_k)
+    def forward(ctx, student_NU, teacher_NW, rounding):
+        if min(student_NU.shape[-1], teacher_NW.shape[-1]) > 4 * TOP_K:
+            loss_N, grad_NU, error_N = _top_part(student_NU, teacher_NW, rounding)
             rows = (error_N > TAIL_TOLERANCE).nonzero()[:, 0]
             if rows.numel():
                 loss_N[rows], grad_NU[rows] = _whole(student_NU[rows], teacher_NW[rows], rounding)
@@ -60,7 +58,7 @@ class _SortedL1(torch.autograd.Function):
     @staticmethod
     def backward(ctx, loss_grad_N):
         (grad_NU,) = ctx.saved_tensors
-        return grad_NU * loss_grad_N[:, None], None, None, None
+        return grad_NU * loss_grad_N[:, None], None, None
 
 
 def _differences(larger: Tensor, other: Tensor, rounding: float, floor: float = 0.0) -> Tensor:
@@ -73,21 +71,17 @@ def _whole(student_NU: Tensor, teacher_NW: Tensor, rounding: float) -> tuple[Ten
     """-> L1 (N,) and its gradient (N, U), from complete sorts."""
     values_NU, order_NU = _sort_with_order(student_NU)
     teacher_NW = _sort(teacher_NW)
-    num_student, num_teacher = values_NU.shape[-1], teacher_NW.shape[-1]
-    shared = min(num_student, num_teacher)
-    if num_teacher < num_student:
-        teacher_NW = torch.nn.functional.pad(teacher_NW, (0, num_student - num_teacher))
-    difference_NU = _differences(values_NU, teacher_NW[:, :num_student], rounding)
-    loss_N = difference_NU.abs().sum(-1)
-    if num_teacher > num_student:
-        loss_N = loss_N + teacher_NW[:, shared:].sum(-1)
+    num_student = values_NU.shape[-1]
+    paired_NU = pad(teacher_NW, (0, num_student - teacher_NW.shape[-1]))  # with zeros; cut where the teacher's row is longer
+    difference_NU = _differences(values_NU, paired_NU, rounding)
+    loss_N = difference_NU.abs().sum(-1) + teacher_NW[:, num_student:].sum(-1)
     return loss_N, torch.empty_like(difference_NU).scatter_(-1, order_NU, difference_NU.sign_())
 
 
-def _top_part(student_NU: Tensor, teacher_NW: Tensor, rounding: float, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
+def _top_part(student_NU: Tensor, teacher_NW: Tensor, rounding: float) -> tuple[Tensor, Tensor, Tensor]:
     """-> lower bound of the L1 (N,), its gradient (N, U), and how much larger the L1 can be (N,)."""
-    student_top = student_NU.topk(top_k, dim=-1)
-    teacher_NK = teacher_NW.topk(top_k, dim=-1).values
+    student_top = student_NU.topk(TOP_K, dim=-1)
+    teacher_NK = teacher_NW.topk(TOP_K, dim=-1).values
     difference_NK = _differences(student_top.values, teacher_NK, rounding)
     student_total_N, teacher_total_N = student_NU.sum(-1), teacher_NW.sum(-1)
     student_tail_N = (student_total_N - student_top.values.sum(-1)).clamp_min_(0)

@@ -10,13 +10,13 @@ both vocabularies have are compared by the generalised JSD, the rest by the L1 o
 
     loss(span) = matched_weight * JSD(matched) + unmatched_weight * L1(sorted unmatched)
 
-    loss, num_spans = ULD(match=match, beta=0.3)(student_logits_NV, teacher_logits_MV, student_ids, teacher_ids, spans)
+    loss_S, parts = ULD(match=match, beta=0.3).per_unit(student_logits_NV, teacher_logits_MV, student_ids, teacher_ids, spans)
 
 Unlike TRL's ULDLoss: work in log-probabilities without a clamp at 1e-8, so unlikely tokens keep their gradient; special
 tokens (but the paired stop tokens) and padding rows of both heads take no part; every token is scored, the first and
-the stop included; sums over spans are returned, so that the caller can take the mean over a whole window.
+the stop included; losses are returned span by span, so that the caller can take the mean over a whole window.
 
-Shapes: N and M student and teacher tokens of all rows behind each other, V the width of the logits (each side its own),
+Shapes: N and M student and teacher tokens of all rows in a line, V the width of the logits (each side its own),
 S spans; logits at [i] predict ids[i] and are finite.
 """
 
@@ -26,8 +26,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gold_style.losses.divergence import check_beta, jsd_of_logprobs
-from gold_style.losses.sorted_l1 import ROUNDING, TOP_K, sorted_l1_of_probs
+from gold_style.losses.divergence import jsd_of_logprobs
+from gold_style.losses.sorted_l1 import ROUNDING, sorted_l1_of_probs
 from gold_style.tokens.alignment import Span
 from gold_style.tokens.vocabulary import VocabularyMatch
 
@@ -39,7 +39,6 @@ class ULD:
     hybrid False: the sorted L1 on the whole vocabulary. Weights of the hybrid are both None (adaptive: the matched
     share of the teacher's usable ids, and the rest) or both numbers. `crossentropy_weight` adds that multiple of the
     span's -log P(student) in nats. Spans that begin with one of `unscored_ids`, student ids (stop tokens), are left out.
-    Raises ValueError for settings out of range.
     """
 
     match: VocabularyMatch
@@ -52,35 +51,14 @@ class ULD:
     student_temperature: float = 1.0
     teacher_temperature: float = 1.0
     unscored_ids: tuple[int, ...] = ()
-    top_k: int = TOP_K
-
-    def __post_init__(self) -> None:
-        check_beta(self.beta)
-        if (self.matched_weight is None) != (self.unmatched_weight is None):
-            raise ValueError(
-                f"matched_weight={self.matched_weight} and unmatched_weight={self.unmatched_weight}: "
-                "set both to numbers, or leave both None for weights by the share of matched tokens"
-            )
-        for name in ("matched_weight", "unmatched_weight", "crossentropy_weight", "distillation_weight"):
-            if (getattr(self, name) or 0.0) < 0:
-                raise ValueError(f"{name}={getattr(self, name)} must not be negative")
-        for name in ("student_temperature", "teacher_temperature"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be greater than 0")
 
     @property
     def weights(self) -> tuple[float, float]:
         """Of the matched and the unmatched part."""
-        if self.matched_weight is None:
+        if self.matched_weight is None or self.unmatched_weight is None:
+            assert self.matched_weight is self.unmatched_weight
             return self.match.matched_share, 1.0 - self.match.matched_share
         return self.matched_weight, self.unmatched_weight
-
-    def __call__(
-        self, student_logits_NV: Tensor, teacher_logits_MV: Tensor, student_ids_N: Tensor, teacher_ids_M: Tensor, spans_S4: Tensor
-    ) -> tuple[Tensor, int]:
-        """-> (sum of the spans' losses, number of scored spans). Spans hold flat indices (s0, s1, t0, t1)."""
-        loss_S, _ = self.per_unit(student_logits_NV, teacher_logits_MV, student_ids_N, teacher_ids_M, spans_S4)
-        return loss_S.sum(), len(loss_S)
 
     def units(self, span: Span, student_ids: Sequence[int]) -> int:
         """Scored units of a span: 1, or 0 for a stop that is skipped."""
@@ -97,21 +75,16 @@ class ULD:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """-> (loss of each scored span (S,), its unweighted parts matched_S, unmatched_S, crossentropy_S, detached).
 
-        `teacher_lengths`, which the `tree` loss needs in this place, say nothing here.
+        Spans hold flat indices (s0, s1, t0, t1). `teacher_lengths`, which the `tree` loss needs, are not used here.
         """
-        device = student_logits_NV.device
-        match, spans_S4 = self.match.to(device), torch.as_tensor(spans_S4, device=device).reshape(-1, 4)
+        match = self.match.to(student_logits_NV.device)
         if self.unscored_ids:
             spans_S4 = spans_S4[~torch.isin(student_ids_N[spans_S4[:, 0]], student_ids_N.new_tensor(self.unscored_ids))]
-        student_ids = match.student_matched_M, match.student_unmatched_U
-        teacher_ids = match.teacher_matched_M, match.teacher_unmatched_W
-        student_stop, teacher_stop = match.student_stop_id, match.teacher_stop_id
-        student_spans_S2, teacher_spans_S2 = spans_S4[:, :2], spans_S4[:, 2:]
-        temperature = self.student_temperature
-        student = merge(student_logits_NV, student_ids_N, student_spans_S2, student_ids, student_stop, temperature)
+        groups, stop_id = (match.student_matched_M, match.student_unmatched_U), match.student_stop_id
+        student = merge(student_logits_NV, student_ids_N, spans_S4[:, :2], groups, stop_id, self.student_temperature)
         with torch.no_grad():
-            temperature = self.teacher_temperature
-            teacher = merge(teacher_logits_MV, teacher_ids_M, teacher_spans_S2, teacher_ids, teacher_stop, temperature)
+            groups, stop_id = (match.teacher_matched_M, match.teacher_unmatched_W), match.teacher_stop_id
+            teacher = merge(teacher_logits_MV, teacher_ids_M, spans_S4[:, 2:], groups, stop_id, self.teacher_temperature)
         matched_S, unmatched_S = self._compare(student, teacher, ROUNDING[student_logits_NV.dtype])
         matched_weight, unmatched_weight = self.weights if self.hybrid else (0.0, 1.0)
         loss_S = self.distillation_weight * (matched_weight * matched_S + unmatched_weight * unmatched_S)
@@ -124,13 +97,12 @@ class ULD:
         """JSD of the matched and L1 of the sorted unmatched ids, (S,) each; plain ULD is all L1."""
         if not self.hybrid:
             student_SV, teacher_SV = (torch.cat([side.matched_SM, side.unmatched_SU], 1) for side in (student, teacher))
-            l1_S = sorted_l1_of_probs(student_SV.exp(), teacher_SV.exp(), rounding, self.top_k)
+            l1_S = sorted_l1_of_probs(student_SV.exp(), teacher_SV.exp(), rounding)
             return torch.zeros_like(l1_S), l1_S
         matched_S = jsd_of_logprobs(student.matched_SM, teacher.matched_SM, self.beta)
         if not student.unmatched_SU.shape[1] or not teacher.unmatched_SU.shape[1]:
             return matched_S, torch.zeros_like(matched_S)  # as in TRL: nothing to pair off
-        student_SU, teacher_SW = student.unmatched_SU.exp(), teacher.unmatched_SU.exp()
-        return matched_S, sorted_l1_of_probs(student_SU, teacher_SW, rounding, self.top_k)
+        return matched_S, sorted_l1_of_probs(student.unmatched_SU.exp(), teacher.unmatched_SU.exp(), rounding)
 
 
 @dataclass(frozen=True)
@@ -142,19 +114,19 @@ class Merged:
     nll_S: Tensor
 
 
-def merge(logits_NV: Tensor, ids_N: Tensor, spans_S2: Tensor, ids: tuple[Tensor, Tensor], stop_id: int, temperature: float = 1.0) -> Merged:
+def merge(logits_NV: Tensor, ids_N: Tensor, spans_S2: Tensor, groups: tuple[Tensor, Tensor], stop_id: int, temperature: float) -> Merged:
     """Each span's merged distribution: that of its last token, times the probabilities of its earlier tokens.
 
-    `ids` are the matched and unmatched ids; all others have no probability, they are left out of the softmax. A special
-    token inside a span can only be a stop and is read as `stop_id`. Half-precision logits are reduced in fp32.
+    `groups` are the matched and unmatched ids; all others are left out of the softmax. A special token inside a span can
+    only be a stop and is read as `stop_id`. Half-precision logits are reduced in fp32.
     """
     if logits_NV.dtype != torch.float64:
         logits_NV = logits_NV.float()
     logits_NV = logits_NV / temperature if temperature != 1.0 else logits_NV
     usable_V = torch.zeros(logits_NV.shape[1], dtype=torch.bool, device=logits_NV.device)
-    usable_V[torch.cat(ids)] = True
+    usable_V[torch.cat(groups)] = True
     ids_N = torch.where(usable_V[ids_N], ids_N, stop_id)
-    matched_NM, unmatched_NU = (logits_NV.index_select(1, part) for part in ids)
+    matched_NM, unmatched_NU = (logits_NV.index_select(1, group) for group in groups)
     lse_N = torch.logsumexp(matched_NM, -1)
     if unmatched_NU.shape[1]:
         lse_N = torch.logaddexp(lse_N, torch.logsumexp(unmatched_NU, -1))

@@ -9,25 +9,18 @@ so that the caller counts it (tokens of a completion minus tokens in spans).
 """
 
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from gold_style.tokens.identical import identical_tokenizers
 from gold_style.tokens.token_bytes import TokenBytes
-
-__all__ = ["TokenBytes", "align", "encode_plain", "identical_tokenizers", "retokenise", "token_spans"]
 
 Span = tuple[int, int, int, int]  # student tokens [s0, s1) and teacher tokens [t0, t1) that cover the same bytes
 
-ANCHORS = ("\n", "a", ".")  # texts to encode behind, for tokenizers that put a space before a text's first word
-
-
-def token_spans(num_tokens: int) -> list[Span]:
-    """Spans of two identical tokenisations: every token is its own, the stop token included."""
-    return [(i, i + 1, i, i + 1) for i in range(num_tokens)]
+ANCHORS = ("\n", "a", ".")  # texts to encode in front, for tokenizers that put a space before a text's first word
 
 
 def align(student_ids: Sequence[int], teacher_ids: Sequence[int], student_bytes: TokenBytes, teacher_bytes: TokenBytes) -> list[Span]:
@@ -38,17 +31,14 @@ def align(student_ids: Sequence[int], teacher_ids: Sequence[int], student_bytes:
     nothing is aligned.
     """
     num_student, num_teacher = student_bytes.text_length(student_ids), teacher_bytes.text_length(teacher_ids)
-    student_ends = np.cumsum(student_bytes.lengths[np.asarray(student_ids[:num_student], dtype=np.int64)])
-    teacher_ends = np.cumsum(teacher_bytes.lengths[np.asarray(teacher_ids[:num_teacher], dtype=np.int64)])
+    student_ends, teacher_ends = student_bytes.ends(student_ids[:num_student]), teacher_bytes.ends(teacher_ids[:num_teacher])
     student_text = student_bytes.join(student_ids[:num_student])
     teacher_text = teacher_bytes.join(teacher_ids[:num_teacher])
     boundaries = np.intersect1d(student_ends, teacher_ends, assume_unique=True)
     if student_text != teacher_text:
         boundaries = boundaries[boundaries <= _common_prefix(student_text, teacher_text)]
-    student_stops = np.searchsorted(student_ends, boundaries) + 1
-    teacher_stops = np.searchsorted(teacher_ends, boundaries) + 1
-    starts = [np.concatenate([[0], stops[:-1]]) if len(stops) else stops for stops in (student_stops, teacher_stops)]
-    spans = list(zip(*(array.tolist() for array in (starts[0], student_stops, starts[1], teacher_stops)), strict=True))
+    stops = [(np.searchsorted(ends, boundaries) + 1).tolist() for ends in (student_ends, teacher_ends)]
+    spans = [(s0, s1, t0, t1) for (s0, t0), (s1, t1) in itertools.pairwise([(0, 0), *zip(*stops, strict=True)])]
     if student_text == teacher_text and num_student == len(student_ids) - 1 and num_teacher == len(teacher_ids) - 1:
         spans.append((num_student, num_student + 1, num_teacher, num_teacher + 1))
     return spans
@@ -142,22 +132,19 @@ def _plain_backend(tokenizer: PreTrainedTokenizerBase, size: int) -> Tokenizer:
 def encode_plain(text: bytes, tokenizer: PreTrainedTokenizerBase, table: TokenBytes) -> tuple[list[int], int]:
     """-> (ids whose bytes are the beginning of `text`, number of bytes covered).
 
-    A tokenizer that opens every text with a space is asked again with a short text before, which is cut off afterwards.
+    A tokenizer that puts a space before every text is asked again with a short text in front, which is cut off afterwards.
     """
     backend = _plain_backend(tokenizer, len(tokenizer))
     best: tuple[list[int], int] = ([], 0)
     for anchor in ("", *ANCHORS):
+        head = backend.encode(anchor, add_special_tokens=False).ids if anchor else []
         ids = backend.encode(anchor + text.decode(), add_special_tokens=False).ids
-        skipped = 0
-        if anchor:
-            head = backend.encode(anchor, add_special_tokens=False).ids
-            if ids[: len(head)] != head:
-                continue
-            skipped = len(head)
-        ids = ids[skipped:]
+        if ids[: len(head)] != head:
+            continue
+        ids = ids[len(head) :]
         num_text = table.text_length(ids)
         covered = _common_prefix(table.join(ids[:num_text]), text)
-        ends = np.cumsum(table.lengths[np.asarray(ids[:num_text], dtype=np.int64)])
+        ends = table.ends(ids[:num_text])
         whole = int(np.searchsorted(ends, covered, side="right"))  # tokens that lie wholly inside the common bytes
         covered = int(ends[whole - 1]) if whole else 0
         if covered == len(text):

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 def identical_tokenizers(a: PreTrainedTokenizerBase, b: PreTrainedTokenizerBase) -> bool:
     """True where ids below min(len(a), len(b)) mean the same on both sides and text is split alike.
 
-    One side may have further added tokens behind the shared ids (Qwen3's `<think>` after Qwen2.5's vocabulary).
+    One side may have further added tokens after the shared ids (Qwen3's `<think>` after Qwen2.5's vocabulary).
     """
     shared = min(len(a), len(b))
     if _vocabulary(a, shared) != _vocabulary(b, shared):

@@ -3,10 +3,11 @@
     match = VocabularyMatch.between(student_bytes, teacher_bytes, student_stop_id, teacher_stop_id)
 
 Tokens are matched by their bytes, so `Ġa` of one family meets `▁a` of the other; the two stop tokens are a pair
-whatever they are called. Every other special token and every padding row of either head is left out of both sides.
+whatever their names. Every other special token and every padding row of either head is left out of both sides.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,22 +42,9 @@ class VocabularyMatch:
             teacher_stop_id=teacher_stop_id,
         )
 
-    @classmethod
-    def identical(cls, vocab_size: int, stop_id: int) -> "VocabularyMatch":
-        """Of one tokenizer with itself: every id below `vocab_size` is its own partner, special tokens included."""
-        ids, none = torch.arange(vocab_size), torch.empty(0, dtype=torch.long)
-        return cls(
-            student_matched_M=ids,
-            teacher_matched_M=ids,
-            student_unmatched_U=none,
-            teacher_unmatched_W=none,
-            student_stop_id=stop_id,
-            teacher_stop_id=stop_id,
-        )
-
     def to(self, device: torch.device) -> "VocabularyMatch":
-        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return type(self)(**{**vars(self), **tensors})
+        moved: dict[str, Any] = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
     @property
     def matched_share(self) -> float:

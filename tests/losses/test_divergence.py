@@ -113,7 +113,7 @@ def test_convention_is_trl_s(beta, temperature):
     student, teacher = random_logits(6, 40, 0)[None], random_logits(6, 40, 1)[None]
     labels = torch.tensor([[-100, 3, 4, 5, -100, 6]])
     stock = GOLDTrainer.generalized_jsd_loss(student, teacher, labels, beta=beta, temperature=temperature)
-    ours = JSD(beta=beta, temperature=temperature)(student[0], teacher[0])
+    ours = JSD(beta=beta)(student[0] / temperature, teacher[0] / temperature)
     torch.testing.assert_close(ours[labels[0] != -100].mean(), stock)
 
 
@@ -128,7 +128,7 @@ def test_stock_clamp_kills_the_forward_kl_gradient_and_ours_keeps_it():
     assert our_logits.grad[0, 1].item() == pytest.approx(-1.0, abs=1e-9)
 
 
-@pytest.mark.parametrize("settings, message", [({"beta": 1.2}, "beta=1.2"), ({"temperature": 0.0}, "temperature=0.0")])
-def test_impossible_settings_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
-        JSD(**settings)
+@pytest.mark.parametrize("beta", [-0.1, 1.2])
+def test_beta_is_a_share(beta):
+    with pytest.raises(AssertionError):
+        JSD(beta=beta)(random_logits(2, 5, 0), random_logits(2, 5, 1))

@@ -6,9 +6,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from trl.experimental.gold import GOLDConfig
 from trl.experimental.gold.gold_trainer import ULDLoss, build_teacher_inputs_from_texts
 
-from gold_style.losses.sorted_l1 import TAIL_TOLERANCE
+from gold_style.losses.sorted_l1 import TAIL_TOLERANCE, TOP_K
 from gold_style.losses.uld import ULD
-from gold_style.tokens.alignment import align, retokenise, token_spans
+from gold_style.tokens.alignment import align, retokenise
 from gold_style.tokens.token_bytes import TokenBytes
 from gold_style.tokens.vocabulary import VocabularyMatch
 from tests.helpers.slow_losses import uld_reference
@@ -45,8 +45,26 @@ def batch(texts=("감사합니다. 안녕", "hello", "", "나는 밥을 먹었�
 
 def run(loss, student, *rest):
     student = student.clone().requires_grad_()
-    value, count = loss(student, *rest)
-    return value.detach(), torch.autograd.grad(value, student)[0], count
+    loss_S, _ = loss.per_unit(student, *rest)
+    return loss_S.sum().detach(), torch.autograd.grad(loss_S.sum(), student)[0], len(loss_S)
+
+
+def same_ids(vocab_size, stop_id):
+    """The match of one tokenizer with itself: every id is its own partner, special tokens included."""
+    ids, none = torch.arange(vocab_size), torch.empty(0, dtype=torch.long)
+    return VocabularyMatch(
+        student_matched_M=ids,
+        teacher_matched_M=ids,
+        student_unmatched_U=none,
+        teacher_unmatched_W=none,
+        student_stop_id=stop_id,
+        teacher_stop_id=stop_id,
+    )
+
+
+def token_spans(num_tokens):
+    """Every token is a span of its own."""
+    return torch.tensor([(i, i + 1, i, i + 1) for i in range(num_tokens)])
 
 
 SETTINGS = [
@@ -55,13 +73,15 @@ SETTINGS = [
     {"matched_weight": 0.8, "unmatched_weight": 0.3, "distillation_weight": 2.0},
     {"student_temperature": 0.7, "teacher_temperature": 1.5, "crossentropy_weight": 0.4},
     {"unscored_ids": (MATCH.student_stop_id,)},
-    {"unscored_ids": (MATCH.student_stop_id,), "hybrid": False, "top_k": 16},
+    {"unscored_ids": (MATCH.student_stop_id,), "hybrid": False},
 ]
 
 
 @pytest.mark.parametrize("beta", BETAS)
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_value_and_gradient_are_the_slow_twin_s(beta, settings):
+def test_value_and_gradient_are_the_slow_twin_s(beta, settings, monkeypatch):
+    shortcut = len(settings) == 2 and "unscored_ids" in settings  # only the largest 16 probabilities are sorted
+    monkeypatch.setattr("gold_style.losses.sorted_l1.TOP_K", 16 if shortcut else TOP_K)
     loss, inputs = ULD(match=MATCH, beta=beta, **settings), batch()
     assert any(s1 - s0 > 1 for s0, s1, _, _ in inputs[4].tolist()) and any(t1 - t0 > 1 for _, _, t0, t1 in inputs[4].tolist())
     value, gradient, count = run(loss, *inputs)
@@ -69,7 +89,7 @@ def test_value_and_gradient_are_the_slow_twin_s(beta, settings):
     expected, expected_count = uld_reference(loss, leaf, inputs[1], *(ids.tolist() for ids in inputs[2:]))
     (expected_gradient,) = torch.autograd.grad(expected, leaf)
     assert count == expected_count == len(inputs[4]) - (3 if settings.get("unscored_ids") else 0)
-    certified = count * TAIL_TOLERANCE if "top_k" in settings else 1e-12
+    certified = count * TAIL_TOLERANCE if shortcut else 1e-12
     torch.testing.assert_close(value, expected.detach(), rtol=1e-9, atol=certified)
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-9, atol=2 * certified)
 
@@ -102,12 +122,12 @@ def test_special_tokens_and_padding_rows_take_no_part():
 @pytest.mark.parametrize("hybrid", [True, False])
 @pytest.mark.parametrize("beta", BETAS)
 def test_identical_sides_give_exactly_nothing(beta, hybrid):
-    match = VocabularyMatch.identical(60, stop_id=2)
+    match = same_ids(60, stop_id=2)
     student, ids = logits(9, 64, 0), torch.arange(9)
     loss = ULD(match=match, beta=beta, hybrid=hybrid)
-    value, gradient, count = run(loss, student, student.clone(), ids, ids, torch.tensor(token_spans(9)))
+    value, gradient, count = run(loss, student, student.clone(), ids, ids, token_spans(9))
     assert count == 9 and abs(value.item()) <= 1e-7
-    other = run(loss, student, logits(9, 64, 1), ids, ids, torch.tensor(token_spans(9)))[1]
+    other = run(loss, student, logits(9, 64, 1), ids, ids, token_spans(9))[1]
     assert gradient.norm() <= 1e-6 * other.norm()
 
 
@@ -126,21 +146,6 @@ def test_matching_is_by_bytes_and_one_to_one():
     usable = len(TEACHER) - int(TEACHER_BYTES.special.sum()) + 1  # every text token and the stop
     assert len(pairs) + len(MATCH.teacher_unmatched_W) == usable
     assert MATCH.matched_share == len(pairs) / usable
-
-
-@pytest.mark.parametrize(
-    "settings, message",
-    [
-        ({"beta": 2.0}, "beta=2.0"),
-        ({"matched_weight": 0.5}, "unmatched_weight=None"),
-        ({"matched_weight": -1.0, "unmatched_weight": 0.0}, "matched_weight=-1.0"),
-        ({"crossentropy_weight": -0.1}, "crossentropy_weight=-0.1"),
-        ({"teacher_temperature": 0.0}, "teacher_temperature=0.0"),
-    ],
-)
-def test_impossible_settings_are_refused(settings, message):
-    with pytest.raises(ValueError, match=message):
-        ULD(match=MATCH, **settings)
 
 
 # --- next to TRL's own ULDLoss ---------------------------------------------------------------------------------------
@@ -245,12 +250,12 @@ def test_stock_sends_identical_tokenizers_through_text_and_loses_ids_that_ours_k
     assert changed >= 45
     ids_N = torch.tensor(ids)
     value, gradient, count = run(
-        ULD(match=VocabularyMatch.identical(len(STUDENT), STUDENT.eos_token_id), beta=0.3),
+        ULD(match=same_ids(len(STUDENT), STUDENT.eos_token_id), beta=0.3),
         logits(16, len(STUDENT), 0),
         logits(16, len(STUDENT), 1),
         ids_N,
         ids_N,
-        torch.tensor(token_spans(16)),
+        token_spans(16),
     )
     assert count == 16 and (gradient != 0).any(-1).all()
 
@@ -302,7 +307,7 @@ def test_stock_backward_is_quadratic_in_length_and_ours_is_linear(tmp_path):
         inputs = stock_inputs(leaf, teacher, student_ids, teacher_ids)
         written["stock"].append(backward_traffic(lambda inputs=inputs: stock(*inputs)).written)
         arguments = leaf, teacher, student_ids, teacher_ids, spans
-        traffic = backward_traffic(lambda arguments=arguments: ours(*arguments)[0])
+        traffic = backward_traffic(lambda arguments=arguments: ours.per_unit(*arguments)[0].sum())
         written["ours"].append(traffic.written)
         operators.append(traffic.operators)
     assert written["stock"][1] > 3.3 * written["stock"][0]

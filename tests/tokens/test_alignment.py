@@ -1,4 +1,4 @@
-"""losses/alignment: bytes of tokens, the way of a completion to another tokenizer, and spans that never lie."""
+"""tokens/alignment: bytes of tokens, the way of a completion to another tokenizer, and spans that never lie."""
 
 import json
 import unicodedata
@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from gold_style.tokens.alignment import TokenBytes, align, identical_tokenizers, retokenise, token_spans
+from gold_style.tokens.alignment import align, retokenise
+from gold_style.tokens.identical import identical_tokenizers
+from gold_style.tokens.token_bytes import TokenBytes
 from tests.helpers.toy_tokenizers import LLAMA_SPECIALS, byte_level, nfc_byte_level, sentence_piece
 
 QWEN = byte_level(merges=120)
@@ -218,8 +220,10 @@ def test_spans_are_the_finest_common_cut():
     assert np.array(spans).shape == (len(s_ends & t_ends), 4)
 
 
-def test_token_spans_pair_every_token_with_itself():
-    assert token_spans(3) == [(0, 1, 0, 1), (1, 2, 1, 2), (2, 3, 2, 3)]
+def test_spans_of_identical_tokenisations_are_the_tokens():
+    table = TokenBytes.from_tokenizer(QWEN)
+    ids = QWEN.encode("감사합니다 hello") + [stop_of(QWEN)]
+    assert align(ids, ids, table, table) == [(i, i + 1, i, i + 1) for i in range(len(ids))]
 
 
 def test_identical_tokenizers_whatever_the_template():
