@@ -150,7 +150,7 @@ def _loss(case: Case, checks: Checks, student, teacher, tolerance: float) -> Non
                 own_logits, its_logits = leaf @ wide[:vocab].T, target.double() @ head[:vocab].double().T
                 loss = (JSD(beta=BETA)(own_logits, its_logits) * weight_N).sum()
             else:
-                loss = fused_jsd(leaf, wide, target, head, weight_N, BETA, vocab_size=vocab)
+                loss, _ = fused_jsd(leaf, wide, target, head, weight_N, BETA, vocab_size=vocab)
             loss.backward()
             values.append(loss.detach())
             gradients.append((leaf.grad, wide.grad))
