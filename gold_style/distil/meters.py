@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from gold_style.distil.window import MicroBatch, Row
+from gold_style.distil.micro_batch import MicroBatch
+from gold_style.distil.window import Row
 
 LABELS = {  # where a metric is not named as the statistic
     "top1_agree": "top1_agreement",

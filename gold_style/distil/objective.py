@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gold_style.distil.window import MicroBatch, Row
+from gold_style.distil.micro_batch import MicroBatch
+from gold_style.distil.window import Row
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.packed_reading import PackedReader
 from gold_style.engine.rollout import Completion

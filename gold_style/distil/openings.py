@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gold_style.distil.rows import RowMaker
+from gold_style.distil.row_maker import RowMaker
 from gold_style.engine.backbone import Backbone, right_pad
 from gold_style.engine.draws import uniforms
 from gold_style.engine.rollout import Sampling, candidates

@@ -34,13 +34,14 @@ from trl.trainer.utils import disable_dropout_in_model
 
 from gold_style.distil.callbacks import Totals
 from gold_style.distil.meters import Meters
+from gold_style.distil.micro_batch import MicroBatch, collate, cut
 from gold_style.distil.muon import MuonWithAdamW
 from gold_style.distil.nonfinite import FiniteWeights, nonfinite
 from gold_style.distil.objective import install_scoring
 from gold_style.distil.out_of_memory import halved, is_out_of_memory, memory_advice
-from gold_style.distil.rows import RowMaker
+from gold_style.distil.row_maker import RowMaker
 from gold_style.distil.student_copy import StudentCopy
-from gold_style.distil.window import MicroBatch, Row, collate, cut
+from gold_style.distil.window import Row
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.draws import key64
 from gold_style.engine.teacher import Scored
@@ -260,6 +261,9 @@ class StyleGOLDTrainer(GOLDTrainer):
     def _save_checkpoint(self, model, trial) -> None:
         """Write the checkpoint aside and rename it into place when it is complete and on the disk.
 
+        What it holds: the student's weights (or its adapter), optimizer, schedule, scaler and random states, trainer_state.json with what
+        the callbacks of callbacks.py store (`Resumable`: counts and half-filled rows of each process, warm start, live evaluation), and
+        complete.json with the size and checksum of each file.
         Raises OSError before anything is written where the disk has no room for one more like the last.
         """
         directory = Path(self.args.output_dir)

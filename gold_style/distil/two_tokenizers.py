@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from gold_style.distil.window import MicroBatch, Row
+from gold_style.distil.micro_batch import MicroBatch
+from gold_style.distil.window import Row
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.rollout import Completion, OutputIds
 from gold_style.engine.teacher import Teacher

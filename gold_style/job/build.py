@@ -14,7 +14,7 @@ from trl.experimental.gold import GOLDConfig
 from gold_style.config.settings import Settings, local_model
 from gold_style.distil.objective import Objective, TokenExact
 from gold_style.distil.options import Options
-from gold_style.distil.rows import RowMaker
+from gold_style.distil.row_maker import RowMaker
 from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.distil.two_tokenizers import CrossTokenizer
 from gold_style.engine.disk_cache import DiskCache

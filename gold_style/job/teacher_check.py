@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable, Sequence
 
 from gold_style.distil.openings import Opening, cold_start_warning, measure_openings
-from gold_style.distil.rows import RowMaker
+from gold_style.distil.row_maker import RowMaker
 from gold_style.engine.backbone import Backbone
 from gold_style.job.build import build_row_maker, load_student
 from gold_style.job.inputs import Inputs, device_of

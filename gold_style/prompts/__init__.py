@@ -1,7 +1,8 @@
 """What is asked: one Prompt per row, and the interface every prompt source implements.
 
 A source turns a row number into a Prompt. Which one depends on nothing but (settings, data, seed, row number), so that a run
-can be resumed, sharded over processes and repeated exactly. A new source is one module here and one YAML in conf/prompts.
+can be resumed, sharded over processes and repeated exactly. A new source is one module here, one YAML in conf/prompts, and
+its name in config/schema.py.
 
 Example: `Prompt(request="봄 축제를 알려 줘.", style="chosun", tag="chosun").messages()` is
 `[{"role": "user", "content": "<style:chosun> 봄 축제를 알려 줘."}]`.

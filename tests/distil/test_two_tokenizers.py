@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 import torch
 
-from gold_style.distil.window import collate
+from gold_style.distil.micro_batch import collate
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.rollout import GREEDY, Completion
 from gold_style.engine.teacher import Teacher

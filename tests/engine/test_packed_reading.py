@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from gold_style.distil.micro_batch import MicroBatch
 from gold_style.distil.objective import scored_states
-from gold_style.distil.window import MicroBatch
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.decode_step import is_llama_like
 from gold_style.engine.packed_reading import PackedReader, SwiGLU

@@ -16,7 +16,7 @@ from trl.experimental.gold import GOLDConfig
 from gold_style.chat import Chat, stop_ids, template_stop_id
 from gold_style.distil.objective import TokenExact
 from gold_style.distil.options import Options
-from gold_style.distil.rows import RowMaker
+from gold_style.distil.row_maker import RowMaker
 from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.distil.two_tokenizers import CrossTokenizer
 from gold_style.engine.rollout import OutputIds, Sampling

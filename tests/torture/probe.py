@@ -27,7 +27,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 PHASES = {
     "loading": (("gold_style/job/build.py", "build_trainer"),),
     "evaluation": (("gold_style/job/training.py", "ask_student"), ("gold_style/job/training.py", "ask_teacher")),
-    "generation": (("distil/rows.py", "make"),),
+    "generation": (("distil/row_maker.py", "make"),),
     "teacher": (("distil/trainer.py", "_teacher_hidden"),),
     "backward": (("distil/trainer.py", "_train_on"),),
     "optimizer": (("torch/optim/", "step"), ("distil/muon.py", "step")),

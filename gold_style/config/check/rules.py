@@ -213,7 +213,7 @@ def _idle(settings: Any, key: str) -> str | None:
     """Why a key does nothing beside the other settings; None where it does something."""
     for prefixes, other, idle in (
         ("loss.uld_hybrid_", "loss.kind", lambda kind: kind != "uld_hybrid"),
-        ("loss.uld_", "loss.kind", lambda kind: kind in ("jsd", "tree")),
+        ("loss.uld_", "loss.kind", lambda kind: kind == "jsd"),
         (("prompts.chosun_probability", "prompts.pairing", "prompts.random_topics"), "prompts.source", lambda source: source != "dynamic"),
         ("hardware.vllm_gpu_memory", "hardware.rollouts", lambda rollouts: rollouts != "vllm_colocate"),
         (("hardware.vllm_server", "hardware.vllm_handover"), "hardware.rollouts", lambda rollouts: rollouts != "vllm_server"),
