@@ -12,6 +12,8 @@ from tests.helpers.commands import PROJECT, Done, python
 from tests.helpers.run_files import read_samples, summary_again
 from tests.helpers.wandb_file import read_wandb_file
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def default_run(tmp_path_factory) -> Done:

@@ -157,6 +157,7 @@ TEXTS = st.one_of(
 ARGUMENTS = st.builds("{}{}={}".format, st.sampled_from(["", "", "", "+", "++", "~"]), st.sampled_from(KEYS), TEXTS)
 
 
+@pytest.mark.slow
 @few(0.1)
 @given(st.lists(st.one_of(ARGUMENTS, ARGUMENTS, st.text(max_size=8)), min_size=1, max_size=3), st.booleans())
 def test_every_command_line_is_accepted_or_answered(arguments, is_sweep):

@@ -11,7 +11,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGES = {"README.md": "The tree", "README.ko.md": "폴더 안내"}  # page -> heading of its tree
-MAX_ARROWS = 82
+MAX_ARROWS = 80
 LINE = re.compile(r"^(?P<indent> *)(?P<paths>\S+(?: \S+)*?)(?:  +(?P<text>\S.*))?$")
 
 

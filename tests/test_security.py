@@ -123,6 +123,7 @@ def test_code_that_comes_with_a_model_needs_a_switch_and_is_named(tmp_path):
     assert not any("trust_remote_code" in remark for remark in check(["model=tiny"], "config")[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "argument",
     [

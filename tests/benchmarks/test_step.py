@@ -18,6 +18,8 @@ from stepping.shapes import PAIRS, Shape, build_model, load_tokenizer, texts
 
 from gold_style.chat import Chat
 
+pytestmark = pytest.mark.slow
+
 SHAPE = Shape(vocab=600, system_tokens=40, window=2, new_tokens=6)
 PAIR = PAIRS["smallest"]
 

@@ -162,6 +162,7 @@ def test_every_yaml_opens_with_what_it_is_for():
         assert path.read_text(encoding="utf-8").startswith("# "), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("flag", "value", "overrides"), ORIGIN_ROWS)
 def test_every_flag_of_the_origin_does_here_what_the_table_says(flag, value, overrides):
     settings = compose(PAIR, *overrides.split(" "))
@@ -186,6 +187,7 @@ def test_the_table_of_the_origin_is_complete():
     assert flags == set(origin.split()) and flags > set(ORIGIN_FLAGS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((PROJECT / "accelerate_configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_accelerate_takes_the_hardware_files(path):
     """In a process of its own: accelerate reads the file by its strict rules (unknown keys are errors)."""

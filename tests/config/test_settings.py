@@ -167,6 +167,7 @@ def test_the_committed_fields_are_those_of_the_installed_trl():
     assert gold_config_fields() == described, "write the list anew: python -m gold_style.config.gold_config"
 
 
+@pytest.mark.slow
 def test_every_field_of_trl_is_either_taken_or_refused_with_another_key():
     for name in gold_config_fields():
         mistakes = mistakes_in({name: gold_config_fields()[name]["default"]})

@@ -12,6 +12,8 @@ from transformers import Qwen2ForCausalLM
 from tests.helpers import sharded_processes, toy_runs, two_processes
 from tests.helpers.stock import still
 
+pytestmark = pytest.mark.slow
+
 
 def two_run(script: str, directory: Path) -> Path:
     """`directory`, in which two processes of tests/`script` left their files."""

@@ -41,6 +41,7 @@ def train(directory, *, of=None, **changes):
 # ---- what is scored --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_identical_teacher_gives_no_loss(loss, tmp_path):
     for split, lmbda, system in zip(SPLITS, (0.0, 0.5, 1.0, 0.5), ("", "규칙을 따르라.") * 2, strict=True):
@@ -50,6 +51,7 @@ def test_identical_teacher_gives_no_loss(loss, tmp_path):
         assert abs(logged) <= 1e-7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_identical_teacher_gives_no_gradient(loss, tmp_path):
     def norm(of, split):

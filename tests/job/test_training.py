@@ -13,6 +13,8 @@ from gold_style.job.inputs import Inputs
 from tests.helpers import prompt_settings
 from tests.helpers.commands import SMALL, finish, python, start, torchrun
 
+pytestmark = pytest.mark.slow
+
 CROSSING = "gold_style/pairs/tiny_cross_tokenizer/teacher_crossing"
 ORIGIN_ROW = '{"messages": [{"role": "user", "content": "<style:%s> %s 이야기를 들려줘."}]}\n'
 

@@ -72,7 +72,7 @@ def test_fp32_is_no_less_exact_than_the_reference_in_fp32(beta, chunks_of):
     chunks_of(5)
     for fused, plain, true in zip(run(*inputs, beta), reference(*inputs, beta), exact, strict=True):
         fused_error, plain_error = (((value - true).norm() / true.norm()).item() for value in (fused, plain))
-        assert fused_error <= 1.2 * plain_error + 1e-7
+        assert fused_error <= 1.2 * plain_error + 2.4e-7  # two units in the last place of fp32: a scalar may be rounded either way
         assert fused_error < 1e-5
 
 

@@ -77,6 +77,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta", BETAS)
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_value_and_gradient_are_the_slow_twin_s(beta, settings, monkeypatch):

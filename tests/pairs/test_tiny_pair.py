@@ -19,6 +19,8 @@ from gold_style.pairs.training import build_model
 from gold_style.prompts.dynamic import SYLLABLES, fill
 from gold_style.speech import classify
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["<style:chosun> 떡볶이를 소개해 줘.", "Wi-Fi 6, 3.14 & <|not special|>", "띄어  쓰기\n\n\t줄바꿈 🙂 é 漢字 뷁쀍", ""]
 
 

@@ -145,6 +145,7 @@ for prompts in json.loads({prompts!r}):
 """
 
 
+@pytest.mark.slow
 def test_a_hub_is_downloaded_from_and_streamed(tmp_path):
     with HubServer(GOOD) as hub:
         asked = [

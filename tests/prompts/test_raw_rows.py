@@ -104,6 +104,7 @@ CONTENTS = st.builds(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".jsonl", ".json"])
 @pytest.mark.parametrize("policy", ["stop", "quarantine"])
 def test_every_file_is_accepted_or_refused_with_a_reason(tmp_path, suffix, policy):

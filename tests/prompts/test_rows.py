@@ -229,6 +229,7 @@ def accepted(value: object) -> bool:
     return True
 
 
+@pytest.mark.slow
 @examples(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ROWS)
 def test_every_row_is_accepted_or_refused_with_a_reason(value):

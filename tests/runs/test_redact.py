@@ -63,6 +63,7 @@ def test_everything_else_stays():
     assert redact(config) == config
 
 
+@pytest.mark.slow
 def test_a_failed_job_of_a_sweep_leaves_no_secret_in_its_console(tmp_path):
     """Its message quotes a path, its traceback as well; both go to the sweep, and the traceback to a file."""
     settings = Settings.compose("model.teacher=/nowhere/s3cr3t-value", "tracker=none", f"output_dir='{tmp_path}'")

@@ -21,6 +21,8 @@ from gold_style.runs.signals import Interrupted
 from tests.helpers.checkpoint_files import make_checkpoint
 from tests.helpers.run_settings import changed, compose
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 

@@ -19,6 +19,8 @@ from gold_style.runs.trackers import wandb as wandb_tracker
 from tests.helpers.wandb_file import read_wandb_file, wandb_files
 from tests.helpers.wandb_server import WandbServer
 
+pytestmark = pytest.mark.slow
+
 KEY = "0123456789abcdef0123456789abcdef01234567"
 SETTINGS = Tracker(name="wandb", mode="auto", project="gold-style", entity=None, group=None, tags=["tiny"], run_name=None, log_model=False)
 CONFIG = {"seed": 0, "loss": {"beta": 0.3}, "note": "안녕하시오"}

@@ -254,6 +254,7 @@ def test_unknown_backend():
     assert run_command(b"", "--backend", "kiwy").returncode == 2
 
 
+@pytest.mark.slow
 def test_kiwi_answers():
     result = run_command("그대만 믿소.\n".encode(), "--backend", "kiwi")
     assert json.loads(result.stdout) == {"text": "그대만 믿소.", "verdict": "joseon", "level": "하오체", "ending": "-소", "backend": "kiwi"}

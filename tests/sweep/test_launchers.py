@@ -6,6 +6,8 @@ import pytest
 
 from tests.helpers.commands import SMALL, python
 
+pytestmark = pytest.mark.slow
+
 LAUNCHERS = {
     "joblib": ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
     "submitit": ("hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"),

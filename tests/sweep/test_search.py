@@ -17,6 +17,8 @@ from gold_style.sweep.search import distribution, num_finished, overrides_of
 from tests.helpers.commands import PROJECT, SMALL, finish, python, start
 from tests.helpers.run_settings import compose
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = Search(trials=6, parallel=1, startup_trials=2, prune=True, seed=0, trial=None)
 LINE = (
     "-m",

@@ -21,6 +21,8 @@ from tests.helpers.commands import SMALL, finish, python, start
 from tests.helpers.wandb_file import read_wandb_file, wandb_files
 from tests.helpers.wandb_server import WandbServer
 
+pytestmark = pytest.mark.slow
+
 GRID = ("loss.seq_kd=true", "loss.beta=0,0.3,0.5,1", "loss.lmbda=0,0.5,1", "seed=0")
 TINY = (*SMALL, "hardware.threads=1", "train.max_steps=2", "train.max_completion_length=12", "evaluation.every_steps=null")
 SWEEP = ("-m", *TINY, "tracker=wandb", "output_dir=sweep", *GRID)

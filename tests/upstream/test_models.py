@@ -16,6 +16,8 @@ from gold_style.losses.divergence import JSD
 from tests.helpers import stock, toy_runs, toys
 from tests.helpers.stock import still
 
+pytestmark = pytest.mark.slow
+
 TOKENIZER = toys.byte_tokenizer()
 VOCAB = len(TOKENIZER)
 

@@ -19,6 +19,8 @@ from gold_style.job.inputs import Inputs
 from tests.helpers import prompt_settings, stock, toy_runs, toys
 from tests.helpers.stock import still
 
+pytestmark = pytest.mark.slow
+
 TOKENIZER = toys.byte_tokenizer()
 VOCAB = len(TOKENIZER)
 LOSSES = {"JSD": ({}, {}), "ULD": ({"use_uld_loss": True}, {"plain_uld": True})}

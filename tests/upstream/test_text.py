@@ -18,6 +18,8 @@ from gold_style.prompts import Prompt
 from tests.helpers import prompt_settings, stock, toy_runs, toys
 from tests.helpers.stock import still
 
+pytestmark = pytest.mark.slow
+
 TOKENIZER = toys.byte_tokenizer()
 VOCAB = len(TOKENIZER)
 START, END = TOKENIZER.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"])

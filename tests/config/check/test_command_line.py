@@ -193,6 +193,7 @@ VALUES = ["1", "-1", "null", "", "조선", "[1,2]", "[", "{a:1}", "a,b", "range(
 VALUES += ["${nope}", "${", "1e999", "nan", "'x", "a=b", "???", "jsd", "\\", "choice()", "[[[]]]", "x" * 300]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     st.lists(
@@ -318,6 +319,7 @@ def test_a_right_command_runs_in_its_own_directory_without_torch_or_litter(tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["train.py"]
 
 
+@pytest.mark.slow
 def test_jobs_of_a_sweep_have_numbered_directories(tmp_path):
     script = script_at(tmp_path, "settings.seed, settings.tracker.run_name")
     command = [sys.executable, str(script), PAIR, "-m", "seed=3,4", "output_dir=sweep", "tracker.run_name=가,나"]
@@ -327,6 +329,7 @@ def test_jobs_of_a_sweep_have_numbered_directories(tmp_path):
     assert result.stdout.splitlines() == [f"False {tmp_path / 'sweep' / str(n)} {seed} {name}" for n, seed, name in jobs]
 
 
+@pytest.mark.slow
 def test_runs_and_sweeps_without_a_directory_get_one_by_the_clock(tmp_path):
     script = script_at(tmp_path)
     single = run([sys.executable, str(script), PAIR], tmp_path).stdout.split()[1]
@@ -337,6 +340,7 @@ def test_runs_and_sweeps_without_a_directory_get_one_by_the_clock(tmp_path):
     assert [Path(path).name for path in sweep] == ["0", "1"]
 
 
+@pytest.mark.slow
 def test_mistakes_found_later_end_with_code_2_and_defects_with_a_traceback(tmp_path):
     ours = "from gold_style.styles import StylePack; StylePack.from_settings({})"
     result = run([sys.executable, str(script_at(tmp_path, statement=ours)), PAIR], tmp_path)
@@ -393,6 +397,7 @@ def test_hardware_that_needs_a_launcher_says_how():
     check([PAIR, "hardware=fsdp", "dry_run=true"], "config")
 
 
+@pytest.mark.slow
 def test_a_launch_that_lost_a_process_is_refused(tmp_path):
     """accelerate on a machine without a GPU starts one process where two were asked for."""
     command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", "--cpu", str(script_at(tmp_path))]
@@ -402,6 +407,7 @@ def test_a_launch_that_lost_a_process_is_refused(tmp_path):
     assert "the launcher was asked for 2 processes (--num_processes 2) and started 1" in result.stderr
 
 
+@pytest.mark.slow
 def test_all_processes_of_a_launch_share_one_directory(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", str(script_at(tmp_path))]
     result = run([*command, PAIR, "hardware=cpu", "hardware.num_processes=2"], tmp_path, CUDA_VISIBLE_DEVICES="")
@@ -410,6 +416,7 @@ def test_all_processes_of_a_launch_share_one_directory(tmp_path):
     assert len(directories) == 2 and len(set(directories)) == 1
 
 
+@pytest.mark.slow
 def test_one_process_of_a_launch_speaks_for_all(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", str(script_at(tmp_path))]
     result = run([*command, PAIR, "hardware=cpu", "loss.betta=1"], tmp_path, CUDA_VISIBLE_DEVICES="")

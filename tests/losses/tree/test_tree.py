@@ -67,6 +67,7 @@ def target_of(tree, student_logits, teacher_logits, ids, others, plan):
     return tree.target(student, teacher, torch.tensor(ids)[positions], torch.tensor(others), plan)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TEACHERS)
 @pytest.mark.parametrize("beta", BETAS)
 def test_value_and_gradient_are_the_slow_twin_s(name, beta):
@@ -161,6 +162,7 @@ def test_a_completion_cut_short_and_one_against_its_own_tokenisation_are_scored(
         torch.testing.assert_close(loss.detach(), expected.detach(), rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["finer", "crossing", "spaces"])
 def test_who_cuts_against_its_own_segmentation_is_still_told_how_the_text_goes_on(name):
     """A student that writes single bytes where it has longer tokens, and a teacher that is sure of the text."""
@@ -297,6 +299,7 @@ def test_the_student_that_writes_as_the_teacher_does_is_left_alone(student_merge
     assert loss < 0.1 * uniform
 
 
+@pytest.mark.slow
 def test_training_finds_the_teacher_s_text_where_segmentations_cross():
     """A student of one free logit vector per context, trained on the world's texts alone by the tree loss."""
     student = byte_level(merges=60, texts=WORLD[::7])
