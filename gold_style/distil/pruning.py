@@ -4,16 +4,15 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
-from gold_style.config.schema import Search
 from gold_style.distil.callbacks import LiveEvaluation
 from gold_style.runs.run import Pruned
 from gold_style.runs.study import PRUNED_AT, open_study
 
 
 class Pruning(TrainerCallback):
-    """Reports every live margin to trial `search.trial` of the study in `sweep`; raises Pruned once the study has seen enough."""
+    """Reports every live margin to trial `search.trial` of the study in `sweep`; raises Pruned once it has seen enough."""
 
-    def __init__(self, live: LiveEvaluation, sweep: Path, search: Search):
+    def __init__(self, live: LiveEvaluation, sweep: Path, search):
         import optuna
 
         self.live = live

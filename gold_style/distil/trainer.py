@@ -42,7 +42,6 @@ from gold_style.distil.out_of_memory import halved, is_out_of_memory, memory_adv
 from gold_style.distil.row_maker import RowMaker
 from gold_style.distil.student_copy import StudentCopy
 from gold_style.distil.window import Row
-from gold_style.engine.backbone import Backbone
 from gold_style.engine.draws import key64
 from gold_style.engine.teacher import Scored
 from gold_style.runs.checkpoints import checkpoints_in, prune, seal_checkpoint, size_bytes
@@ -216,10 +215,6 @@ class StyleGOLDTrainer(GOLDTrainer):
     def compute_loss(self, model, inputs: MicroBatch, return_outputs=False, num_items_in_batch=None) -> torch.Tensor:
         """`inputs.weight` x the sum of the micro-batch's per-token losses, computed inside the wrapped forward."""
         return model(scoring=inputs)
-
-    def rollout_model(self) -> contextlib.AbstractContextManager[Backbone]:
-        """The student as the decode loop should see it: unwrapped, in the compute dtype, in eval mode."""
-        return self.student_copy.for_rollouts()
 
     # ---- numbers -----------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-PACKAGE = Path(__file__).resolve().parents[1]
+from gold_style import PACKAGE
+
 LOOK_EVERY = 64  # entries written between two looks at the size
 KEPT = 0.8  # of max_bytes, once too much is there
 NOT_COMPUTING = ("show", "comparison", "opinions", "config", "sweep")  # packages whose code no cached result depends on

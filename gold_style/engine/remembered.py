@@ -90,9 +90,7 @@ class RememberingPrefixes(PrefixCache):
         return PrefixKV(len(prefix), tuple(layers))
 
 
-def remembered_answers(disk: DiskCache | None, key: Sequence[Any], compute: Callable[[], list[Answer]]) -> list[Answer]:
+def remembered_answers(disk: DiskCache, key: Sequence[Any], compute: Callable[[], list[Answer]]) -> list[Answer]:
     """`compute()`, or what was computed under the same key before."""
-    if disk is None:
-        return compute()
     stored = disk.remember(["answers", *key], lambda: [asdict(answer) for answer in compute()])
     return [Answer(**fields) for fields in stored]

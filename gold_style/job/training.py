@@ -35,7 +35,6 @@ from gold_style.measure.rates import Toggle, score
 from gold_style.runs.checkpoints import checkpoint_fault
 from gold_style.runs.files import read_json, read_json_lines
 from gold_style.runs.progress import Progress
-from gold_style.runs.provenance import device_name
 from gold_style.runs.redact import say
 from gold_style.runs.repetition import first_difference
 from gold_style.runs.run import Run, open_run
@@ -85,7 +84,6 @@ class Job:
     def __init__(self, inputs: Inputs, run: Run, progress: Progress, stop: StopRequest):
         self.inputs, self.run, self.progress, self.stop = inputs, run, progress, stop
         self.settings = settings = inputs.settings
-        run.update(device=device_name(settings.hardware.device))
         self.live = LiveEvaluation(
             measure=self.live_numbers,
             every_steps=settings.evaluation.every_steps or 0,

@@ -8,7 +8,6 @@ so one that arrives within ECHO_S of the first counts as the same request.
 Example:
     with listen(settings.grace_s, at_once=run.interrupted_at_once) as stop:
         train(is_requested=lambda: stop.requested is not None)
-        stop.raise_if_requested()
 """
 
 import contextlib
@@ -44,11 +43,6 @@ class StopRequest:
 
     requested: int | None = None  # the first signal's number
     requested_at: float = 0.0  # seconds of the monotonic clock
-
-    def raise_if_requested(self) -> None:
-        """Raises Interrupted once a signal has come and the work at hand is saved."""
-        if self.requested is not None:
-            raise Interrupted(self.requested)
 
 
 @contextlib.contextmanager

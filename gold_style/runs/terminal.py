@@ -1,7 +1,7 @@
 """What is printed never costs what was computed (a terminal without Korean, a reader that has gone, a full disk) and tells no secret.
 
 run_main(main)                 # train.py, evaluate.py: their results are files, so a lost line ends nothing
-sys.exit(exit_code(main))      # python -m gold_style.<name>: what they print is the result, so a lost line is an error
+run_command(main)              # python -m gold_style.<name>: what they print is the result, so a lost line is an error
 """
 
 import contextlib
@@ -46,6 +46,11 @@ def run_main(main: Callable[[], object]) -> None:
         sys.exit(interruption.exit_code)
     except KeyboardInterrupt:  # before a run was there to be interrupted
         sys.exit(_say_interrupted())
+
+
+def run_command(main: Callable[[], int]) -> None:
+    """Run a command whose result is what it prints, and end the process with its exit code."""
+    sys.exit(exit_code(main))
 
 
 def exit_code(main: Callable[[], int]) -> int:

@@ -11,7 +11,7 @@ import json
 import sys
 from dataclasses import asdict
 
-from gold_style.runs.terminal import exit_code
+from gold_style.runs.terminal import run_command
 from gold_style.speech import BACKENDS, classify
 
 
@@ -36,4 +36,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code(main))
+    run_command(main)

@@ -16,20 +16,14 @@ from functools import cached_property
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 SPACE_PIECE = "\u2581"
 BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>\Z")
 
 
-def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's character for each byte -> the byte: printable ones are their own, the others follow from U+0100."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in set(printable)]
-    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
-
-
-BYTE_OF = _byte_alphabet()
-LETTER_OF = {byte: letter for letter, byte in BYTE_OF.items()}
+LETTER_OF = bytes_to_unicode()  # GPT-2's printable character for each byte
+BYTE_OF = {letter: byte for byte, letter in LETTER_OF.items()}
 
 
 @dataclass(frozen=True, eq=False)

@@ -150,7 +150,7 @@ def test_same_seed_same_weights(training, tmp_path):
 def live_evaluation(trainer) -> dict[str, float]:
     """Answers of the student, as a live evaluation would let it write them."""
     prompts = [trainer.row_maker.chat.student_ids(prompt) for prompt in toys.prompts(3)]
-    with trainer.rollout_model() as student:
+    with trainer.student_copy.for_rollouts() as student:
         written = generate(student, prompts, max_new_tokens=5, output_ids=OutputIds((), 0, VOCAB), sampling=GREEDY)
     random.random(), torch.rand(3)
     return {"style/margin": float(len(written[0].ids))}

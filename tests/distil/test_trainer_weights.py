@@ -61,7 +61,7 @@ def test_bf16_rollout_is_the_student_as_it_will_be_saved(tmp_path):
     trained.student_copy.save(tmp_path / "student")
     loaded = type(trained.model).from_pretrained(tmp_path / "student", dtype=torch.bfloat16)
     ids_BT = torch.randint(0, 256, (1, 400), generator=torch.Generator().manual_seed(0))
-    with torch.no_grad(), trained.rollout_model() as student:
+    with torch.no_grad(), trained.student_copy.for_rollouts() as student:
         assert torch.equal(student.logits(student.hidden(ids_BT)), loaded(ids_BT).logits)
 
 
@@ -174,7 +174,7 @@ def test_lora_trains_the_adapter_alone_and_saves_it_merged(tmp_path):
     assert merged.keys() == base.keys()
     assert {name.split(".")[-2] for name in base if not torch.equal(base[name], merged[name])} == {"q_proj", "v_proj"}
     ids_BT = torch.randint(0, 256, (2, 30), generator=torch.Generator().manual_seed(0))
-    with torch.no_grad(), trained.rollout_model() as student:
+    with torch.no_grad(), trained.student_copy.for_rollouts() as student:
         torch.testing.assert_close(loaded(ids_BT).logits, student.logits(student.hidden(ids_BT)), atol=1e-4, rtol=1e-4)
 
 

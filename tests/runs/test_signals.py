@@ -21,7 +21,7 @@ try:
             time.sleep(step_s)
             if stop.requested:
                 os.write(1, b"saved\\n")
-            stop.raise_if_requested()
+                raise Interrupted(stop.requested)
 except Interrupted as interrupted:
     os.write(1, f"{interrupted}\\n".encode())
     sys.exit(interrupted.exit_code)
@@ -71,7 +71,7 @@ def test_afterwards_signals_mean_what_they_meant_before():
     with pytest.raises(Interrupted) as caught, listen(grace_s=60) as stop:
         signal.raise_signal(signal.SIGUSR1)
         assert stop.requested == signal.SIGUSR1
-        stop.raise_if_requested()
+        raise Interrupted(stop.requested)
     assert caught.value.exit_code == 138 and isinstance(caught.value, KeyboardInterrupt)
     assert {signum: signal.getsignal(signum) for signum in before} == before
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
