@@ -42,7 +42,9 @@ def installed(wheel, tmp_path_factory) -> Path:
 
 
 def pip(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "pip", *arguments], check=True, cwd="/")
+    """Without PYTHONPATH: a checkout on it that is installed as editable would count as this package."""
+    outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-m", "pip", *arguments], check=True, cwd="/", env=outside)
 
 
 def tracked() -> list[str]:
@@ -54,7 +56,7 @@ def run(installed: Path, *command: str, cwd: Path) -> Done:
     """A command of the environment; nothing leads to the checkout."""
     outside = {name: value for name, value in environment(PATH=f"{installed}:{os.environ['PATH']}").items() if name != "PYTHONPATH"}
     done = subprocess.run([str(installed / command[0]), *command[1:]], cwd=cwd, env=outside, capture_output=True, text=True, timeout=600)
-    assert str(PROJECT) not in done.stdout + done.stderr
+    assert str(PROJECT) not in (done.stdout + done.stderr).replace(sysconfig.get_path("purelib"), "")  # .venv/ may be in the checkout
     return Done(done.returncode, done.stdout, done.stderr)
 
 
