@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all test-browser test-vllm test-wheel test-newest test-beyond browser torture audit lint format pair study bench \
+.PHONY: help setup train test test-all test-browser test-vllm test-wheel test-transformers4 test-newest test-beyond browser torture audit lint format pair study bench \
 	bench-quick bench-run clean
 
 help:  ## this list
@@ -26,8 +26,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 train: setup  ## distil the embedded pair; with overrides: make train ARGS="seed=1 loss.beta=0.5"
 	$(RUN) train.py $(ARGS)
 
-# Tests that need something special (a browser, vLLM, a wheel) have targets of their own.
-USUAL  = not browser and not vllm and not wheel
+# Tests that need something special (a browser, vLLM, a wheel, an older transformers) have targets of their own.
+USUAL  = not browser and not vllm and not wheel and not transformers4
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test: setup  ## the quick tests, on up to four cores: under three minutes on two
@@ -55,6 +55,16 @@ $(VENV)-vllm/.installed: pyproject.toml
 
 test-wheel: setup  ## test the wheel in an empty folder: train, a sweep, resume, reproduce, accelerate launch
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m wheel tests/wheel $(ARGS)
+
+test-transformers4: setup $(VENV)-transformers4/.installed  ## open a student with a pinned transformers 4, in .venv-transformers4
+	TRANSFORMERS4_PYTHON=$(VENV)-transformers4/bin/python OMP_NUM_THREADS=1 $(RUN) -m pytest -m transformers4 tests/transformers4 $(ARGS)
+
+$(VENV)-transformers4/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-transformers4
+	grep '^torch==' constraints.txt > $(VENV)-transformers4/torch.txt
+	$(if $(TORCH_INDEX),$(VENV)-transformers4/bin/python -m pip install --quiet --index-url $(TORCH_INDEX) -c $(VENV)-transformers4/torch.txt torch)
+	$(VENV)-transformers4/bin/python -m pip install --quiet -c $(VENV)-transformers4/torch.txt torch transformers==4.57.6
+	touch $@
 
 test-newest: $(VENV)-newest/.installed  ## the quick tests with the newest versions that pyproject.toml allows, torch as pinned
 	$(VENV)-newest/bin/python -m pip list --format freeze | grep -iE '^(trl|transformers|accelerate|datasets|hydra-core|omegaconf|wandb|peft|numpy)=='

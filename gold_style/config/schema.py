@@ -79,6 +79,7 @@ class Model:
     teacher_dtype: Dtype | None
     teacher_revision: str | None
     student_revision: str | None
+    student_file_dtype: Dtype | None
     trust_remote_code: bool
     attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] | None
     lora: Lora

@@ -26,6 +26,7 @@ class Options:
     auto_microbatch: bool = True
     muon_learning_rate: float | None = None  # None: transformers' own optimizer
     compute_dtype: torch.dtype = torch.float32
+    file_dtype: torch.dtype | None = None  # of student/; None: compute_dtype
     on_nonfinite: str = "stop"
     save_total_limit: int | None = None
 

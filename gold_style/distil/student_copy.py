@@ -17,8 +17,8 @@ from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 from trl.models import unwrap_model_for_generation
 
+from gold_style.distil.student_files import write_student
 from gold_style.engine.backbone import Backbone
-from gold_style.runs.files import full_disk_explained
 
 
 class StudentCopy:
@@ -45,8 +45,8 @@ class StudentCopy:
         yield Backbone(student)
         student.train(was_training)
 
-    def for_files(self) -> tuple[PreTrainedModel, dict[str, torch.Tensor]]:
-        """The student, LoRA merged, and its present weights in the compute dtype, under the names of `from_pretrained`.
+    def for_files(self, dtype: torch.dtype | None = None) -> tuple[PreTrainedModel, dict[str, torch.Tensor]]:
+        """The student, LoRA merged, and its present weights in `dtype` (None: the compute dtype), named as `from_pretrained` reads them.
 
         Collective: every process has to call it; under ZeRO 3 only the main one gets the weights.
         """
@@ -58,20 +58,14 @@ class StudentCopy:
             student = copy.deepcopy(student).merge_and_unload()
             state = student.state_dict()
         cast: dict[int, torch.Tensor] = {}  # tied tensors stay one tensor, which is then stored once
-        state = {name: cast.setdefault(tensor.data_ptr(), tensor.to(self.compute_dtype)) for name, tensor in (state or {}).items()}
+        state = {name: cast.setdefault(tensor.data_ptr(), tensor.to(dtype or self.compute_dtype)) for name, tensor in (state or {}).items()}
         return student, state
 
     def save(self, directory: Path) -> None:
-        """The student for plain `from_pretrained`, in the compute dtype, LoRA merged, with tokenizer and chat template. Collective."""
-        student, state = self.for_files()
-        if not self.accelerator.is_main_process:
-            return
-        with full_disk_explained(directory.parent, "the student"):
-            student.save_pretrained(directory, state_dict=state)
-        config = copy.deepcopy(student.config)  # it names the dtype of the live weights: say that of the files
-        config.dtype = self.compute_dtype
-        config.save_pretrained(directory)
-        self.trainer.processing_class.save_pretrained(directory)
+        """The student for plain `from_pretrained`, LoRA merged, with tokenizer and chat template. Collective."""
+        student, state = self.for_files(self.trainer.options.file_dtype)
+        if self.accelerator.is_main_process:
+            write_student(directory, student, state, self.trainer.processing_class, self.trainer.row_maker.output_ids)
 
     def _unwrapped(self) -> PreTrainedModel:
         return self.accelerator.unwrap_model(self.trainer.model)

@@ -147,6 +147,7 @@ def build_options(settings: Settings) -> Options:
         auto_microbatch=hardware.auto_microbatch,
         muon_learning_rate=settings.model.recipe.muon_learning_rate if train.get("optim") == "muon" else None,
         compute_dtype=DTYPES[settings.model.dtype],
+        file_dtype=DTYPES.get(settings.model.student_file_dtype),
         on_nonfinite=settings.on_nonfinite,
         save_total_limit=train.get("save_total_limit"),
     )

@@ -1,5 +1,6 @@
 """How StyleGOLDTrainer holds weights: precision, memory, checkpoints, the saved student, LoRA."""
 
+import json
 from functools import cache
 
 import pytest
@@ -144,6 +145,30 @@ def test_saved_student_is_complete_and_in_the_compute_dtype(tmp_path):
     assert {p.dtype for p in trained.model.parameters()} == {torch.float32}
     assert torch.equal(toy_runs.weights(loaded), toy_runs.flat({n: p.bfloat16() for n, p in trained.model.named_parameters()}))
     assert (tmp_path / "student" / "chat_template.jinja").read_text() == toys.CHATML
+
+
+def test_saved_student_may_have_a_dtype_of_its_own(tmp_path):
+    """model.student_file_dtype: from the trained fp32 weights, not through the compute dtype."""
+    training = {"max_steps": 1, "bf16": True}
+    trained = train(tmp_path, compute_dtype=torch.bfloat16, file_dtype=torch.float16, training=training)
+    trained.student_copy.save(tmp_path / "student")
+    loaded = type(trained.model).from_pretrained(tmp_path / "student")
+    assert loaded.config.dtype == torch.float16
+    assert torch.equal(toy_runs.weights(loaded), toy_runs.flat({n: p.half() for n, p in trained.model.named_parameters()}))
+
+
+def test_saved_student_decodes_as_it_was_evaluated(tmp_path):
+    """Stops where rollouts stopped, without a penalty of the base model, which evaluation did not use and might refuse to be saved."""
+    student = toys.model(VOCAB)
+    vars(student.generation_config).update(repetition_penalty=1.5, do_sample=False, temperature=0.7, eos_token_id=0)
+    trained = train(tmp_path, student=student, training={"max_steps": 1})
+    trained.student_copy.save(tmp_path / "student")
+    loaded = type(trained.model).from_pretrained(tmp_path / "student")
+    stops = trained.row_maker.output_ids.stop_ids
+    assert 0 in stops and len(stops) == 2
+    assert loaded.generation_config.eos_token_id == list(stops) and loaded.config.use_cache
+    written = json.loads((tmp_path / "student" / "generation_config.json").read_text())
+    assert written.keys() == {"eos_token_id", "pad_token_id", "transformers_version"}
 
 
 # ---- LoRA ------------------------------------------------------------------------------------------------------------
