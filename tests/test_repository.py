@@ -18,7 +18,7 @@ def pins() -> dict[str, str]:
 
 
 def targets() -> set[str]:
-    return set(re.findall(r"^([a-z][a-z-]*):", (PROJECT / "Makefile").read_text(), re.M))
+    return set(re.findall(r"^([a-z][a-z0-9-]*):", (PROJECT / "Makefile").read_text(), re.M))
 
 
 def test_pre_commit_runs_the_pinned_formatter():
@@ -33,7 +33,7 @@ def test_the_citation_names_this_version():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
 def test_a_page_names_targets_and_files_that_are_there(page):
     text = page.read_text(encoding="utf-8")
-    assert set(re.findall(r"`make ([a-z][a-z-]*)", text)) | set(re.findall(r"^make ([a-z][a-z-]*)", text, re.M)) <= targets()
+    assert set(re.findall(r"`make ([a-z][a-z0-9-]*)", text)) | set(re.findall(r"^make ([a-z][a-z0-9-]*)", text, re.M)) <= targets()
     links = {link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if not link.startswith(("http", "#"))}
     assert [link for link in links if not (page.parent / link).exists()] == []
     paths = set(re.findall(r"`((?:gold_style|tests|conf|docs|benchmarks|data)/[\w/.-]+\.(?:py|yaml|md|jsonl|json))`", text))
@@ -43,7 +43,7 @@ def test_a_page_names_targets_and_files_that_are_there(page):
 @pytest.mark.parametrize("workflow", sorted((PROJECT / ".github/workflows").glob("*.yml")), ids=lambda path: path.name)
 def test_workflows_call_targets_that_are_there(workflow):
     steps = [step for job in yaml.safe_load(workflow.read_text())["jobs"].values() for step in job["steps"]]
-    called = {target for step in steps for target in re.findall(r"make ([a-z-]+)", step.get("run", ""))}
+    called = {target for step in steps for target in re.findall(r"make ([a-z0-9-]+)", step.get("run", ""))}
     assert called and called <= targets()
 
 
