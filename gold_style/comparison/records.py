@@ -16,7 +16,7 @@ import yaml
 from gold_style.measure.answers import AMBIGUOUS
 from gold_style.runs.attempts import earlier_attempts
 from gold_style.runs.files import read_json, read_json_lines
-from gold_style.runs.run_directory import runs_under, status_of
+from gold_style.runs.run_directory import AS_BEFORE, runs_under, status_of
 from gold_style.show.summary_table import toggle_of
 
 REACHED = 0.9  # of the teacher's margin, the goal of `tokens_to_reach`
@@ -164,14 +164,15 @@ def read_run(directory: Path, tell: Callable[[str], None] = lambda text: None) -
 
 
 def read_settings(path: Path, tell: Callable[[str], None]) -> dict[str, Any]:
-    """A config.yaml as dotted keys; empty where there is none, or none that can be read."""
+    """A config.yaml as dotted keys, with AS_BEFORE; empty where there is none, or none that can be read."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError:
         return {}
     for sections in (SECTION.split(text), [text]):  # anchors, documents and flow mappings need the whole text
         try:
-            return {key: value for section in sections for key, value in parsed(section).items()}
+            found = {key: value for section in sections for key, value in parsed(section).items()}
+            return {**AS_BEFORE, **found} if found else {}
         except yaml.YAMLError as error:
             reason = str(error).splitlines()[0]
     tell(f"{path}: {reason}")

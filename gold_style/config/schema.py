@@ -63,6 +63,7 @@ class Recipe:
     max_steps: Annotated[int, Interval(1, also=(-1,))]
     max_completion_length: Count
     chosun_probability: Share
+    untagged_share: Share
     pairing: Literal["independent", "paired"]
     random_topics: Share
     few_shots: CountOrZero
@@ -107,6 +108,7 @@ class Requests:
 class Prompts(Requests):
     source: Literal["dynamic", "jsonl", "hf"]
     chosun_probability: Share
+    untagged_share: Share
     pairing: Literal["independent", "paired"]
     random_topics: Share
     selection_samples: CountOrZero

@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gold_style import PACKAGE, PROJECT
 from gold_style.config import gold_config, schema
+from gold_style.config.as_before import as_before
 from gold_style.config.launch import run_stamp
 from gold_style.config.mirror import Mistake, keys_of, mirror, nodes
 from gold_style.config.schema import Adjustable, Beside, Role, Seed
@@ -93,11 +94,11 @@ class Composed:
 
     @classmethod
     def load(cls, run: str | os.PathLike) -> Self:
-        """The settings a run was made with, from its config.yaml; keys that it was made without have their defaults.
+        """The settings a run was made with, from its config.yaml; keys that it was made without have the values of AS_BEFORE.
 
         Raises ValueError where that cannot be read.
         """
-        mapping = read_mapping(Path(run) / "config.yaml")
+        mapping = as_before(read_mapping(Path(run) / "config.yaml"))
         settings, mistakes = cls.from_mapping(mapping)
         return cls.from_dict(with_defaults(mapping, cls.compose().to_dict())) if mistakes else settings
 
@@ -233,8 +234,8 @@ def compose_config(config_name: str, overrides: Sequence[str], directory: Path =
 
 
 def with_defaults(mapping: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """`mapping` with the keys of `defaults` that it lacks: those that came with a later version. `train` and `styles` are
-    whole as they are."""
+    """`mapping` with the keys of `defaults` that it lacks: those that came before the table of gold_style.config.as_before.
+    `train` and `styles` are whole as they are."""
     filled = dict(mapping)
     for key, value in defaults.items():
         if key not in filled:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from gold_style.config.as_before import AS_BEFORE, as_before
 from gold_style.config.launch import world_size
 from gold_style.config.mirror import is_below
 from gold_style.config.settings import ADJUSTABLE, BESIDE
@@ -47,8 +48,9 @@ def experiment(config: dict) -> dict:
 
 
 def config_hash(config: dict) -> str:
-    """16 hex digits that two settings dicts share when they are the same experiment."""
-    return hashlib.sha256(to_json(_flat(experiment(config)))).hexdigest()[:16]
+    """16 hex digits that two settings dicts share when they are the same experiment, also one of an older run."""
+    flat = {key: value for key, value in _flat(experiment(config)).items() if key not in AS_BEFORE or value != AS_BEFORE[key]}
+    return hashlib.sha256(to_json(flat)).hexdigest()[:16]
 
 
 def _flat(config: dict, prefix: str = "") -> dict:
@@ -61,8 +63,8 @@ def _flat(config: dict, prefix: str = "") -> dict:
 
 
 def read_config(directory: Path) -> dict:
-    """A run's config.yaml. Raises ValueError where it cannot be read."""
-    return read_mapping(directory / CONFIG)
+    """A run's config.yaml, read with AS_BEFORE. Raises ValueError where it cannot be read."""
+    return as_before(read_mapping(directory / CONFIG))
 
 
 def write_config(directory: Path, config: dict) -> None:

@@ -122,7 +122,7 @@ def slices(parts: dict[str, dict[str, Any]], toggle: dict[str, Any], keys: Seque
         interval = "target_interval" if key == "target_rate" else ""
         digits = 1 if key == "tokens" else 2
         heading = NAMES.get(key, key).format(target=toggle["target"])
-        return Column(heading, lambda row: share(row[2][key], row[2].get(interval), digits), right=True)
+        return Column(heading, lambda row: share(row[2].get(key), row[2].get(interval), digits), right=True)
 
     columns = [
         Column("model", lambda row: label(row[0])),

@@ -74,7 +74,7 @@ def summary_columns(summary: dict[str, Any]) -> list[Column]:
     target = toggle["target"] if len(toggle["target"]) <= 6 else "style"
 
     def column(key: str, heading: str, brief: str | None) -> Column:
-        return Column(heading, lambda row: share(row.scores[key], row.intervals.get(key)), brief, right=True)
+        return Column(heading, lambda row: share(row.scores.get(key), row.intervals.get(key)), brief, right=True)
 
     return [
         Column("", lambda row: label(row.name)),
@@ -87,7 +87,7 @@ def summary_columns(summary: dict[str, Any]) -> list[Column]:
         column("joint", "joint", "joint\n종합"),
         column("degenerate", "degenerate", "degen.\n붕괴"),
         column("ambiguous", "ambiguous", "ambig.\n모호"),
-        Column("prompts", lambda row: row.scores["prompts"], "prompts\n요청 수", right=True),
+        Column("prompts", lambda row: row.scores.get("prompts"), "prompts\n요청 수", right=True),
     ]
 
 
@@ -99,7 +99,7 @@ def label_text(row: Scored) -> Text:
 
 def margin_text(row: Scored) -> Text:
     """The margin, and its interval below."""
-    margin = row.scores["margin"]
+    margin = row.scores.get("margin")
     return Text.assemble(f"{number(margin)}\n", (interval_text(row.intervals.get("margin") if margin is not None else None), "dim"))
 
 

@@ -82,6 +82,7 @@ def test_the_origins_example_run():
     plain = compose(PAIR, "tracker=tensorboard", "output_dir=runs/gold-style")
     plain.loss.temperature, plain.loss.top_p = 0.9, 0.95
     plain.train["save_steps"] = 100
+    plain.prompts.untagged_share = 0.0
     assert settings == plain
 
 

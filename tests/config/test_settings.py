@@ -396,7 +396,7 @@ def test_a_bare_model_is_its_own_student():
 
 
 def test_a_run_of_an_earlier_version_is_read(tmp_path):
-    """Keys that it was made without have their defaults; what it has stays, and what nobody knows is an error."""
+    """Keys older than the table AS_BEFORE have their defaults; what it has stays, and what nobody knows is an error."""
     mapping = settings_with("seed=3").to_dict()
     del mapping["cache"], mapping["on_nonfinite"], mapping["loss"]["warm_start_until"]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(mapping, allow_unicode=True), encoding="utf-8")

@@ -1,0 +1,26 @@
+"""Runs made yesterday: what every key that was added since means for a run that lacks it.
+
+Add a line to AS_BEFORE with every key that schema.py (or `train`, or a pack's top level) gets: the dotted key, and the value that
+means what the program did before there was the key. That is often not its default in conf/: an older run had no untagged
+rows, whatever is usual today. A new group gets a line for each of its keys; a value is a scalar, a list or an empty mapping.
+
+Example: `as_before(read_mapping(run / "config.yaml"))["prompts"]["untagged_share"]`.
+"""
+
+from copy import deepcopy
+from typing import Any
+
+AS_BEFORE: dict[str, Any] = {"model.recipe.untagged_share": 0.0, "prompts.untagged_share": 0.0}
+
+
+def as_before(config: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the config of a run, made by any version since ed13394, with the keys of AS_BEFORE that it lacks."""
+    filled = deepcopy(config)
+    for key, value in AS_BEFORE.items():
+        *groups, name = key.split(".")
+        place: Any = filled
+        for group in groups:
+            place = place.setdefault(group, {}) if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            place.setdefault(name, deepcopy(value))
+    return filled
