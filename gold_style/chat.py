@@ -101,7 +101,11 @@ class Chat:
 
     def teacher_system(self, prompt: Prompt) -> str | None:
         """The teacher's whole system text for this prompt; an empty one means no system turn."""
-        rules = self.pack.teacher_system(prompt.style) if self.teacher_system_prompt is None else self.teacher_system_prompt
+        rules = (
+            self.pack.teacher_system(prompt.style, prompt.tag is not None)
+            if self.teacher_system_prompt is None
+            else self.teacher_system_prompt
+        )
         return "\n\n".join(part for part in (rules, prompt.system) if part) or None
 
     def student_messages(self, prompt: Prompt) -> list[Message]:

@@ -2,7 +2,7 @@
 
 A pack is one YAML with two or more tags. The first tag is the style of interest, `neutral` the one whose share of that
 style counts as leakage. `combined` teacher prompts hold the intro and every rule (the row's tag says which to follow),
-`per_style` ones the row's own rule.
+`per_style` ones the row's own rule, which a row without a tag always gets: no tag says which of several to follow.
 
 Example: `StylePack.from_settings(settings.styles).teacher_system("chosun")`.
 """
@@ -121,10 +121,11 @@ class StylePack:
             return levels.get(direction, ())
         return tuple(dict.fromkeys(level for accepted in levels.values() for level in accepted))
 
-    def teacher_system(self, style: str) -> str:
-        """The system prompt that the teacher, and only the teacher, reads before a row of `style`."""
-        shown = [self.style(style)] if self.teacher_prompt == "per_style" else self.styles
-        rules = [shown[0].rule] if self.teacher_prompt == "per_style" else [f"<style:{entry.tag}>: {entry.rule}" for entry in shown]
+    def teacher_system(self, style: str, is_tagged: bool = True) -> str:
+        """The system prompt that only the teacher reads before a row of `style`; before a row without a tag the per_style one."""
+        is_own = not is_tagged or self.teacher_prompt == "per_style"
+        shown = [self.style(style)] if is_own else self.styles
+        rules = [shown[0].rule] if is_own else [f"<style:{entry.tag}>: {entry.rule}" for entry in shown]
         examples = [f"{tagged(entry.tag, shot.request)}\n→ {shot.answer}" for entry in shown for shot in entry.few_shots[: self.few_shots]]
         return "\n".join(part for part in (self.intro, *rules, *examples) if part)
 

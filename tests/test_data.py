@@ -114,7 +114,9 @@ def test_its_examples_are_in_their_style(village):
 
 
 def test_it_composes_requests(village):
-    found = dynamic.build(settings(source="dynamic", chosun_probability=0.5, pairing="independent", random_topics=0.0), village)
+    found = dynamic.build(
+        settings(source="dynamic", chosun_probability=0.5, pairing="independent", random_topics=0.0, untagged_share=0.0), village
+    )
     assert len(found.evaluation()) == 128 and len(found.selection()) == DEFAULTS["selection_samples"]
     assert {found[number].tag for number in range(50)} == {"village", "none"}
     assert all("{" not in found[number].request for number in range(200))

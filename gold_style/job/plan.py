@@ -17,6 +17,7 @@ from gold_style.job.inputs import Inputs
 from gold_style.job.teacher_check import try_teacher
 from gold_style.prompts import Prompt
 from gold_style.runs.progress import Progress
+from gold_style.show.answers import tag_text
 
 SCORED = "black on green"
 PLACEHOLDER = "〈the student's own completion〉"
@@ -40,7 +41,7 @@ def print_plan(inputs: Inputs) -> None:
     console.print(_plan(inputs))
     for note in inputs.source.notes:
         console.print(f"note: {note}", highlight=False, markup=False)
-    for prompt in (_of_style(inputs, style) for style in inputs.pack.tags):
+    for prompt in _shown(inputs):
         console.print(_side_by_side(inputs, prompt))
     console.print("Dry run: nothing is trained and no run directory is made. Marked like ", Text("this", SCORED), ": scored tokens.")
 
@@ -51,7 +52,7 @@ def _plan(inputs: Inputs) -> Table:
     rows = [*inputs.training_prompts()]
     student = sorted(len(inputs.chat.student_ids(prompt)) for prompt in rows)
     teacher = sorted(len(ids.prefix) + len(ids.rest) for ids in map(inputs.chat.teacher_ids, rows))
-    prefixes = {style: len(inputs.chat.teacher_ids(_of_style(inputs, style)).prefix) for style in inputs.pack.tags}
+    prefixes = {tag_text(prompt.tag): len(inputs.chat.teacher_ids(prompt).prefix) for prompt in _shown(inputs)}
     path = "token by token (one tokenizer)" if inputs.same_tokenizer else "over spans of common bytes (two tokenizers)"
     tags = ", ".join(f"<style:{tag}>" for tag in inputs.pack.tags)
     rows_text = f"{inputs.source.num_rows} training rows" if inputs.source.num_rows else "unlimited rows"
@@ -60,13 +61,13 @@ def _plan(inputs: Inputs) -> Table:
         "run directory": settings.output_dir,
         "pair": f"{settings.model.teacher} -> {settings.model.student} ({settings.model.dtype})",
         "styles": f"{inputs.pack.name}: {tags} (teacher prompt {inputs.pack.teacher_prompt})",
-        "prompts": f"{settings.prompts.source}, {rows_text}",
+        "prompts": f"{settings.prompts.source}, {rows_text}, {inputs.source.untagged_share:.1%} of them without a tag",
         "held out": f"{len(inputs.source.evaluation())} requests for the summary, {len(inputs.source.selection())} for live evaluation",
         "loss": f"{loss.kind}, beta {loss.beta}, lmbda {loss.lmbda}, seq_kd {str(loss.seq_kd).lower()}, compared {path}",
         "steps": f"{steps} x {rows_per_step} rows = {steps * rows_per_step:,} completions of at most {longest} tokens",
         "student prompt": f"{student[0]} to {student[-1]} tokens, median {student[len(student) // 2]}",
-        "teacher prompt": f"{teacher[0]} to {teacher[-1]} tokens, median {teacher[len(teacher) // 2]}; read once per style: "
-        + ", ".join(f"{style} {tokens}" for style, tokens in prefixes.items()),
+        "teacher prompt": f"{teacher[0]} to {teacher[-1]} tokens, median {teacher[len(teacher) // 2]}; system text read once: "
+        + ", ".join(f"{tag} {tokens}" for tag, tokens in prefixes.items()),
         "optimizer": f"{settings.train['optim']}, learning rate {settings.train['learning_rate']}",
     }
     table = Table(box=box.SIMPLE, show_header=False, title="plan", title_justify="left")
@@ -76,7 +77,7 @@ def _plan(inputs: Inputs) -> Table:
 
 
 def _side_by_side(inputs: Inputs, prompt: Prompt) -> Table:
-    table = Table(box=box.ROUNDED, title=f"<style:{prompt.style}>", title_justify="left", expand=True)
+    table = Table(box=box.ROUNDED, title=tag_text(prompt.tag), title_justify="left", expand=True)
     cells = []
     for side, tokenizer, text in (
         ("student reads", inputs.chat.student_tokenizer, inputs.chat.student_text(prompt)),
@@ -90,11 +91,10 @@ def _side_by_side(inputs: Inputs, prompt: Prompt) -> Table:
     return table
 
 
-def _of_style(inputs: Inputs, style: str) -> Prompt:
-    """The first training row of a style; a row of another style asked under this one where there is none."""
-    first = None
+def _shown(inputs: Inputs) -> list[Prompt]:
+    """The first training row of each tag, and of none if there are such; a row of another tag asked under it where there is none."""
+    first: dict[str | None, Prompt] = {}
     for prompt in inputs.training_prompts():
-        if prompt.style == style:
-            return prompt
-        first = first or prompt
-    return first.under(style, style)
+        first.setdefault(prompt.tag, prompt)
+    untagged = [first[None]] if None in first else []
+    return [first.get(tag) or next(iter(first.values())).under(tag, tag) for tag in inputs.pack.tags] + untagged

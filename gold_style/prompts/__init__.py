@@ -56,6 +56,7 @@ class PromptSource(Protocol):
 
     num_rows: int | None  # distinct training rows; None: unlimited
     has_references: bool  # every training row carries its own answer
+    untagged_share: float  # of the training rows
     notes: list[str]  # what the user should know: duplicates, quarantined rows, ...
 
     def __getitem__(self, number: int) -> Prompt:

@@ -181,6 +181,7 @@ class DynamicSource:
     _: KW_ONLY
     seed: int
     chosun_probability: float = 0.6  # share of the pack's first tag; the other tags share the rest
+    untagged_share: float = 0.0  # rows of the style `untagged` that lose their tag, of all rows; once built, the share reached
     pairing: str = "independent"  # | "paired": one request under every tag, in consecutive rows
     random_topics: float = 0.0  # share of made-up topics, in [0, 1]
     eval_samples: int = EVAL_SAMPLES
@@ -191,6 +192,14 @@ class DynamicSource:
     def __post_init__(self):
         """Raises ValueError for mistakes in the pack's requests, and where it gives fewer than are held out."""
         self.parts, self.notes = RequestParts.from_pack(self.pack), []
+        tags, asked = self.pack.tags, self.untagged_share
+        probability = self.chosun_probability if self.pack.untagged == tags[0] else (1 - self.chosun_probability) / (len(tags) - 1)
+        of_style = 1 / len(tags) if self.pairing == "paired" else probability
+        self._loses_tag = min(0.5, asked / of_style) if of_style else 0.0
+        self.untagged_share = self._loses_tag * of_style
+        if round(self.untagged_share, 6) < asked:
+            limit = f"at most half of the rows of styles.untagged={self.pack.untagged} lose their tag"
+            self.notes.append(f"prompts.untagged_share={asked:g}: {self.untagged_share:g} is reached; {limit}")
         self._evaluation = self._held_out("eval_samples", self.eval_samples, self.parts.evaluation_topics)
         self._selection = self._held_out("selection_samples", self.selection_samples, self.parts.selection_topics)
 
@@ -203,11 +212,12 @@ class DynamicSource:
             rng = draw(self.seed, "tag", number)
             tag = tags[0] if rng.random() < self.chosun_probability else rng.choice(tags[1:])
             request = number
+        written = None if tag == self.pack.untagged and draw(self.seed, "untagged", number).random() < self._loses_tag else tag
         rng = draw(self.seed, "request", request)
         for _ in range(MAX_DRAWS):
             prompt = self._request(rng, self._topic(rng))
             if not self.parts.held_out.search(prompt.request):
-                return replace(prompt, style=tag, tag=tag, row=number, origin=f"dynamic:{number}")
+                return replace(prompt, style=tag, tag=written, row=number, origin=f"dynamic:{number}")
         raise ValueError("styles.requests: every request drawn holds a topic of evaluation or selection")
 
     def evaluation(self) -> Sequence[Prompt]:
@@ -265,6 +275,7 @@ def build(
         pack,
         seed=settings.seed,
         chosun_probability=prompts.chosun_probability,
+        untagged_share=prompts.untagged_share,
         pairing=prompts.pairing,
         random_topics=prompts.random_topics,
         eval_samples=EVAL_SAMPLES if prompts.eval_samples is None else prompts.eval_samples,

@@ -53,6 +53,7 @@ class RowSource:
         self._evaluation, self._selection = hold_out(self._first, len(rows), settings, subject)
         self._training = list(self._without_held_out(rows))
         self.num_rows: int | None = len(self._training)
+        self.untagged_share = sum(prompt.tag is None for prompt in self._training) / max(1, self.num_rows)
         self.has_references = all(prompt.reference is not None for prompt in self._training)
         identities = [identity(prompt) for prompt in rows]
         self.fingerprint = f"{hashed(*identities):016x}"

@@ -20,7 +20,7 @@ def source(**options):
 
 def drawing(**prompts):
     """Settings with the values of a pair's recipe."""
-    return settings(**{"chosun_probability": 0.6, "pairing": "independent", "random_topics": 0.0, **prompts})
+    return settings(**{"chosun_probability": 0.6, "pairing": "independent", "random_topics": 0.0, "untagged_share": 0.0, **prompts})
 
 
 def described(prompts):
