@@ -25,7 +25,7 @@ Counts = tuple[np.ndarray, np.ndarray]  # hits and counted answers of each reque
 def details(samples: Samples, toggle: Toggle, *, samples_drawn: int, confidence: float) -> dict[str, Any]:
     """Details of each model, intervals included, and what takes several models: gap_closed's interval, forgetting."""
     known = {model: answers for model, answers in samples.items() if answers}
-    requests = list(dict.fromkeys(answer.id for answers in known.values() for answer in answers))
+    requests = list(dict.fromkeys(answer.id for answers in known.values() for answer in answers if answer.style in toggle.verdicts))
     options = {"samples": samples_drawn, "confidence": confidence}
     headlines = [headline_counts(known[model], toggle, requests) for model in MODELS if model in known]
     return {
@@ -53,12 +53,14 @@ def headline_counts(answers: Sequence[Judged], toggle: Toggle, requests: Sequenc
 
 def model_details(answers: Sequence[Judged], toggle: Toggle, options: dict[str, Any]) -> dict[str, Any]:
     """One model's details: joint score, intervals of the headline, and its answers by tag, direction and era."""
-    requests = list(dict.fromkeys(answer.id for answer in answers))
     of_pack = [answer for answer in answers if answer.style in toggle.verdicts]
+    without_tag = [answer for answer in answers if answer.style is None]
+    requests, asked_so = (list(dict.fromkeys(answer.id for answer in chosen)) for chosen in (of_pack, without_tag))
     first, neutral = headline_counts(answers, toggle, requests)
     intervals = {
         "chosun_rate": share_interval(*first, **options),
         "leakage": share_interval(*neutral, **options),
+        "untagged": share_interval(*counts(decided(without_tag), lambda answer: answer.verdict == toggle.target, asked_so), **options),
         "margin": margin_interval(first, neutral, **options),
         "content": share_interval(*counts(of_pack, lambda answer: answer.content, requests), **options),
         "degenerate": share_interval(*counts(decided(of_pack), lambda answer: answer.degenerate, requests), **options),

@@ -28,8 +28,8 @@ def likelihood_ratio(first_logprobs: Sequence[float], neutral_logprobs: Sequence
 
 
 def likelihood_summary(answers: Sequence[Judged], toggle: Toggle) -> dict[str, Any] | None:
-    """Mean ratio per tag, and its AUC for the target verdict; None where no ratio was computed."""
-    known = [answer for answer in answers if answer.likelihood_ratio is not None]
+    """Mean ratio per tag of the pack, and its AUC for the target verdict; None where no ratio was computed."""
+    known = [answer for answer in answers if answer.likelihood_ratio is not None and answer.style in toggle.verdicts]
     if not known:
         return None
     tags = {tag: [answer.likelihood_ratio for answer in known if answer.style == tag] for tag in toggle.verdicts}

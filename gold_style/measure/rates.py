@@ -1,11 +1,12 @@
 """Verdicts -> rates: what the headline of a run, a live curve and every table count.
 
-S = {"chosun_rate", "leakage", "margin", "content", "degenerate", "ambiguous", "rates": {tag: {verdict: rate}},
+S = {"chosun_rate", "leakage", "untagged", "margin", "content", "degenerate", "ambiguous", "rates": {tag: {verdict: rate}},
 "prompts"}, per answer, in [0, 1]: `chosun_rate` is the share of the target verdict under the pack's first tag,
-`leakage` under its neutral tag, `margin` the difference. These rates, and `degenerate`, are over all answers that are
-not ambiguous; degenerate and "other" answers stay in as failures. `content` is the share of all answers that keep
-what they were asked about (None where that cannot be told), `ambiguous` the share of all. Answers without a tag, or
-with one that the pack does not have, are only in the details.
+`leakage` under its neutral tag, `untagged` without a tag, `margin` the difference of the first two. These rates, and
+`degenerate`, are over all answers that are not ambiguous; degenerate and "other" answers stay in as failures. `content`
+is the share of all answers that keep what they were asked about (None where that cannot be told), `ambiguous` the share
+of all. Everything but `untagged` is over the answers under a tag of the pack; those under another tag are only in the
+details.
 
 Example: `score(judge(answers, classifier, pack), Toggle.from_pack(pack))["margin"]`.
 """
@@ -19,7 +20,7 @@ from gold_style.measure.answers import Judged
 from gold_style.styles import StylePack
 from gold_style.verdicts import AMBIGUOUS, OTHER
 
-MANY_AMBIGUOUS = 0.10  # of all answers; above it the headline is None
+MANY_AMBIGUOUS = 0.10  # of all answers; above it the headline is None, and likewise `untagged`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +74,13 @@ def score(answers: Sequence[Judged], toggle: Toggle) -> dict[str, Any]:
     ambiguous = share(of_pack, lambda answer: answer.verdict == AMBIGUOUS)
     if ambiguous is None or ambiguous > MANY_AMBIGUOUS:
         chosun_rate = leakage = None
+    without_tag = [answer for answer in answers if answer.style is None]
+    unclear = share(without_tag, lambda answer: answer.verdict == AMBIGUOUS)
+    clear = decided(without_tag) if unclear is not None and unclear <= MANY_AMBIGUOUS else []
     return {
         "chosun_rate": chosun_rate,
         "leakage": leakage,
+        "untagged": share(clear, lambda answer: answer.verdict == toggle.target),
         "margin": None if chosun_rate is None or leakage is None else chosun_rate - leakage,
         "content": share(of_pack, lambda answer: answer.content),
         "degenerate": share(decided(of_pack), lambda answer: answer.degenerate),

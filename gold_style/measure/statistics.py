@@ -57,7 +57,7 @@ def resampled_shares(hits_R: np.ndarray, counted_R: np.ndarray, samples: int = S
 
     `extra_S`: successes, and as many failures, that are added to each draw.
     """
-    weights_SR = resampling(len(hits_R), samples, seed)
+    weights_SR = resampling(len(hits_R), samples, seed) if len(hits_R) else np.zeros((samples, 0))
     with np.errstate(invalid="ignore", divide="ignore"):
         return (weights_SR @ hits_R + extra_S) / (weights_SR @ counted_R + 2 * extra_S)
 

@@ -33,6 +33,10 @@ def warnings(scores: dict[str, Any], answers: Sequence[Judged], toggle: Toggle) 
             unclear = share([answer for answer in answers if answer.style == tag], lambda answer: answer.verdict == AMBIGUOUS)
             if unclear and unclear > MANY_AMBIGUOUS:
                 said.append(f"{unclear:.0%} of the answers under <style:{tag}> are ambiguous and left out of its rates")
+    unclear = share([answer for answer in answers if answer.style is None], lambda answer: answer.verdict == AMBIGUOUS)
+    if unclear and unclear > MANY_AMBIGUOUS:
+        said.append(f"{unclear:.0%} of the answers without a tag are ambiguous (over {MANY_AMBIGUOUS:.0%}): no rate for them")
+    answers = [answer for answer in answers if answer.style in toggle.verdicts]
     cut = share(answers, lambda answer: None if answer.finished is None else not answer.finished)
     if cut and cut > CUT_ANSWERS:
         said.append(f"{cut:.0%} of the answers ran into the length limit; their last, broken sentence is not judged")

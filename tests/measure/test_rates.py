@@ -22,7 +22,18 @@ def test_rates_follow_their_definitions():
     assert found["prompts"] == 10
     assert found["rates"]["chosun"] == pytest.approx({"joseon": 6 / 9, "modern": 2 / 9, "other": 1 / 9})
     assert all(isclose(sum(rates.values()), 1) for rates in found["rates"].values())
-    assert set(found) == {"chosun_rate", "leakage", "margin", "content", "degenerate", "ambiguous", "rates", "prompts"}
+    assert set(found) == {"chosun_rate", "leakage", "untagged", "margin", "content", "degenerate", "ambiguous", "rates", "prompts"}
+
+
+@pytest.mark.parametrize(("ambiguous", "rate"), [(0, 0.3), (1, 3 / 9), (2, None)])
+def test_untagged_is_the_share_of_the_target_verdict_unless_many_are_ambiguous(ambiguous, rate):
+    verdicts = ["joseon"] * 3 + ["modern"] * (6 - ambiguous) + ["other"] + ["ambiguous"] * ambiguous
+    without_tag = [answer(number, None, verdict) for number, verdict in enumerate(verdicts)]
+    tagged = [answer(number, tag, "modern") for number in range(10) for tag in ("chosun", "none")]
+    found = score(tagged + without_tag, TOGGLE)
+    assert found["untagged"] == (rate and pytest.approx(rate))
+    assert {**found, "untagged": None} == score(tagged, TOGGLE)
+    assert score([answer(number, "chosum", "joseon") for number in range(3)], TOGGLE)["untagged"] is None
 
 
 def test_gap_closed():

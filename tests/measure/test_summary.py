@@ -25,7 +25,7 @@ def test_more_than_a_tenth_ambiguous_makes_the_headline_null(ambiguous, is_null)
 def test_nothing_scored_is_null_not_zero():
     found = score([], TOGGLE)
     assert {name: found[name] for name in found if name not in ("rates", "prompts")} == dict.fromkeys(
-        ("chosun_rate", "leakage", "margin", "content", "degenerate", "ambiguous")
+        ("chosun_rate", "leakage", "untagged", "margin", "content", "degenerate", "ambiguous")
     )
     summary = run_summary({}, TOGGLE, steps=0, train_seconds=0.0, status="completed")
     assert [summary[key] for key in ("before", "after", "teacher", "gap_closed")] == [None] * 4

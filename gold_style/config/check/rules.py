@@ -15,7 +15,7 @@ from gold_style.config.mirror import Mistake, written
 from gold_style.styles import StylePack
 
 SUMMARY_KEYS = ("before", "after", "teacher", "gap_closed", "steps", "train_seconds")
-STYLE_KEYS = ("chosun_rate", "leakage", "margin", "content", "degenerate", "ambiguous", "rates", "prompts")
+STYLE_KEYS = ("chosun_rate", "leakage", "untagged", "margin", "content", "degenerate", "ambiguous", "rates", "prompts")
 RULES: list[tuple[tuple[str, ...], Callable[..., str | None]]] = []
 
 
