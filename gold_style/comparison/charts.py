@@ -13,7 +13,12 @@ HEATMAP = ("loss.beta", "loss.lmbda")  # drawn where both varied; else the first
 MOST_CELLS = 2500  # of a heatmap
 COLOURED, QUIET = 6, 30  # entries with a colour of their own in the curves, and in grey
 MAX_POINTS = 120  # of a curve
-CURVES = (("style/margin", "Margin (live)", "share"), ("style/leakage", "Leakage (live)", "share"), ("train/loss", "Loss", "nats"))
+CURVES = (
+    ("style/margin", "Margin (live)", "share"),
+    ("style/leakage", "Leakage (live)", "share"),
+    ("style/untagged", "Without a tag (live)", "share"),
+    ("train/loss", "Loss", "nats"),
+)
 COSTS = {"seconds": "seconds of training", "tokens": "tokens generated"}  # a mean of an Entry -> its axis
 
 

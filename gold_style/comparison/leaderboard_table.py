@@ -13,7 +13,7 @@ from gold_style.comparison.records import REACHED, RunRecord
 from gold_style.show.tables import Cell, Column, amount, interval_text, share, terminal_table
 
 SHOWN_ENTRIES, SHOWN_FAILED = 20, 10  # in the terminal; the csv and the page hold all
-SCORES = ("margin", "chosun_rate", "leakage", "content", "degenerate", "ambiguous", "prompts")
+SCORES = ("margin", "chosun_rate", "leakage", "untagged", "content", "degenerate", "ambiguous", "prompts")
 
 
 def leaderboard_columns(varied: Sequence[str]) -> list[Column]:
@@ -26,6 +26,7 @@ def leaderboard_columns(varied: Sequence[str]) -> list[Column]:
         Column(None, lambda entry: Text(interval_text(entry.interval), style="dim"), "95%", right=True),
         Column("target rate", lambda entry: share(entry.mean("chosun_rate")), right=True),
         Column("leakage", lambda entry: share(entry.mean("leakage")), "leak", right=True),
+        Column("untagged", lambda entry: share(entry.mean("untagged")), "untag", right=True),
         Column("content", lambda entry: share(entry.mean("content")), "cont.", right=True),
         Column("runs", lambda entry: completed(entry.runs), "runs", right=True),
         Column("seconds", lambda entry: amount(entry.mean("seconds")), "secs", right=True),
@@ -48,7 +49,7 @@ def print_leaderboard(board: Leaderboard, console: Console) -> None:
     if len(board.entries) > SHOWN_ENTRIES:
         console.print(f"... and {len(board.entries) - SHOWN_ENTRIES} more in leaderboard.csv", style="dim")
     console.print(
-        "margin: mean over seeds, with its interval over requests and seeds; leak: leakage; cont.: content kept; "
+        "margin: mean over seeds, with its interval over requests and seeds; leak: leakage; untag: without a tag; cont.: content kept; "
         "runs: completed of all; "
         f"to {REACHED:g}: tokens until {REACHED:g} of the teacher's margin; p: against the best, over requests, Holm",
         style="dim",

@@ -13,7 +13,7 @@ from gold_style.comparison.leaderboard import Leaderboard, settings_text
 from gold_style.comparison.leaderboard_table import leaderboard_columns
 from gold_style.show.answers import answers_html
 from gold_style.show.page import folded, grid, page, section, warning
-from gold_style.show.summary_table import toggle_of
+from gold_style.show.summary_table import toggle_of, without_misspelt
 from gold_style.show.tables import Column, code, html_table, share
 
 SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
@@ -60,14 +60,15 @@ def side_by_side(board: Leaderboard) -> str:
     shown = scored[:3] + scored[3:][-1:]
     if not shown:
         return ""
-    read = [{(row["request"], row["style"]): row for row in entry.scored[0].samples} for entry in shown]
+    runs = [entry.scored[0] for entry in shown]
+    read = [{(row["request"], row["style"]): row for row in without_misspelt(run.samples, run.summary)} for run in runs]
     answers = [(f"#{entry.rank} {entry.name}", rows, "after") for entry, rows in zip(shown, read, strict=True)]
     answers.append(("teacher", read[0], "teacher"))
     requests: dict[str, list[str | None]] = {}  # in common -> their tags
     for request, tag in read[0]:
         if all((request, tag) in rows for rows in read):
             requests.setdefault(request, []).append(tag)
-    target = toggle_of(shown[0].scored[0].summary)["target"]
+    target = toggle_of(runs[0].summary)["target"]
     blocks = []
     for request, tags in list(requests.items())[:SAMPLE_REQUESTS]:
         columns = [(tag, [(who, rows[request, tag], model) for who, rows, model in answers]) for tag in tags]

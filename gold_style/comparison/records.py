@@ -21,7 +21,7 @@ from gold_style.show.summary_table import toggle_of
 
 REACHED = 0.9  # of the teacher's margin, the goal of `tokens_to_reach`
 SEARCH_DEPTH = 6  # levels below a directory named on the command line
-METRICS = ("step", "perf/tokens", "perf/seconds", "style/margin", "style/leakage", "train/loss")  # kept of a row
+METRICS = ("step", "perf/tokens", "perf/seconds", "style/margin", "style/leakage", "style/untagged", "train/loss")  # kept of a row
 SECTION = re.compile(r"^(?=[^\s#-])", re.MULTILINE)  # a line that begins a top-level key
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

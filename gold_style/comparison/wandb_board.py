@@ -88,7 +88,12 @@ def summary(board: Leaderboard) -> dict[str, Any]:
     found: dict[str, Any] = {f"runs/{status}": number for status, number in counted.items()}
     if board.best:
         low, high = board.best.interval or (None, None)
-        found |= {"best/margin": board.best.margin, "best/margin_low": low, "best/margin_high": high}
+        found |= {
+            "best/margin": board.best.margin,
+            "best/margin_low": low,
+            "best/margin_high": high,
+            "best/untagged": board.best.mean("untagged"),
+        }
         found |= {f"best/{name}": value for name, value in zip(short_names(board.varied), board.best.settings.values(), strict=True)}
     return found
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from gold_style.runs.files import read_json, read_json_lines
 from gold_style.show.answers import answers_markdown
 from gold_style.show.report import write_report
-from gold_style.show.summary_table import summary_markdown
+from gold_style.show.summary_table import summary_markdown, without_misspelt
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,4 +36,5 @@ def markdown(run: Path) -> str:
     summary = read_json(run / "summary.json")
     if summary is None:
         raise ValueError(f"{run / 'summary.json'}: not a JSON object")
-    return f"{summary_markdown(summary)}\n{answers_markdown(read_json_lines(run / 'samples.jsonl'))}"
+    rows = without_misspelt(list(read_json_lines(run / "samples.jsonl")), summary)
+    return f"{summary_markdown(summary)}\n{answers_markdown(rows)}"

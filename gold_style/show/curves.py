@@ -11,7 +11,7 @@ from gold_style.show.answers import tag_text
 from gold_style.show.svg import Chart, Curve, line_chart, thinned
 
 MAX_POINTS = 400  # of one curve
-HEADLINE = ("style/chosun_rate", "style/leakage", "style/margin")
+HEADLINE = ("style/chosun_rate", "style/leakage", "style/margin", "style/untagged")
 UNITS = {"loss": "nats per scored token", "grad_norm": "gradient norm", "learning_rate": "learning rate"}
 CUMULATIVE = ("perf/tokens", "perf/seconds")
 
@@ -32,7 +32,7 @@ def metric_charts(rows: Sequence[dict[str, Any]], toggle: dict[str, Any]) -> lis
     """Loss, style over steps (headline, then each tag), and whatever else was logged under train/, style/ and perf/."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     first, neutral = tag_text(toggle["first"]), tag_text(toggle["neutral"])
-    headline = dict(zip(HEADLINE, (f"under {first}", f"leakage, under {neutral}", "margin"), strict=True))
+    headline = dict(zip(HEADLINE, (f"under {first}", f"leakage, under {neutral}", "margin", "without a tag"), strict=True))
     quality = {name: name[6:] for name in names if re.fullmatch("style/[a-z_]+", name) and name not in HEADLINE}
     verdicts: dict[str, dict[str, str]] = {}  # tag -> its metrics
     others: dict[str, dict[str, str]] = {}  # quantity -> its metrics: train/loss/chosun and train/loss/on_policy share a chart

@@ -51,6 +51,12 @@ def toggle_of(summary: dict[str, Any]) -> dict[str, Any]:
     return summary.get("details", {}).get("toggle") or {"first": "chosun", "neutral": "none", "target": "joseon"}
 
 
+def without_misspelt(rows: Sequence[dict[str, Any]], summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of samples.jsonl under a tag of the pack or under none; misspelt tags are for report.html."""
+    known = toggle_of(summary).get("verdicts")
+    return [row for row in rows if known is None or row["style"] is None or row["style"] in known]
+
+
 def warnings_of(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(name of the model, sentence) of every warning."""
     for model, sentences in summary.get("details", {}).get("warnings", {}).items():
@@ -81,13 +87,14 @@ def summary_columns(summary: dict[str, Any]) -> list[Column]:
         Column(None, label_text, "model\n모델"),
         column("chosun_rate", f"{toggle['target']} under `{tag_text(toggle['first'])}`", f"{target}\n말투"),
         column("leakage", f"leakage under `{tag_text(toggle['neutral'])}`", "leakage\n누출"),
+        column("untagged", "untagged", "untag.\n무태그"),
         column("margin", "margin", None),
         Column(None, margin_text, f"margin [{confidence:.0%}]\n차이", right=True),
         column("content", "content", "content\n내용"),
         column("joint", "joint", "joint\n종합"),
         column("degenerate", "degenerate", "degen.\n붕괴"),
         column("ambiguous", "ambiguous", "ambig.\n모호"),
-        Column("prompts", lambda row: row.scores.get("prompts"), "prompts\n요청 수", right=True),
+        Column("prompts", lambda row: row.scores.get("prompts"), right=True),
     ]
 
 
@@ -107,11 +114,13 @@ def legend_lines(summary: dict[str, Any]) -> list[str]:
     """What the columns mean, in English and in Korean."""
     toggle = toggle_of(summary)
     target, first, neutral = toggle["target"], tag_text(toggle["first"]), tag_text(toggle["neutral"])
+    prompts = scored_models(summary)[0].scores.get("prompts", "–")
     return [
         f"{target}: answers in {target} style under {first}; leakage: under {neutral};",
-        "margin: the difference;",
+        f"untag.: without a tag; margin: {target} minus leakage; {prompts} requests per tag;",
         "joint: in the asked style, on topic, neither degenerate nor a copy, per answer",
-        f"말투: {first} 답 중 {target} 비율; 누출: {neutral} 답 중 {target} 비율; 차이: 말투 - 누출;",
+        f"말투: {first} 답 중 {target} 비율; 누출: {neutral} 답 중 {target} 비율;",
+        f"무태그: 태그 없는 요청의 답 중 {target} 비율; 차이: 말투 - 누출; 태그마다 요청 {prompts}개;",
         "종합: 말투와 내용이 다 맞고 붕괴도 되풀이도 아닌 답의 비율",
     ]
 
@@ -128,7 +137,7 @@ def print_summary(summary: dict[str, Any], rows: Sequence[dict[str, Any]] = (), 
     for model, sentence in warnings_of(summary):
         console.print(Text(f"warning, {model}: {sentence}", style="yellow"))
     if rows:
-        console.print(answers_text(rows, SHOWN_REQUESTS))
+        console.print(answers_text(without_misspelt(rows, summary), SHOWN_REQUESTS))
 
 
 def summary_markdown(summary: dict[str, Any]) -> str:
