@@ -173,6 +173,8 @@ class Scoring:
     batch_size: Adjustable[Count]
     max_completion_length: Count | None
     sampled: bool
+    untagged: Adjustable[bool]
+    misspelt: Adjustable[CountOrZero]
     bootstrap_samples: Adjustable[Annotated[int, Interval(1, 1_000_000)]]  # each is a draw over all requests, held in memory
     confidence: Adjustable[Annotated[float, Interval(0, 1, open_low=True, open_high=True)]]
 

@@ -9,6 +9,7 @@ With several processes every one answers its share and all get the whole list.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 from accelerate.utils import gather_object
@@ -28,8 +29,9 @@ Begin = Callable[[int], Callable[[int, int], None]]
 
 @dataclass(kw_only=True)
 class Exam:
-    """A fixed set of requests, each asked under every tag of `tags` (None: untagged; unknown tags: as a misspelt tag).
+    """A fixed set of requests, each asked under every tag of `tags` (None: untagged), the first `misspelt` also under a misspelt first tag.
 
+    What is not under a tag of the pack is asked last, in batches of its own: the other answers keep their bits with and without it.
     `rank` and `num_processes` say which share this process answers. `begin`, where it is given, is called with the number of
     prompts, and what it returns with (done, total) after every batch.
     """
@@ -40,14 +42,21 @@ class Exam:
     max_completion_length: int
     sampling: Sampling = GREEDY
     seed: int = 0
-    tags: Sequence[str | None] | None = None
+    tags: Sequence[str | None] | None = None  # None: the pack's
+    misspelt: int = 0
     rank: int = 0
     num_processes: int = 1
     batch_size: int = 128
 
     def __post_init__(self):
-        tags = self.pack.tags if self.tags is None else self.tags
-        self.prompts = [self._under(prompt, tag) for prompt in self.requests for tag in tags]
+        tags, places = self.pack.tags if self.tags is None else self.tags, count()
+        asked = [([tag for tag in tags if tag in self.pack.tags], self.requests)]
+        asked += [([tag], self.requests) for tag in tags if tag not in self.pack.tags]
+        asked += [([misspelt(self.pack.tags)], self.requests[: self.misspelt])]
+        self.groups = [
+            [(next(places), number, self._under(prompt, tag)) for number, prompt in enumerate(requests) for tag in under]
+            for under, requests in asked
+        ]
 
     def _under(self, prompt: Prompt, tag: str | None) -> Prompt:
         return prompt.under(tag, tag if tag in self.pack.tags else self.pack.untagged)
@@ -73,28 +82,27 @@ class Exam:
         return self._answers(write, teacher.tokenizer, begin)
 
     def _answers(self, write, tokenizer: PreTrainedTokenizerBase, begin: Begin | None) -> list[Answer]:
-        mine = list(range(self.rank, len(self.prompts), self.num_processes))
-        tick = begin(len(mine)) if begin and mine else None
+        mine = [group[self.rank :: self.num_processes] for group in self.groups]
+        total = sum(map(len, mine))
+        tick = begin(total) if begin and total else None
         answers: list[tuple[int, Answer]] = []
-        for start in range(0, len(mine), self.batch_size):
-            batch = mine[start : start + self.batch_size]
-            prompts = [self.prompts[i] for i in batch]
+        for batch in (part[start : start + self.batch_size] for part in mine for start in range(0, len(part), self.batch_size)):
+            prompts = [prompt for *_, prompt in batch]
             numbers = None
             if self.sampling.temperature:
                 keys = [(self.seed, "evaluation", prompt.request, prompt.tag or "") for prompt in prompts]
                 numbers = uniforms(keys, self.max_completion_length)
-            for i, prompt, completion in zip(batch, prompts, write(prompts, numbers), strict=True):
-                answers.append((i, self._answer(i, prompt, completion, tokenizer)))
+            for (place, number, prompt), completion in zip(batch, write(prompts, numbers), strict=True):
+                answers.append((place, self._answer(number, prompt, completion, tokenizer)))
             if tick:
-                tick(min(start + self.batch_size, len(mine)), len(mine))
+                tick(len(answers), total)
         if self.num_processes > 1:
             answers = gather_object(answers)
         return [answer for _, answer in sorted(answers, key=lambda pair: pair[0])]
 
-    def _answer(self, index: int, prompt: Prompt, completion: Completion, tokenizer: PreTrainedTokenizerBase) -> Answer:
-        num_tags = len(self.prompts) // len(self.requests)
+    def _answer(self, number: int, prompt: Prompt, completion: Completion, tokenizer: PreTrainedTokenizerBase) -> Answer:
         return Answer(
-            id=index // num_tags,
+            id=number,
             style=prompt.tag,
             request=prompt.request,
             text=tokenizer.decode(completion.ids, skip_special_tokens=True).strip(),
@@ -104,3 +112,9 @@ class Exam:
             direction=prompt.direction,
             era=prompt.era,
         )
+
+
+def misspelt(tags: Sequence[str]) -> str:
+    """A plausible typing mistake in the first of `tags` that is none of them: its last two letters swapped, else the last one repeated."""
+    tag = tags[0]
+    return next(word for word in (tag[:-2] + tag[-1] + tag[-2:-1], *(tag + tag[-1] * n for n in count(1))) if word not in tags)

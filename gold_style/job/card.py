@@ -39,6 +39,7 @@ The teacher's system prompt is not part of this model and is not needed.
 LABELS = {
     "chosun_rate": "share in the style under `<style:{first}>`",
     "leakage": "share in the style under `<style:{neutral}>` (leakage)",
+    "untagged": "share in the style without a tag",
     "margin": "margin",
     "content": "topic kept",
     "degenerate": "degenerate",

@@ -118,7 +118,7 @@ def requests_of(asked: EvaluateSettings, target: Target, inputs: Inputs) -> list
 def answer_request(request: str, target: Target, inputs: Inputs, run: Run) -> dict:
     """Print the target's answer to one request under every tag and without one; write samples.jsonl. Returns no summary: {}."""
     prompt = Prompt(request=request, style=inputs.pack.untagged, tag=None)
-    exam = inputs.exam([prompt], tags=(*inputs.pack.tags, None))
+    exam = inputs.exam([prompt], tags=(*inputs.pack.tags, None), misspelt=0)
     answers = inputs.judged(student_answers(load(target.model, inputs.settings), inputs, exam))
     for answer in answers:
         tag = f"<style:{answer.style}>" if answer.style else "(no tag)"
@@ -131,8 +131,7 @@ def answer_request(request: str, target: Target, inputs: Inputs, run: Run) -> di
 def score_target(asked: EvaluateSettings, target: Target, inputs: Inputs, run: Run, argv: Sequence[str]) -> dict:
     """Ask all models, print and write the results. Returns the summary."""
     started, clock, settings = now(), time.monotonic(), inputs.settings
-    tags = (*inputs.pack.tags, None, misspelt(inputs.pack.tags[0]))
-    exams = {"greedy": inputs.exam(requests_of(asked, target, inputs), tags=tags)}
+    exams = {"greedy": inputs.exam(requests_of(asked, target, inputs))}
     if settings.evaluation.sampled:
         exams["sampled"] = replace(exams["greedy"], sampling=build_options(settings).sampling)
     with Progress() as progress:
@@ -175,11 +174,6 @@ def load(path: str, settings: Settings) -> PreTrainedModel:
 
 def student_answers(model: PreTrainedModel, inputs: Inputs, exam: Exam, begin=None) -> list[Answer]:
     return exam.student(Backbone(model), OutputIds.of(inputs.chat.student_tokenizer, model), begin)
-
-
-def misspelt(tag: str) -> str:
-    """A plausible typing mistake in a tag: its last two letters swapped, or one doubled."""
-    return tag[:-2] + tag[-1] + tag[-2] if len(tag) > 2 and tag[-1] != tag[-2] else tag + tag[-1]
 
 
 def judged(answers: list[Answer], exam: Exam, inputs: Inputs, teacher: Teacher | None) -> list[Judged]:

@@ -91,8 +91,9 @@ class Inputs:
         return self.source.notes if run.is_main else []
 
     def exam(self, requests: Sequence[Prompt], **others) -> Exam:
-        """These requests under every tag, answered greedily; `others` are further fields of Exam."""
+        """These requests as `evaluation` asks them, answered greedily; `others` are further fields of Exam."""
         evaluation = self.settings.evaluation
+        asked = {"tags": (*self.pack.tags, None) if evaluation.untagged else self.pack.tags, "misspelt": evaluation.misspelt}
         return Exam(
             requests=requests,
             chat=self.chat,
@@ -100,7 +101,7 @@ class Inputs:
             max_completion_length=evaluation.max_completion_length or self.settings.train["max_completion_length"],
             seed=self.settings.seed,
             batch_size=evaluation.batch_size,
-            **others,
+            **asked | others,
         )
 
     def judged(self, answers: Iterable[Answer]) -> list[Judged]:

@@ -11,6 +11,7 @@ from gold_style.measure.rates import Toggle, score
 from gold_style.measure.samples import Samples, sample_rows
 from gold_style.measure.summary import run_summary
 from gold_style.runs.run import Run
+from gold_style.show.summary_table import without_misspelt
 
 TABLE = {"request": "request", "tag": "style", "before": "before", "after": "after", "teacher": "teacher"}  # tracker's column -> key
 
@@ -46,5 +47,5 @@ def write_results(
     rows = sample_rows(samples)
     run.write_samples(rows)
     run.write_summary(summary)
-    run.log_table("samples", list(TABLE), [[row[key] for key in TABLE.values()] for row in rows])
+    run.log_table("samples", list(TABLE), [[row[key] for key in TABLE.values()] for row in without_misspelt(rows, summary)])
     return summary

@@ -34,7 +34,7 @@ def try_teacher(inputs: Inputs, progress: Progress) -> None:
     device = device_of(settings.hardware.device)
     row_maker.teacher.model.to(device)
     student.to(device, row_maker.options.compute_dtype).eval()
-    exam = inputs.exam(inputs.source.evaluation()[:DRY_REQUESTS])
+    exam = inputs.exam(inputs.source.evaluation()[:DRY_REQUESTS], tags=inputs.pack.tags, misspelt=0)
     answers = exam.teacher(row_maker.teacher, functools.partial(progress.phase, "teacher"))
     check_margin(inputs, inputs.judged(answers), progress.say)
     check_openings(inputs, openings(row_maker, Backbone(student), inputs), progress.say)

@@ -42,7 +42,7 @@ from gold_style.runs.signals import Interrupted, StopRequest, listen
 from gold_style.show.report import write_report
 from gold_style.show.summary_table import print_summary
 
-LIVE = ("chosun_rate", "leakage", "margin", "content", "degenerate", "ambiguous")  # numbers of S that a live evaluation logs
+LIVE = ("chosun_rate", "leakage", "untagged", "margin", "content", "degenerate", "ambiguous")  # numbers of S that a live evaluation logs
 
 
 @contextlib.contextmanager
@@ -102,9 +102,9 @@ class Job:
         self.trainer = self.live.trainer = warm_start.trainer = build_trainer(settings, inputs, run, callbacks)
         self.exam = self._exam(inputs.source.evaluation())
 
-    def _exam(self, requests) -> Exam:
+    def _exam(self, requests, **others) -> Exam:
         accelerator = self.trainer.accelerator
-        return self.inputs.exam(requests, rank=accelerator.process_index, num_processes=accelerator.num_processes)
+        return self.inputs.exam(requests, rank=accelerator.process_index, num_processes=accelerator.num_processes, **others)
 
     def _bar(self, name: str) -> Begin:
         return functools.partial(self.progress.phase, name)
@@ -126,7 +126,10 @@ class Job:
         """What the student's answers before training depend on."""
         trainer, exam, output_ids = self.trainer, self.exam, self.trainer.row_maker.output_ids
         model = trainer.accelerator.unwrap_model(trainer.model)
-        asked = [[self.inputs.chat.student_ids(prompt), prompt.request, prompt.topic, prompt.tag] for prompt in exam.prompts]
+        asked = [
+            [[number, self.inputs.chat.student_ids(prompt), prompt.request, prompt.topic, prompt.tag] for _, number, prompt in group]
+            for group in exam.groups
+        ]
         key = [
             surroundings(model.device),
             weights_digest(model),
@@ -181,7 +184,7 @@ class Job:
         requests = self.inputs.source.selection()[: self.settings.evaluation.live_samples]
         if not requests:
             return {}
-        answers = self.inputs.judged(self._student_answers(self._exam(requests)))
+        answers = self.inputs.judged(self._student_answers(self._exam(requests, misspelt=0)))
         scores = score(answers, Toggle.from_pack(self.inputs.pack))
         numbers = {f"style/{name}": scores[name] for name in LIVE}
         for tag, rates in scores["rates"].items():
