@@ -26,7 +26,8 @@ from gold_style.runs.run_directory import BESIDE
 BOOTSTRAP_SAMPLES, PERMUTATIONS = 1000, 20_000
 EXACT_UP_TO = 300  # common denominator of the means over seeds up to which the test is exact
 FEW_REQUESTS = 10  # in common; below it two entries are not tested against each other
-BOOKKEEPING = (*BESIDE, "seed", "objective", "grace_s")  # seeds are repetitions; the last two say nothing about a result
+# no part of what is compared: seeds are repetitions, the others say nothing about a result
+BOOKKEEPING = {*BESIDE, "seed", "objective", "grace_s", "evaluation.untagged", "evaluation.misspelt"}
 
 
 @dataclass
@@ -144,7 +145,7 @@ def varied_settings(runs: Sequence[RunRecord]) -> list[str]:
     values: dict[str, list[str]] = {}
     for key in dict.fromkeys(key for run in known for key in run.settings):
         found = [run.settings.get(key) for run in known]
-        if key.split(".")[0] not in BOOKKEEPING and any(value != found[0] for value in found):
+        if BOOKKEEPING.isdisjoint((key, key.split(".")[0])) and any(value != found[0] for value in found):
             values[key] = [value_text(value) for value in found]
     overridden = {key for run in known for key in run.overridden}
     choices = [key for key in values if key in overridden or key.endswith(".name")]

@@ -10,7 +10,12 @@ Example: `as_before(read_mapping(run / "config.yaml"))["prompts"]["untagged_shar
 from copy import deepcopy
 from typing import Any
 
-AS_BEFORE: dict[str, Any] = {"model.recipe.untagged_share": 0.0, "prompts.untagged_share": 0.0}
+AS_BEFORE: dict[str, Any] = {
+    "model.recipe.untagged_share": 0.0,
+    "prompts.untagged_share": 0.0,
+    "evaluation.untagged": False,
+    "evaluation.misspelt": 0,
+}
 
 
 def as_before(config: dict[str, Any]) -> dict[str, Any]:

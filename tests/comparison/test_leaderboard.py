@@ -33,6 +33,11 @@ def test_varied_settings_are_found_without_their_consequences():
     assert varied_settings(runs[:1]) == []
 
 
+def test_how_a_run_was_evaluated_is_no_setting_to_compare():
+    runs = [made_run(n, n, **{"evaluation.untagged": bool(n), "evaluation.misspelt": 32 * n, "loss.beta": 0.3}) for n in (0, 1)]
+    assert varied_settings(runs) == []
+
+
 def test_settings_of_the_command_line_are_kept_even_in_lockstep():
     command = "train.py -m loss.beta=0,1 +train.learning_rate=1,2"
     runs = [made_run(n, 0, command, **{"loss.beta": n, "train.learning_rate": n + 1, "train.warmup_steps": n}) for n in (0, 1)]
