@@ -9,7 +9,7 @@ With several processes every one answers its share and all get the whole list.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 
 import torch
 from accelerate.utils import gather_object
@@ -117,4 +117,5 @@ class Exam:
 def misspelt(tags: Sequence[str]) -> str:
     """A plausible typing mistake in the first of `tags` that is none of them: its last two letters swapped, else the last one repeated."""
     tag = tags[0]
-    return next(word for word in (tag[:-2] + tag[-1] + tag[-2:-1], *(tag + tag[-1] * n for n in count(1))) if word not in tags)
+    longer = (tag + tag[-1] * number for number in count(1))
+    return next(word for word in chain([tag[:-2] + tag[-1] + tag[-2:-1]], longer) if word not in tags)
