@@ -120,7 +120,7 @@ def legend_lines(summary: dict[str, Any]) -> list[str]:
         f"untag.: without a tag; margin: {target} minus leakage; {prompts} requests per tag;",
         "joint: in the asked style, on topic, neither degenerate nor a copy, per answer",
         f"말투: {first} 답 중 {target} 비율; 누출: {neutral} 답 중 {target} 비율;",
-        f"무태그: 태그 없는 요청의 답 중 {target} 비율; 차이: 말투 - 누출; 태그마다 요청 {prompts}개;",
+        f"무태그: 태그 없이 물었을 때; 차이: 말투 - 누출; 태그마다 요청 {prompts}개;",
         "종합: 말투와 내용이 다 맞고 붕괴도 되풀이도 아닌 답의 비율",
     ]
 
