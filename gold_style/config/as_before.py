@@ -12,6 +12,7 @@ from typing import Any
 
 AS_BEFORE: dict[str, Any] = {
     "model.recipe.untagged_share": 0.0,
+    "model.student_file_dtype": None,
     "prompts.untagged_share": 0.0,
     "evaluation.untagged": False,
     "evaluation.misspelt": 0,
