@@ -138,6 +138,7 @@ def read_style(tag: str, entry: Mapping[str, Any], mistakes: list[str]) -> Style
     for name in ("rule", "verdict"):
         if not str(entry.get(name) or "").strip():
             mistakes.append(f"{key}.{name}: missing")
+    mistakes += [line for name in entry for line in one_of(key, name, ("rule", "verdict", "levels", "few_shots"))]
     levels = entry.get("levels") or {}
     for direction in levels:
         mistakes += one_of(f"{key}.levels", direction, DIRECTIONS)
@@ -152,7 +153,7 @@ def read_style(tag: str, entry: Mapping[str, Any], mistakes: list[str]) -> Style
         rule=str(entry.get("rule") or "").strip(),
         verdict=str(entry.get("verdict") or ""),
         few_shots=tuple(shots),
-        levels={direction: tuple(accepted or ()) for direction, accepted in levels.items()},
+        levels={direction: (accepted,) if isinstance(accepted, str) else tuple(accepted or ()) for direction, accepted in levels.items()},
     )
 
 

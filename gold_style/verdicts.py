@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gold_style import did_you_mean
-from gold_style.speech import BACKENDS, VERDICTS, classify, is_degenerate, sentences
+from gold_style.speech import BACKENDS, LEVELS, VERDICTS, classify, is_degenerate, sentences
 from gold_style.speech.text import is_korean, normalise, split_sentences
+from gold_style.styles import StylePack, one_of
 
 AMBIGUOUS, OTHER = "ambiguous", "other"
 RESERVED = (AMBIGUOUS, OTHER)
@@ -120,6 +121,25 @@ def build_classifier(spec: Mapping[str, object]) -> Classifier:
     if name == "speech_level":
         return SpeechLevel(backend)
     return _markers(spec.get("markers"), spec.get("otherwise", "modern"), backend)
+
+
+def label_mistakes(pack: StylePack) -> list[str]:
+    """What nobody can give of the labels that a pack asks for, a line each: a verdict, an accepted speech level.
+
+    Also a neutral tag with the verdict of the first one: every right answer under it would count as leakage. Raises ValueError
+    as `build_classifier`.
+    """
+    labels = [label for label in build_classifier(pack.classifier).labels if label not in RESERVED]
+    found = []
+    for style in pack.styles:
+        key = f"styles.styles.{style.tag}"
+        found += one_of(f"{key}.verdict", style.verdict, labels)
+        for direction, accepted in style.levels.items():
+            found += [line for level in accepted for line in one_of(f"{key}.levels.{direction}", level, LEVELS)]
+    if pack.verdict_of(pack.neutral) == pack.target_verdict:
+        reason = f"is the verdict of the first tag, {pack.tags[0]}, too: no margin could tell the two apart"
+        found.append(f"styles.styles.{pack.neutral}.verdict: {pack.target_verdict!r} {reason}")
+    return found
 
 
 def _markers(markers: object, otherwise: object, backend: str) -> Markers:

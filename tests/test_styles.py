@@ -94,6 +94,10 @@ def test_typed_settings_are_read_like_a_mapping():
             ["styles.styles.chosun.rule", "missing"],
         ),
         (
+            {"styles": {"chosun": {"rule": "가", "verdict": "joseon", "level": {}}, "none": {"rule": "나", "verdict": "modern"}}},
+            ["styles.styles.chosun", "'level'", "did you mean levels"],
+        ),
+        (
             {"styles": {"Cho sun>": {"rule": "가", "verdict": "joseon"}, "none": {"rule": "나", "verdict": "modern"}}},
             ["styles.styles.Cho sun>", "a-z"],
         ),

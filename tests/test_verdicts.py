@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from gold_style.speech import LEVELS, classify
-from gold_style.verdicts import build_classifier
+from gold_style.styles import StylePack
+from gold_style.verdicts import build_classifier, label_mistakes
 
 STYLES = Path(__file__).resolve().parents[1] / "conf" / "styles"
 VILLAGE = {"name": "markers", "markers": {"village": [", 도토!"], "cat": ["다냥", "냥"]}, "otherwise": "modern"}
@@ -78,3 +79,39 @@ def test_mistakes_are_named(spec, message):
         build_classifier(spec)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+JOSEON = yaml.safe_load((STYLES / "joseon.yaml").read_text(encoding="utf-8")) | {"few_shots": 0}
+VILLAGE_PACK = yaml.safe_load((STYLES / "village.yaml").read_text(encoding="utf-8")) | {"few_shots": 0}
+
+
+def changed(pack: dict, tag: str, **values) -> StylePack:
+    """A pack with other values of one style; a tag that it lacks is added."""
+    style = {"rule": "말하라.", **pack["styles"].get(tag, {}), **values}
+    return StylePack.from_settings({**pack, "styles": {**pack["styles"], tag: style}})
+
+
+@pytest.mark.parametrize(
+    ("pack", "tag", "values", "message"),
+    [
+        (JOSEON, "chosun", {"verdict": "zebra"}, "styles.styles.chosun.verdict: 'zebra' is not one of joseon, modern"),
+        (JOSEON, "none", {"verdict": "moderm"}, "'moderm' is not one of joseon, modern; did you mean modern?"),
+        (JOSEON, "third", {"verdict": "village"}, "styles.styles.third.verdict: 'village' is not one of joseon, modern"),
+        (JOSEON, "none", {"verdict": "other"}, "'other' is not one of joseon, modern"),
+        (JOSEON, "none", {"verdict": "ambiguous"}, "'ambiguous' is not one of joseon, modern"),
+        (JOSEON, "none", {"verdict": "joseon"}, "styles.styles.none.verdict: 'joseon' is the verdict of the first tag, chosun, too"),
+        (JOSEON, "chosun", {"levels": {"up": ["하소사체"]}}, "styles.styles.chosun.levels.up: '하소사체' is not one of 하소서체, "),
+        (JOSEON, "chosun", {"levels": {"up": "하소"}}, "'하소' is not one of 하소서체, "),
+        (VILLAGE_PACK, "village", {"verdict": "vilage"}, "'vilage' is not one of village, modern; did you mean village?"),
+        (VILLAGE_PACK, "none", {"verdict": "joseon"}, "styles.styles.none.verdict: 'joseon' is not one of village, modern"),
+    ],
+)
+def test_labels_that_nobody_can_give_are_named(pack, tag, values, message):
+    (line,) = label_mistakes(changed(pack, tag, **values))
+    assert message in line
+
+
+def test_what_a_pack_may_share_passes():
+    assert label_mistakes(changed(JOSEON, "casual", verdict="modern", levels={"up": "해요체"})) == []
+    spare = VILLAGE_PACK | {"classifier": {**VILLAGE_PACK["classifier"], "markers": {"village": ["도토"], "cat": ["냥"]}}}
+    assert label_mistakes(StylePack.from_settings(spare)) == []  # a marker that no tag asks for tells a third style apart

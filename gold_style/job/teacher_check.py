@@ -48,7 +48,7 @@ def check_margin(inputs: Inputs, answers: Sequence[Judged], say: Say) -> None:
     if not answers:
         return
     scores, required = score(answers, Toggle.from_pack(inputs.pack)), inputs.settings.evaluation.require_teacher_margin
-    margin = scores["margin"]
+    margin, own = scores["margin"], {tag: rates[inputs.pack.verdict_of(tag)] for tag, rates in scores["rates"].items()}
     remedy = "change its rules (styles, prompts.teacher_system_prompt, styles.few_shots) or take another teacher"
     if required is not None and (margin is None or margin < required):
         raise ValueError(
@@ -56,10 +56,13 @@ def check_margin(inputs: Inputs, answers: Sequence[Judged], say: Say) -> None:
         )
     say(
         f"teacher with its system prompt, {scores['prompts']} requests a tag: rate {_two(scores['chosun_rate'])}, "
-        f"leakage {_two(scores['leakage'])}, margin {_two(margin)}, content {_two(scores['content'])}"
+        f"leakage {_two(scores['leakage'])}, margin {_two(margin)}, content {_two(scores['content'])}; in its own style: "
+        + ", ".join(f"<style:{tag}> {_two(rate)}" for tag, rate in own.items())
     )
     if margin is None or margin < LOW_MARGIN:
         say(f"warning: the teacher itself hardly toggles, and the student cannot learn what it does not show: {remedy}")
+    for tag in [tag for tag, rate in own.items() if tag not in (inputs.pack.tags[0], inputs.pack.neutral) and (rate or 0) < LOW_MARGIN]:
+        say(f"warning: the teacher itself hardly answers in the style of <style:{tag}>: {remedy}")
 
 
 def _two(value: float | None) -> str:

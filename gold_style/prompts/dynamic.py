@@ -56,7 +56,7 @@ class RequestParts:
         missing = [name for name in ("tasks", "audiences", "topics", "evaluation_topics", "selection_topics") if not source.get(name)]
         if missing:
             raise ValueError("\n".join(f"styles.requests.{name}: missing, and prompts=dynamic composes from it" for name in missing))
-        mistakes: list[str] = []
+        mistakes = [line for direction in source["audiences"] for line in one_of("styles.requests.audiences", direction, DIRECTIONS)]
         audiences = {direction: tuple(names) for direction, names in source["audiences"].items()}
         tasks = tuple(read_task(name, entry, audiences, mistakes) for name, entry in source["tasks"].items())
         topics = {

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from gold_style import did_you_mean
 from gold_style.config.mirror import Mistake, written
 from gold_style.styles import StylePack
+from gold_style.verdicts import label_mistakes
 
 SUMMARY_KEYS = ("before", "after", "teacher", "gap_closed", "steps", "train_seconds")
 STYLE_KEYS = ("chosun_rate", "leakage", "untagged", "margin", "content", "degenerate", "ambiguous", "rates", "prompts")
@@ -58,13 +59,13 @@ def value_at(settings: Any, key: str) -> Any:
 
 def _pack_mistakes(styles: Any) -> list[Mistake]:
     try:
-        StylePack.from_settings(styles)
+        lines = label_mistakes(StylePack.from_settings(styles))
     except ValueError as error:
-        pairs = (line.partition(": ") for line in str(error).splitlines())
-        return [Mistake(key, None, reason) for key, _, reason in pairs]
+        lines = str(error).splitlines()
     except (AttributeError, KeyError, TypeError) as error:
         return [Mistake("styles", None, f"has not the shape of a style pack: {error}")]
-    return []
+    pairs = (line.partition(": ") for line in lines)
+    return [Mistake(key if key.startswith("styles") else f"styles.{key}", None, reason) for key, _, reason in pairs]
 
 
 @rule("loss.lmbda", "loss.seq_kd", "prompts.source")
