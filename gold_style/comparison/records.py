@@ -157,7 +157,7 @@ def read_run(directory: Path, tell: Callable[[str], None] = lambda text: None) -
         reason="run.json cannot be read" if state is None else str(reason) if reason else None,
         state=state or {},
         settings=read_settings(directory / "config.yaml", tell),
-        summary=read_json(directory / "summary.json") or {},
+        summary=read_json(directory / "summary.json") or {} if status in ("completed", "unreadable") else {},
         metrics=metrics,
         earlier=earlier_attempts(directory),
     )

@@ -29,11 +29,10 @@ from gold_style.measure.rates import Toggle
 from gold_style.measure.samples import Samples, sample_rows
 from gold_style.prompts import Prompt, build_source
 from gold_style.prompts.jsonl import holds_requests, read_requests
-from gold_style.runs.files import write_json
 from gold_style.runs.progress import Progress
 from gold_style.runs.provenance import now, provenance
 from gold_style.runs.redact import redact
-from gold_style.runs.run import Run
+from gold_style.runs.run import Run, recorded
 from gold_style.runs.run_directory import STATE, write_config
 from gold_style.runs.summary_number import summary_number
 from gold_style.show.report import write_report
@@ -136,14 +135,14 @@ def score_target(asked: EvaluateSettings, target: Target, inputs: Inputs, run: R
         exams["sampled"] = replace(exams["greedy"], sampling=build_options(settings).sampling)
     with Progress() as progress:
         found = answers_of_all(exams, target, inputs, progress, has_teacher=bool(target.run or asked.teacher))
-    run.directory.mkdir(parents=True, exist_ok=True)
     toggle = Toggle.from_pack(inputs.pack)
     likelihood = {model: likelihood_summary(answers, toggle) for model, answers in found["greedy"].items()}
-    summary = write_results(run, inputs, found["greedy"], found.get("sampled"), details={"likelihood": likelihood})
-    write_config(run.directory, settings.to_dict())
-    state = redact(provenance(argv)) | {"status": "completed", "target": asked.target, "started": started, "ended": now()}
-    write_json(run.directory / STATE, state | {"seed": settings.seed, "seconds": time.monotonic() - clock})
-    write_report(run.directory)
+    run.state = redact(provenance(argv)) | {"target": asked.target, "started": started, "seed": settings.seed}
+    run.directory.mkdir(parents=True, exist_ok=True)
+    with recorded(run, write_report):
+        write_config(run.directory, settings.to_dict())
+        summary = write_results(run, inputs, found["greedy"], found.get("sampled"), details={"likelihood": likelihood})
+        run.state["seconds"] = time.monotonic() - clock
     print_summary(summary, sample_rows(found["greedy"]))
     return summary
 

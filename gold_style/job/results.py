@@ -26,7 +26,7 @@ def write_results(
     train_seconds: float = 0.0,
     details: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write summary.json and samples.jsonl, and tell the tracker. Returns the summary.
+    """Write samples.jsonl, tell the tracker, and give the run its summary. Returns the summary.
 
     Args: greedy answers by model; answers drawn at the run's temperature, scored in the details; what else goes into the details.
     """

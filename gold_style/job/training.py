@@ -8,6 +8,7 @@ with open_job(settings, sys.argv) as job:
 
 import contextlib
 import functools
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,15 +34,16 @@ from gold_style.job.teacher_check import check_margin, check_openings, openings
 from gold_style.measure.answers import Answer, Judged
 from gold_style.measure.rates import Toggle, score
 from gold_style.runs.checkpoints import checkpoint_fault
-from gold_style.runs.files import read_json, read_json_lines
+from gold_style.runs.files import read_json_lines
 from gold_style.runs.progress import Progress
 from gold_style.runs.redact import say
-from gold_style.runs.repetition import first_difference
+from gold_style.runs.repetition import causes, first_difference
 from gold_style.runs.run import Run, open_run
 from gold_style.runs.signals import Interrupted, StopRequest, listen
 from gold_style.show.report import write_report
 from gold_style.show.summary_table import print_summary
 
+UNRECORDED = "the files of a model may have changed, or an operation here is not deterministic"
 LIVE = ("chosun_rate", "leakage", "untagged", "margin", "content", "degenerate", "ambiguous")  # numbers of S that a live evaluation logs
 
 
@@ -49,33 +51,42 @@ LIVE = ("chosun_rate", "leakage", "untagged", "margin", "content", "degenerate",
 def open_job(settings: Settings, argv: Sequence[str]) -> Iterator["Job"]:
     """A run directory with its tracker, signals and bars, and a trainer with both models loaded. Prints the results at the end.
 
-    The last line on stdout names the run directory, also after an interruption or a failure.
-    Raises ValueError for the user's mistakes, before a directory is made where that can be known.
+    The last line on stdout names the run directory, also after an interruption or a failure. Exit code 1 where a repeated run
+    has other bits than its original. Raises ValueError for the user's mistakes, before a directory is made where that can be known.
     """
     inputs = Inputs.load(settings)
     check_device(settings.hardware.device)
-    directory = None
+    directory = difference = None
     try:
-        with open_run(settings, argv, data=getattr(inputs.source, "fingerprint", None)) as run:
+        with open_run(settings, argv, data=getattr(inputs.source, "fingerprint", None), draw=write_report) as run:
             directory = run.directory
             for note in inputs.set_aside(run):
                 say(note)
             with listen(settings.grace_s, run.interrupted_at_once) as stop, Progress(run.is_main) as progress:
                 yield Job(inputs, run, progress, stop)
             if run.is_main:
-                print_summary(read_json(directory / "summary.json"), list(read_json_lines(directory / "samples.jsonl")))
-                compare_with_original(settings, run)
+                print_summary(run.summary, list(read_json_lines(directory / "samples.jsonl")))
+                difference = compare_with_original(settings, run)
     finally:
         if directory is not None and is_main_process():
             print(f"run directory: {directory}", flush=True)
+    if difference:
+        sys.exit(difference)
 
 
-def compare_with_original(settings: Settings, run: Run) -> None:
-    """With reproduce=..., whether this run is that one, bit for bit; what differs around it was said as it started."""
-    if settings.reproduce:
-        found = first_difference(Path(settings.reproduce), run.directory)
-        run.update(repeated=found is None)
-        say(f"not the same bits as {settings.reproduce}: {found}" if found else f"the same bits as {settings.reproduce}")
+def compare_with_original(settings: Settings, run: Run) -> str | None:
+    """With reproduce=..., whether this run is that one, bit for bit. Returns what is to be said where it is not, causes included."""
+    if not settings.reproduce:
+        return None
+    original = Path(settings.reproduce)
+    found = first_difference(original, run.directory)
+    run.update(repeated=found is None)
+    if found is None:
+        say(f"the same bits as {original}")
+        return None
+    known = causes(original, run.directory)
+    cause = "what differs from that run, and may be the cause:" if known else f"nothing that run.json records differs: {UNRECORDED}"
+    return "\n  ".join([f"not the same bits as {original}: {found}\n{cause}", *known])
 
 
 class Job:
@@ -160,7 +171,7 @@ class Job:
         run.update(student=keep(self.settings, trainer, self.live))
 
     def write_up(self, before: list[Judged], after: list[Judged], teacher: list[Judged]) -> dict[str, Any]:
-        """Write student/ with its card, summary.json, samples.jsonl and report.html. Returns the summary."""
+        """Write student/ with its card, and samples.jsonl. Returns the summary; its file and report.html follow as the run completes."""
         trainer, run = self.trainer, self.run
         trainer.student_copy.save(run.student)
         samples = {"before": before, "after": after, "teacher": teacher}
@@ -168,7 +179,6 @@ class Job:
         summary = write_results(run, self.inputs, samples, sampled, steps=trainer.state.global_step, train_seconds=self.train_seconds)
         if run.is_main:
             write_card(run.student, self.inputs, summary)
-            write_report(run.directory)
             run.save_student_artifact()
         return summary
 

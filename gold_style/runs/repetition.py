@@ -1,4 +1,4 @@
-"""Whether a repeated run is the original again, bit for bit: metrics without clocks, answers, weights.
+"""Whether a repeated run is the original again, bit for bit: metrics without clocks, answers, weights; and if not, what may be the cause.
 
 Example: `first_difference(original, again)` is None, or says what differs first.
 """
@@ -7,22 +7,37 @@ import filecmp
 from itertools import zip_longest
 from pathlib import Path
 
-from gold_style.runs.files import read_json_lines
+from gold_style.runs.files import read_json, read_json_lines
+from gold_style.runs.provenance import differences
+from gold_style.runs.run_directory import STATE, status_of
 
 COMPARED = ("train/", "style/")  # perf/ holds clocks
 CLOCKS = ("_s", "_per_second")
 
 
 def first_difference(original: Path, again: Path) -> str | None:
-    """None where `again` has the numbers, answers and weights of `original`; else what differs first."""
-    rows = zip_longest(*(read_json_lines(run / "metrics.jsonl") for run in (original, again)), fillvalue={})
-    for then, now in rows:
+    """None where `again` has the numbers, answers and weights of `original`; else what differs first, or cannot be compared.
+
+    An original that did not complete is compared as far as it went.
+    """
+    status = status_of(original)
+    before, after = (list(read_json_lines(run / "metrics.jsonl")) for run in (original, again))
+    for then, now in zip_longest(before, after if status == "completed" else after[: len(before)], fillvalue={}):
         for name in sorted(then.keys() | now.keys()):
             if name.startswith(COMPARED) and not name.endswith(CLOCKS) and then.get(name) != now.get(name):
                 return f"{name} at step {then.get('step', now.get('step'))} was {then.get(name)} and is {now.get(name)}"
-    weights = sorted(path.relative_to(original) for path in (original / "student").glob("*.safetensors"))
-    for name in (Path("samples.jsonl"), *weights):
-        before, after = original / name, again / name
-        if before.is_file() and not (after.is_file() and filecmp.cmp(before, after, shallow=False)):
+    if status != "completed":
+        return None if before else f"nothing can be compared: {original} is {status or 'no run'} and has no metrics"
+    weights = {path.relative_to(run) for run in (original, again) for path in (run / "student").glob("*.safetensors")}
+    for name in (Path("samples.jsonl"), *sorted(weights)):
+        if not (original / name).is_file():
+            return f"{name} cannot be compared: {original} no longer has it"
+        if not ((again / name).is_file() and filecmp.cmp(original / name, again / name, shallow=False)):
             return f"{name} is not the same"
     return None
+
+
+def causes(original: Path, again: Path) -> list[str]:
+    """What the two run.json record differently, one line each: code, packages, device and threads, date, data, settings."""
+    recorded, state = (read_json(run / STATE) or {} for run in (original, again))
+    return differences(recorded, state.get("device"), state)

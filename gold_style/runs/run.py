@@ -6,14 +6,14 @@
 
 Only the main process of a launch writes; in the others `run` has the same paths and does nothing. What run.json says
 about the end: `completed`, `interrupted` (a signal), `pruned` (by a search) or `failed` with the exception; `running`
-with a free lock was killed. The order on the way out: status, then the tracker, then the lock; the caller prints
-`run directory: ...` after that.
+with a free lock was killed. The order on the way out: summary.json of a completed run, status, report.html, then the
+tracker, then the lock; the caller prints `run directory: ...` after that.
 """
 
 import contextlib
 import math
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,11 @@ from gold_style.runs.naming import group_name, job_overrides, key_of, run_name
 from gold_style.runs.provenance import command_line, device_name, differences, now, provenance
 from gold_style.runs.ranks import from_main
 from gold_style.runs.redact import redact, say
-from gold_style.runs.run_directory import CHECKPOINTS, LOCK, STATE, RunStart, choose, config_hash, write_config
+from gold_style.runs.repetition import causes
+from gold_style.runs.run_directory import CHECKPOINTS, LOCK, STATE, SUMMARY, RunStart, choose, config_hash, write_config
 
 REASON_CHARACTERS = 2000
+Draw = Callable[[Path], object]  # writes report.html into a run directory, from what the directory holds
 
 
 class Pruned(Exception):
@@ -42,6 +44,7 @@ class Run:
         self.student, self.checkpoints = directory / "student", directory / CHECKPOINTS
         self.step = step_of(resumed_from) if resumed_from else 0  # last logged optimizer step
         self.state: dict[str, Any] = {}
+        self.summary: dict[str, Any] | None = None  # a file only once the run is completed
         self.tracker = trackers.Tracker()
         self.metrics: JsonLines | None = None
 
@@ -69,11 +72,18 @@ class Run:
         if self.is_main:
             write_json_lines(self.directory / "samples.jsonl", rows)
 
-    def write_summary(self, summary: dict) -> None:
-        """summary.json, as a whole, and the tracker's summary; what is not finite becomes null."""
-        if self.is_main:
-            write_json(self.directory / "summary.json", summary)
-            self.tracker.summarize(summary)
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Have summary.json and the tracker's summary written once the run is completed."""
+        self.summary = summary
+
+    def complete(self, draw: Draw) -> None:
+        """summary.json (what is not finite becomes null), status, report.html, the tracker's summary. Raises OSError for a full disk."""
+        if self.summary is not None:
+            write_json(self.directory / SUMMARY, self.summary)
+        self.update(status="completed", reason=None, ended=now())
+        draw(self.directory)
+        if self.summary is not None:
+            self.tracker.summarize(self.summary)
 
     def update(self, **fields: Any) -> None:
         """Set fields of run.json, for instance device."""
@@ -97,8 +107,9 @@ class Run:
 
 
 @contextlib.contextmanager
-def open_run(settings, argv: Sequence[str] = ("train.py",), data: str | None = None) -> Iterator[Run]:
-    """The run that `settings` ask for: a new directory, or an interrupted run's. `data` is a hash of the rows, if there are any.
+def open_run(settings, argv: Sequence[str] = ("train.py",), data: str | None = None, draw: Draw = lambda directory: None) -> Iterator[Run]:
+    """The run that `settings` ask for: a new directory, or an interrupted run's. `data` is a hash of the rows, if there are any;
+    `draw` writes report.html however the run ends.
 
     Raises ValueError, before anything is written, for a directory that cannot be used, a resumed run whose config has
     become another experiment, and a tracker that cannot work.
@@ -114,14 +125,23 @@ def open_run(settings, argv: Sequence[str] = ("train.py",), data: str | None = N
 
         taken = from_main(take)
         run = Run(Path(taken["directory"]), taken["checkpoint"] and Path(taken["checkpoint"]), is_main_process())
-        try:
+        with recorded(run, draw):
             if start is not None:
                 _begin(run, start, settings, argv, data)
             yield run
-        except BaseException as error:
-            _end(run, *_verdict(error))
-            raise
-        _end(run, "completed", None)
+
+
+@contextlib.contextmanager
+def recorded(run: Run, draw: Draw) -> Iterator[None]:
+    """Record how the block ends: where it completes, or `complete` fails, no file says otherwise."""
+    try:
+        yield
+        if run.is_main:
+            run.complete(draw)
+    except BaseException as error:
+        _end(run, draw, *_verdict(error))
+        raise
+    _close(run, exit_code=0)
 
 
 def _take(settings, argv: Sequence[str], data: str | None, locked: contextlib.ExitStack) -> RunStart:
@@ -169,6 +189,7 @@ def _begin(run: Run, start: RunStart, settings, argv: Sequence[str], data: str |
     for path in run.directory.glob(f".*{ASIDE}"):
         path.unlink()
     tidy(run.checkpoints)
+    (run.directory / SUMMARY).unlink(missing_ok=True)  # of a run that was killed as it completed
     overrides, recorded = job_overrides(argv), start.recorded or {}
     again = [*(word for word in overrides if key_of(word) not in ("resume", "output_dir")), f"resume={run.directory}"]
     device = device_name(settings.hardware.device)
@@ -190,7 +211,7 @@ def _begin(run: Run, start: RunStart, settings, argv: Sequence[str], data: str |
     if cut := keep_rows_up_to(metrics, run.step):
         say(f"metrics.jsonl: {cut} rows after step {run.step} are cut; they will be written again")
     run.metrics = JsonLines(metrics)
-    for line in _compared(start, settings, device):
+    for line in _compared(run, start, settings, device):
         say(line)
     previous = recorded.get("tracker") or {}
     tracked = trackers.TrackedRun(
@@ -205,10 +226,10 @@ def _begin(run: Run, start: RunStart, settings, argv: Sequence[str], data: str |
     run.update()
 
 
-def _compared(start: RunStart, settings, device: str | None) -> Iterator[str]:
+def _compared(run: Run, start: RunStart, settings, device: str | None) -> Iterator[str]:
     """What differs from the run that is resumed or repeated; its bits may then differ too."""
     if settings.reproduce:
-        found = differences(read_json(Path(settings.reproduce) / STATE) or {}, device)
+        found = causes(Path(settings.reproduce), run.directory)
         ending = "; these differ, and its bits may:" if found else ": same code, packages and device"
         yield f"repeating {settings.reproduce}{ending}"
     else:
@@ -231,24 +252,35 @@ def _verdict(error: BaseException) -> tuple[str, str | None]:
     return "failed", redact(f"{type(error).__name__}: {error}"[:REASON_CHARACTERS] + where)
 
 
-def _end(run: Run, status: str, reason: str | None) -> None:
-    """Status first, so that a kill while the tracker uploads does not change it; then the tracker."""
+def _end(run: Run, draw: Draw, status: str, reason: str | None) -> None:
+    """Status first, so that a kill while the tracker uploads does not change it; then report.html and the tracker."""
     if not run.is_main:
         return
-
-    def close_tracker() -> None:
-        for line in run.tracker.close(0 if status == "completed" else 1):
-            say(line)
-
-    closing = [lambda: run.update(status=status, reason=reason, ended=now()), close_tracker, run.update]
-    if run.metrics is not None:
-        closing[1:1] = [run.metrics.sync, run.metrics.close]
-    for act in closing:
-        try:
-            act()
-        except OSError as error:  # a full disk here must not hide why the run ended
-            say(f"warning: {run.directory}: {error}")
-    if status == "interrupted":
-        say(f"{reason} after step {run.step}; to go on:\n  {run.state.get('resume_command', '')}")
+    if status != "completed":
+        _attempt(run, lambda: (run.directory / SUMMARY).unlink(missing_ok=True))
+    _attempt(run, lambda: run.update(status=status, reason=reason, ended=now()))
+    _attempt(run, lambda: draw(run.directory))
+    _close(run, exit_code=0 if status == "completed" else 1)
+    if status == "interrupted" and run.state.get("resume_command"):
+        say(f"{reason} after step {run.step}; to go on:\n  {run.state['resume_command']}")
     elif status == "failed" and (kept := checkpoints_in(run.checkpoints)):
         say(f"{kept[-1].name} is kept; once the cause is mended, go on with:\n  {run.state.get('resume_command', '')}")
+
+
+def _close(run: Run, exit_code: int) -> None:
+    """Close metrics.jsonl and the tracker, and note where the tracker's run is."""
+    if not run.is_main:
+        return
+    if run.metrics is not None:
+        _attempt(run, run.metrics.sync)
+        _attempt(run, run.metrics.close)
+    _attempt(run, lambda: [say(line) for line in run.tracker.close(exit_code)])
+    _attempt(run, run.update)
+
+
+def _attempt(run: Run, act: Callable[[], object]) -> None:
+    """Do it; a full disk, or a file that cannot be read, must not hide why the run ended."""
+    try:
+        act()
+    except Exception as error:
+        say(f"warning: {run.directory}: {error}")

@@ -24,7 +24,7 @@ from gold_style.runs.files import lock_is_held, lock_owner, plain, read_json, to
 from gold_style.runs.naming import key_of
 from gold_style.runs.redact import redact
 
-LOCK, STATE, CONFIG, CHECKPOINTS = ".lock", "run.json", "config.yaml", "checkpoints"
+LOCK, STATE, CONFIG, CHECKPOINTS, SUMMARY = ".lock", "run.json", "config.yaml", "checkpoints", "summary.json"
 SEARCH_DEPTH = 3  # multirun/<date>/<time>/<n>
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from gold_style.measure.samples import MODELS
 from gold_style.runs.files import read_json, read_json_lines, write_text
+from gold_style.runs.run_directory import status_of
 from gold_style.show.answers import answers_html, chosen_rows
 from gold_style.show.curves import metric_charts
 from gold_style.show.page import folded, grid, page, section, warning
@@ -68,7 +69,7 @@ def title(directory: Path) -> str:
 
 def heading(directory: Path, run: dict[str, Any], summary: dict[str, Any]) -> str:
     """Name, state and size of the run."""
-    status = run.get("status") or summary.get("status") or "unknown"
+    status = status_of(directory, run) or summary.get("status") or "unknown"  # says `interrupted` of a run that was killed
     facts = [f"status: {status}"]
     if summary.get("steps") is not None:
         facts.append(f"{summary['steps']} steps in {summary.get('train_seconds', 0):.0f} s")

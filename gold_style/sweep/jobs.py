@@ -59,7 +59,7 @@ def run_in_sweep(settings: Settings, train: Train) -> float:
         if isolated:
             return run_isolated(settings, argv, sweep / CONSOLE / f"{directory.name}.txt")
         return _run_here(settings, argv, train)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # SystemExit: a repetition with other bits
         reason = redact(str(error) if isinstance(error, JobFailed) else f"{type(error).__name__}: {error}")
         if is_main_process():
             record_end(directory, settings, argv, reason)
