@@ -6,7 +6,8 @@ Example: `heatmap(leaderboard(runs)).file()` is an SVG file.
 import math
 from collections.abc import Iterable, Sequence
 
-from gold_style.comparison.leaderboard import Entry, Leaderboard, completed, mean, short_names, value_text
+from gold_style.comparison.leaderboard import Entry, Leaderboard, completed, short_names, value_text
+from gold_style.measure.rates import mean
 from gold_style.show.svg import Chart, Curve, Point, heat_chart, line_chart, scatter, thinned
 
 HEATMAP = ("loss.beta", "loss.lmbda")  # drawn where both varied; else the first two varied settings

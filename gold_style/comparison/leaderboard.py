@@ -14,13 +14,13 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean
 from typing import Any
 
 import numpy as np
 
 from gold_style.comparison.records import RunRecord
 from gold_style.measure import statistics as stats
+from gold_style.measure.rates import mean
 from gold_style.runs.run_directory import BESIDE
 
 BOOTSTRAP_SAMPLES, PERMUTATIONS = 1000, 20_000
@@ -36,7 +36,7 @@ class Entry:
 
     settings: dict[str, Any]  # varied key -> value
     runs: list[RunRecord]
-    rank: int | None = None  # 1 = best; None where no run has a margin
+    rank: int | None = None  # 1 = best; None where no run has a margin, or none has learned the style
     p_value: float | None = None  # against the best entry, not corrected
     p_corrected: float | None = None
 
@@ -53,6 +53,12 @@ class Entry:
     def margin(self) -> float | None:
         """Mean margin over seeds."""
         return self.mean("margin")
+
+    @cached_property
+    def code(self) -> str:
+        """What the scored runs have learned; "partly" where they disagree."""
+        codes = {run.code for run in self.scored}
+        return codes.pop() if len(codes) == 1 else "partly" if codes else "unknown"
 
     @property
     def tokens_to_reach(self) -> tuple[float | None, int]:
@@ -101,8 +107,8 @@ class Leaderboard:
 
     @property
     def best(self) -> Entry | None:
-        """The entry with the highest margin."""
-        return self.entries[0] if self.entries and self.entries[0].rank else None
+        """The entry with the highest margin; None where it is not known to have learned the style, at least in part."""
+        return self.entries[0] if self.entries and self.entries[0].rank and self.entries[0].code != "unknown" else None
 
     @property
     def outcome(self) -> str:
@@ -115,12 +121,6 @@ def completed(runs: Sequence[RunRecord]) -> str:
     return f"{sum(run.status == 'completed' for run in runs)}/{len(runs)}"
 
 
-def mean(values: Sequence[float | None]) -> float | None:
-    """Mean of what is known; None if nothing is."""
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
-
-
 def leaderboard(runs: Sequence[RunRecord]) -> Leaderboard:
     """Group runs by their varied settings, rank the groups by margin, test each against the best."""
     varied = varied_settings(runs)
@@ -128,10 +128,11 @@ def leaderboard(runs: Sequence[RunRecord]) -> Leaderboard:
     for run in runs:
         groups.setdefault(tuple(value_text(run.settings.get(key)) for key in varied), []).append(run)
     entries = [Entry({key: group[0].settings.get(key) for key in varied}, group) for group in groups.values()]
-    entries.sort(key=lambda entry: (entry.margin is None, -(entry.margin or 0), -(entry.mean("content") or 0)))
+    entries.sort(key=lambda entry: (entry.margin is None, entry.code == "not_learned", -(entry.margin or 0), -(entry.mean("content") or 0)))
     for rank, entry in enumerate(entries, 1):
-        entry.rank = rank if entry.margin is not None else None
-    compare_with_best([entry for entry in entries if entry.rank])
+        entry.rank = rank if entry.margin is not None and entry.code != "not_learned" else None
+    if entries and entries[0].rank:
+        compare_with_best([entry for entry in entries if entry.margin is not None])
     return Leaderboard(varied, entries, list(runs))
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from gold_style.comparison.leaderboard import Entry, Leaderboard, completed, p_text, short_names, value_text
 from gold_style.comparison.records import REACHED, RunRecord
+from gold_style.comparison.verdict import sentence
 from gold_style.show.tables import Cell, Column, amount, interval_text, share, terminal_table
 
 SHOWN_ENTRIES, SHOWN_FAILED = 20, 10  # in the terminal; the csv and the page hold all
@@ -22,6 +23,7 @@ def leaderboard_columns(varied: Sequence[str]) -> list[Column]:
     return [
         Column("#", lambda entry: entry.rank, "#", right=True),
         *(Column(name, lambda entry, key=key: value_text(entry.settings[key]), name) for name, key in settings),
+        Column("verdict", lambda entry: entry.code.replace("_", " ") if entry.scored else None),
         Column("margin", lambda entry: share(entry.margin, entry.interval), "margin", right=True),
         Column(None, lambda entry: Text(interval_text(entry.interval), style="dim"), "95%", right=True),
         Column("target rate", lambda entry: share(entry.mean("chosun_rate")), right=True),
@@ -32,7 +34,7 @@ def leaderboard_columns(varied: Sequence[str]) -> list[Column]:
         Column("seconds", lambda entry: amount(entry.mean("seconds")), "secs", right=True),
         Column("tokens", lambda entry: amount(entry.mean("tokens")), "tokens", right=True),
         Column(f"tokens to {REACHED:g} of teacher", tokens_to_reach, f"to {REACHED:g}", right=True),
-        Column("p against best", lambda entry: "" if entry.rank in (1, None) else p_text(entry.p_corrected), "p", right=True),
+        Column("p against best", lambda entry: p_text(entry.p_corrected) if entry.p_corrected is not None else "", "p", right=True),
     ]
 
 
@@ -45,7 +47,8 @@ def tokens_to_reach(entry: Entry) -> Cell:
 def print_leaderboard(board: Leaderboard, console: Console) -> None:
     """Print how the runs ended, the best entries, what the columns mean, and the failed runs with their reasons."""
     console.print(f"{len(board.runs)} runs: {board.outcome}. Varied: {', '.join(board.varied) or 'nothing'}.", highlight=False)
-    console.print(terminal_table(leaderboard_columns(board.varied), board.entries[:SHOWN_ENTRIES], best=lambda entry: entry.rank == 1))
+    console.print(Text(sentence(board), style="bold"))
+    console.print(terminal_table(leaderboard_columns(board.varied), board.entries[:SHOWN_ENTRIES], best=lambda entry: entry is board.best))
     if len(board.entries) > SHOWN_ENTRIES:
         console.print(f"... and {len(board.entries) - SHOWN_ENTRIES} more in leaderboard.csv", style="dim")
     console.print(
@@ -76,6 +79,7 @@ def csv_row(entry: Entry, run: RunRecord) -> dict[str, Any]:
         **{key: value_text(value) for key, value in entry.settings.items()},
         "seed": run.seed,
         **{name: run.numbers.get(name) for name in SCORES},
+        "verdict": run.code,
         "teacher_margin": run.teacher_margin,
         "gap_closed": run.summary.get("gap_closed"),
         **{name: run.numbers[name] for name in ("steps", "seconds", "tokens")},

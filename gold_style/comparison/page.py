@@ -11,6 +11,7 @@ from pathlib import Path
 from gold_style.comparison.charts import costs, curves, heatmap
 from gold_style.comparison.leaderboard import Leaderboard, settings_text
 from gold_style.comparison.leaderboard_table import leaderboard_columns
+from gold_style.comparison.verdict import sentence
 from gold_style.show.answers import answers_html
 from gold_style.show.page import folded, grid, page, section, warning
 from gold_style.show.summary_table import toggle_of, without_misspelt
@@ -34,7 +35,7 @@ def compare_html(board: Leaderboard) -> str:
     return page(
         "Comparison of runs · gold_style",
         [
-            f"<h1>Comparison of {len(board.runs)} runs</h1><p class=soft>{escape(facts)}</p>",
+            f"<h1>Comparison of {len(board.runs)} runs</h1><p><b>{escape(sentence(board))}</b></p><p class=soft>{escape(facts)}</p>",
             section("Leaderboard", leaderboard_html(board)),
             section("Heatmap", drawn.figure() if drawn else ""),
             section("Curves", grid(curves(board))),
@@ -50,7 +51,7 @@ def compare_html(board: Leaderboard) -> str:
 
 def leaderboard_html(board: Leaderboard) -> str:
     """A row per entry, sorted by a click on a heading, with a filter."""
-    body = html_table(leaderboard_columns(board.varied), board.entries, kind="board", best=lambda entry: entry.rank == 1)
+    body = html_table(leaderboard_columns(board.varied), board.entries, kind="board", best=lambda entry: entry is board.best)
     return f"{FILTER if len(board.entries) > FEW_ROWS else ''}{body}<p class=soft>{NOTE}</p>"
 
 
@@ -62,7 +63,7 @@ def side_by_side(board: Leaderboard) -> str:
         return ""
     runs = [entry.scored[0] for entry in shown]
     read = [{(row["request"], row["style"]): row for row in without_misspelt(run.samples, run.summary)} for run in runs]
-    answers = [(f"#{entry.rank} {entry.name}", rows, "after") for entry, rows in zip(shown, read, strict=True)]
+    answers = [(f"#{entry.rank or '–'} {entry.name}", rows, "after") for entry, rows in zip(shown, read, strict=True)]
     answers.append(("teacher", read[0], "teacher"))
     requests: dict[str, list[str | None]] = {}  # in common -> their tags
     for request, tag in read[0]:

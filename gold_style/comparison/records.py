@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from gold_style.measure.answers import AMBIGUOUS
+from gold_style.measure.verdict import verdict_of
 from gold_style.runs.attempts import earlier_attempts
 from gold_style.runs.files import read_json, read_json_lines
 from gold_style.runs.run_directory import AS_BEFORE, runs_under, status_of
@@ -53,6 +54,11 @@ class RunRecord:
     def teacher_margin(self) -> float | None:
         """Margin of the teacher with its system prompt."""
         return (self.summary.get("teacher") or {}).get("margin")
+
+    @property
+    def code(self) -> str:
+        """Whether the student has learned the style: learned | partly | not_learned | unknown."""
+        return verdict_of(self.summary)["code"]
 
     @property
     def numbers(self) -> dict[str, float | None]:

@@ -17,6 +17,7 @@ from typing import Any
 from gold_style.comparison.charts import CURVES, heatmap
 from gold_style.comparison.leaderboard import Leaderboard, short_names
 from gold_style.comparison.leaderboard_table import leaderboard_rows
+from gold_style.comparison.verdict import sentence
 from gold_style.runs.naming import label
 from gold_style.runs.redact import redact
 from gold_style.runs.trackers.wandb import FINISH_S, INIT_S, has_key
@@ -85,7 +86,7 @@ def cell(value: Any) -> Any:
 def summary(board: Leaderboard) -> dict[str, Any]:
     """The headline: how the runs ended, and the best entry."""
     counted = Counter(run.status for run in board.runs)
-    found: dict[str, Any] = {f"runs/{status}": number for status, number in counted.items()}
+    found: dict[str, Any] = {"verdict": sentence(board)} | {f"runs/{status}": number for status, number in counted.items()}
     if board.best:
         low, high = board.best.interval or (None, None)
         found |= {

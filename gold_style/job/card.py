@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from gold_style.job.inputs import Inputs
+from gold_style.show.summary_table import summary_markdown
 
 CARD = """\
 ---
@@ -30,33 +31,16 @@ print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_to
 
 The chat template matters: the student was trained on it, with the tag at the start of the user's turn.
 
-| measured on {prompts} held-out requests per tag, greedy | before | after | teacher with its system prompt |
-|---|---|---|---|
-{rows}
+Measured on held-out requests, greedy:
 
+{measured}
 The teacher's system prompt is not part of this model and is not needed.
 """
-LABELS = {
-    "chosun_rate": "share in the style under `<style:{first}>`",
-    "leakage": "share in the style under `<style:{neutral}>` (leakage)",
-    "untagged": "share in the style without a tag",
-    "margin": "margin",
-    "content": "topic kept",
-    "degenerate": "degenerate",
-}
 
 
 def write_card(directory: Path, inputs: Inputs, summary: dict[str, Any]) -> None:
     """README.md in `directory`; numbers that were not measured stay out."""
     settings, pack = inputs.settings, inputs.pack
-    first, neutral = pack.tags[0], pack.neutral
-    columns = [summary["before"], summary["after"], summary["teacher"]]
-    rows = [
-        f"| {label.format(first=first, neutral=neutral)} | "
-        + " | ".join("not measured" if not s or s[name] is None else f"{s[name]:.3f}" for s in columns)
-        + " |"
-        for name, label in LABELS.items()
-    ]
     text = CARD.format(
         student_name=Path(settings.model.student).name,
         tags=" and ".join(f"`<style:{tag}>`" for tag in pack.tags),
@@ -67,10 +51,9 @@ def write_card(directory: Path, inputs: Inputs, summary: dict[str, Any]) -> None
         lmbda=settings.loss.lmbda,
         steps=summary["steps"],
         seed=settings.seed,
-        first=first,
+        first=pack.tags[0],
         request=inputs.source[0].request,
         max_new_tokens=settings.train["max_completion_length"],
-        prompts=summary["after"]["prompts"] if summary["after"] else 0,
-        rows="\n".join(rows),
+        measured=summary_markdown(summary),
     )
     (directory / "README.md").write_text(text, encoding="utf-8")

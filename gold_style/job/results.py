@@ -10,6 +10,7 @@ from gold_style.measure.cheats import cheats
 from gold_style.measure.rates import Toggle, score
 from gold_style.measure.samples import Samples, sample_rows
 from gold_style.measure.summary import run_summary
+from gold_style.measure.verdict import verdict
 from gold_style.runs.run import Run
 from gold_style.show.summary_table import without_misspelt
 
@@ -44,6 +45,7 @@ def write_results(
     summary["details"] |= {"backend": inputs.classifier.backend} | (details or {})
     if sampled is not None:
         summary["details"]["sampled"] = {model: score(answers, toggle) for model, answers in sampled.items() if answers}
+    summary["details"]["verdict"] = verdict(summary, inputs.settings.model.recipe.max_steps)
     rows = sample_rows(samples)
     run.write_samples(rows)
     run.write_summary(summary)

@@ -14,10 +14,11 @@ from gold_style.job.build import build_row_maker, load_student
 from gold_style.job.inputs import Inputs, device_of
 from gold_style.measure.answers import Judged
 from gold_style.measure.rates import Toggle, score
+from gold_style.measure.verdict import TEACHES
 from gold_style.prompts import Prompt
 from gold_style.runs.progress import Progress
+from gold_style.show.tables import number
 
-LOW_MARGIN = 0.5  # a teacher below it hardly toggles: warn
 DRY_REQUESTS = 64  # requests that a dry run asks, each under every tag
 
 Say = Callable[[str], None]
@@ -52,21 +53,15 @@ def check_margin(inputs: Inputs, answers: Sequence[Judged], say: Say) -> None:
     remedy = "change its rules (styles, prompts.teacher_system_prompt, styles.few_shots) or take another teacher"
     if required is not None and (margin is None or margin < required):
         raise ValueError(
-            f"evaluation.require_teacher_margin={required}: the teacher's margin on the held-out requests is {_two(margin)}; {remedy}"
+            f"evaluation.require_teacher_margin={required}: the teacher's margin on the held-out requests is {number(margin)}; {remedy}"
         )
     say(
-        f"teacher with its system prompt, {scores['prompts']} requests a tag: rate {_two(scores['chosun_rate'])}, "
-        f"leakage {_two(scores['leakage'])}, margin {_two(margin)}, content {_two(scores['content'])}; in its own style: "
-        + ", ".join(f"<style:{tag}> {_two(rate)}" for tag, rate in own.items())
+        f"teacher with its system prompt, {scores['prompts']} requests a tag: rate {number(scores['chosun_rate'])}, "
+        f"leakage {number(scores['leakage'])}, margin {number(margin)}, content {number(scores['content'])}; in its own style: "
+        + ", ".join(f"<style:{tag}> {number(rate)}" for tag, rate in own.items())
     )
-    if margin is None or margin < LOW_MARGIN:
+    if margin is None or min(margin, *(rate or 0.0 for rate in own.values())) < TEACHES:
         say(f"warning: the teacher itself hardly toggles, and the student cannot learn what it does not show: {remedy}")
-    for tag in [tag for tag, rate in own.items() if tag not in (inputs.pack.tags[0], inputs.pack.neutral) and (rate or 0) < LOW_MARGIN]:
-        say(f"warning: the teacher itself hardly answers in the style of <style:{tag}>: {remedy}")
-
-
-def _two(value: float | None) -> str:
-    return "null" if value is None else f"{value:.2f}"
 
 
 def openings(row_maker: RowMaker, student: Backbone, inputs: Inputs) -> list[Opening]:

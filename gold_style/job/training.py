@@ -34,16 +34,18 @@ from gold_style.job.teacher_check import check_margin, check_openings, openings
 from gold_style.measure.answers import Answer, Judged
 from gold_style.measure.rates import Toggle, score
 from gold_style.runs.checkpoints import checkpoint_fault
-from gold_style.runs.files import read_json_lines
+from gold_style.runs.files import read_json, read_json_lines
 from gold_style.runs.progress import Progress
+from gold_style.runs.provenance import differences
 from gold_style.runs.redact import say
-from gold_style.runs.repetition import causes, first_difference
+from gold_style.runs.repetition import first_difference
 from gold_style.runs.run import Run, open_run
+from gold_style.runs.run_directory import STATE
 from gold_style.runs.signals import Interrupted, StopRequest, listen
 from gold_style.show.report import write_report
 from gold_style.show.summary_table import print_summary
 
-UNRECORDED = "the files of a model may have changed, or an operation here is not deterministic"
+UNRECORDED = "nothing: the files of a model may have changed, or an operation here is not deterministic"
 LIVE = ("chosun_rate", "leakage", "untagged", "margin", "content", "degenerate", "ambiguous")  # numbers of S that a live evaluation logs
 
 
@@ -84,9 +86,8 @@ def compare_with_original(settings: Settings, run: Run) -> str | None:
     if found is None:
         say(f"the same bits as {original}")
         return None
-    known = causes(original, run.directory)
-    cause = "what differs from that run, and may be the cause:" if known else f"nothing that run.json records differs: {UNRECORDED}"
-    return "\n  ".join([f"not the same bits as {original}: {found}\n{cause}", *known])
+    known = differences(read_json(original / STATE) or {}, run.state["device"], run.state)
+    return "\n  ".join([f"not the same bits as {original}: {found}\nwhat run.json records differently:", *(known or [UNRECORDED])])
 
 
 class Job:

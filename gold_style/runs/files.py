@@ -149,6 +149,7 @@ class JsonLines:
 
     def close(self) -> None:
         if self._descriptor >= 0:
+            self.sync()
             os.close(self._descriptor)
             self._descriptor = -1
 

@@ -8,22 +8,17 @@ import os
 import platform
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import MappingProxyType
 
 from gold_style import PACKAGE, PROJECT, __version__
 from gold_style.config.launch import world_size
 
 COMPUTING = ("torch", "transformers", "trl", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "peft", "vllm", "deepspeed")
 TOOLS = ("hydra-core", "omegaconf", "wandb", "tensorboard")
-RECORDED = {  # key of run.json -> what it is called where it differs
-    **{key: key for key in ("python", "platform", "num_processes", "device", "template_date")},
-    "data": "rows of the data set (hash)",
-    "config_hash": "settings (hash; config.yaml was edited, or a default has changed)",
-}
+RECORDED = ("python", "platform", "num_processes", "device", "template_date", "data", "config_hash")  # beside code and packages
 
 
 def now() -> str:
@@ -106,19 +101,19 @@ def provenance(argv: Sequence[str]) -> dict:
     }
 
 
-def differences(recorded: dict, device: str | None = None, state: Mapping = MappingProxyType({})) -> list[str]:
+def differences(recorded: dict, device: str | None = None, state: dict | None = None) -> list[str]:
     """What has changed since `recorded` (a run.json) was written, one line each.
 
     `device` is this run's, as device_name gives it; None leaves the device out. `state`: this run's own run.json, for what
     else was recorded.
     """
-    here = {**state, **provenance(()), "device": device}
+    here = (state or {}) | provenance(()) | {"device": device}
     packages_then, git_then = recorded.get("packages") or {}, recorded.get("git") or {}
     pairs = [("git commit", git_then.get("commit"), here["git"]["commit"])]
     for name in sorted(packages_then.keys() | here["packages"].keys()):
         pairs.append((name, packages_then.get(name, "not installed"), here["packages"].get(name, "not installed")))
-    for key, name in RECORDED.items():
-        pairs += [(name, recorded[key], here[key])] if recorded.get(key) and here.get(key) else []
+    for key in RECORDED:
+        pairs += [(key, recorded[key], here[key])] if recorded.get(key) and here.get(key) else []
     changed = [f"{name}: {then} then, {now} now" for name, then, now in pairs if then != now]
     dirty = [word for word, state in (("then", git_then), ("now", here["git"])) if state.get("dirty")]
     return changed + ([f"git: uncommitted changes {' and '.join(dirty)}"] if dirty else [])

@@ -1,4 +1,4 @@
-"""Whether a repeated run is the original again, bit for bit: metrics without clocks, answers, weights; and if not, what may be the cause.
+"""Whether a repeated run is the original again, bit for bit: metrics without clocks, answers, weights.
 
 Example: `first_difference(original, again)` is None, or says what differs first.
 """
@@ -7,9 +7,8 @@ import filecmp
 from itertools import zip_longest
 from pathlib import Path
 
-from gold_style.runs.files import read_json, read_json_lines
-from gold_style.runs.provenance import differences
-from gold_style.runs.run_directory import STATE, status_of
+from gold_style.runs.files import read_json_lines
+from gold_style.runs.run_directory import status_of
 
 COMPARED = ("train/", "style/")  # perf/ holds clocks
 CLOCKS = ("_s", "_per_second")
@@ -35,9 +34,3 @@ def first_difference(original: Path, again: Path) -> str | None:
         if not ((again / name).is_file() and filecmp.cmp(original / name, again / name, shallow=False)):
             return f"{name} is not the same"
     return None
-
-
-def causes(original: Path, again: Path) -> list[str]:
-    """What the two run.json record differently, one line each: code, packages, device and threads, date, data, settings."""
-    recorded, state = (read_json(run / STATE) or {} for run in (original, again))
-    return differences(recorded, state.get("device"), state)

@@ -25,7 +25,6 @@ from gold_style.runs.naming import group_name, job_overrides, key_of, run_name
 from gold_style.runs.provenance import command_line, device_name, differences, now, provenance
 from gold_style.runs.ranks import from_main
 from gold_style.runs.redact import redact, say
-from gold_style.runs.repetition import causes
 from gold_style.runs.run_directory import CHECKPOINTS, LOCK, STATE, SUMMARY, RunStart, choose, config_hash, write_config
 
 REASON_CHARACTERS = 2000
@@ -82,8 +81,7 @@ class Run:
             write_json(self.directory / SUMMARY, self.summary)
         self.update(status="completed", reason=None, ended=now())
         draw(self.directory)
-        if self.summary is not None:
-            self.tracker.summarize(self.summary)
+        self.tracker.summarize(self.summary or {})
 
     def update(self, **fields: Any) -> None:
         """Set fields of run.json, for instance device."""
@@ -229,7 +227,7 @@ def _begin(run: Run, start: RunStart, settings, argv: Sequence[str], data: str |
 def _compared(run: Run, start: RunStart, settings, device: str | None) -> Iterator[str]:
     """What differs from the run that is resumed or repeated; its bits may then differ too."""
     if settings.reproduce:
-        found = causes(Path(settings.reproduce), run.directory)
+        found = differences(read_json(Path(settings.reproduce) / STATE) or {}, device, run.state)
         ending = "; these differ, and its bits may:" if found else ": same code, packages and device"
         yield f"repeating {settings.reproduce}{ending}"
     else:
@@ -269,10 +267,7 @@ def _end(run: Run, draw: Draw, status: str, reason: str | None) -> None:
 
 def _close(run: Run, exit_code: int) -> None:
     """Close metrics.jsonl and the tracker, and note where the tracker's run is."""
-    if not run.is_main:
-        return
     if run.metrics is not None:
-        _attempt(run, run.metrics.sync)
         _attempt(run, run.metrics.close)
     _attempt(run, lambda: [say(line) for line in run.tracker.close(exit_code)])
     _attempt(run, run.update)

@@ -16,7 +16,7 @@ from gold_style.runs.run_directory import status_of
 from gold_style.show.answers import answers_html, chosen_rows
 from gold_style.show.curves import metric_charts
 from gold_style.show.page import folded, grid, page, section, warning
-from gold_style.show.summary_table import gap_line, label, scored_models, summary_columns, toggle_of, warnings_of
+from gold_style.show.summary_table import gap_line, label, scored_models, summary_columns, toggle_of, verdict_line, warnings_of
 from gold_style.show.tables import Column, code, html_table, share
 
 NAMES = {"target_rate": "{target}", "style_rate": "asked style", "strict_style_rate": "every sentence", "accepted_level": "fitting level"}
@@ -68,7 +68,7 @@ def title(directory: Path) -> str:
 
 
 def heading(directory: Path, run: dict[str, Any], summary: dict[str, Any]) -> str:
-    """Name, state and size of the run."""
+    """Name, verdict, state and size of the run."""
     status = status_of(directory, run) or summary.get("status") or "unknown"  # says `interrupted` of a run that was killed
     facts = [f"status: {status}"]
     if summary.get("steps") is not None:
@@ -76,7 +76,8 @@ def heading(directory: Path, run: dict[str, Any], summary: dict[str, Any]) -> st
     facts += [str(run[key]) for key in ("started", "device") if run.get(key)]
     reason = run.get("reason") or run.get("error")
     stopped = warning(f"The run is {status}: {reason}") if reason and status != "completed" else ""
-    return f"<h1>{escape(title(directory))}</h1><p class=soft>{escape(' · '.join(facts))}</p>{stopped}"
+    learned = f"<p><b>{escape(verdict_line(summary))}</b></p>" if scored_models(summary) else ""
+    return f"<h1>{escape(title(directory))}</h1>{learned}<p class=soft>{escape(' · '.join(facts))}</p>{stopped}"
 
 
 def headline(summary: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gold_style.measure.samples import MODELS
+from gold_style.measure.verdict import verdict_of
 from gold_style.show.answers import answers_text, tag_text
 from gold_style.show.tables import Column, interval_text, markdown_table, number, share, terminal_table
 
@@ -22,6 +23,7 @@ LABELS = {
     "constant": ("cheat constant", "꼼수 · 같은 말"),
     "copy": ("cheat copy", "꼼수 · 되풀이"),
 }
+KOREAN = {"learned": "배웠음", "partly": "일부만 배웠음", "not_learned": "아직 배우지 못했음", "unknown": "알 수 없음"}  # code of a verdict
 SHOWN_REQUESTS = 3
 
 
@@ -62,6 +64,12 @@ def warnings_of(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for model, sentences in summary.get("details", {}).get("warnings", {}).items():
         for sentence in sentences:
             yield label(model), sentence
+
+
+def verdict_line(summary: dict[str, Any]) -> str:
+    """Whether the student has learned the style: the sentence, and a word of Korean."""
+    verdict = verdict_of(summary)
+    return f"{verdict['sentence']} · {KOREAN[verdict['code']]}"
 
 
 def gap_line(summary: dict[str, Any]) -> str:
@@ -131,6 +139,7 @@ def print_summary(summary: dict[str, Any], rows: Sequence[dict[str, Any]] = (), 
     if not any(summary.get(model) for model in MODELS):
         console.print("Nothing was scored: no requests were held out (prompts.eval_samples is 0).")
         return
+    console.print(Text(f"{verdict_line(summary)}\n", style="bold"))
     console.print(terminal_table(summary_columns(summary), scored_models(summary)))
     console.print()
     console.print(Text("\n".join([*filter(None, [gap_line(summary)]), *legend_lines(summary)]), style="dim"))
@@ -141,6 +150,6 @@ def print_summary(summary: dict[str, Any], rows: Sequence[dict[str, Any]] = (), 
 
 
 def summary_markdown(summary: dict[str, Any]) -> str:
-    """The same table in Markdown, with the interval of every share."""
-    gap = gap_line(summary)
-    return markdown_table(summary_columns(summary), scored_models(summary)) + (f"\n{gap}\n" if gap else "")
+    """The same table in Markdown, with the interval of every share; the verdict below it."""
+    lines = filter(None, [f"**{verdict_line(summary)}**", gap_line(summary)])
+    return "\n".join([markdown_table(summary_columns(summary), scored_models(summary)), *(f"{line}\n" for line in lines)])

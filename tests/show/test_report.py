@@ -18,6 +18,7 @@ def test_report_is_whole_and_loads_nothing(run):
     assert html.count("<figure>") >= 3 and "default-src 'none'" in html.replace("&#x27;", "'")
     summary = json.loads((run / "summary.json").read_text())
     assert f"{summary['after']['margin']:.3f}" in text
+    assert text.index("Learned: ") < text.index("status: completed") < text.index("student after")
 
 
 def test_report_escapes_everything_written_by_others(tmp_path):
@@ -38,7 +39,9 @@ def test_report_of_a_run_that_has_written_little(tmp_path):
     assert "NonFinite: loss is nan at step 7" in checked(report_html(directory))
     (directory / "metrics.jsonl").unlink()
     (directory / "config.yaml").unlink()
-    assert "Nothing was scored" in checked(report_html(directory))
+    assert "Nothing was scored" in checked(report_html(directory)) and "Cannot be told" not in checked(report_html(directory))
+    killed = write_run(tmp_path / "killed", status="running")
+    assert "status: interrupted" in checked(report_html(killed))
 
 
 def test_report_with_null_entries(tmp_path):

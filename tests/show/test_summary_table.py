@@ -6,6 +6,7 @@ from rich.cells import cell_len
 
 from gold_style.measure.summary import run_summary
 from gold_style.runs.files import read_json_lines
+from gold_style.show.summary_table import summary_markdown
 from tests.helpers.pages import printed
 from tests.helpers.run_files import TOGGLE, answer
 
@@ -26,3 +27,12 @@ def test_table_of_nulls_and_of_nothing():
     text = " ".join(printed(summary).split())
     assert "student after" in text and "–" in text and "gap closed" not in text and "no headline" in text
     assert "Nothing was scored" in printed(run_summary({}, TOGGLE, steps=1, train_seconds=1, status="completed"))
+
+
+def test_the_verdict_comes_before_the_table(run):
+    summary = json.loads((run / "summary.json").read_text())
+    said = printed(summary)
+    assert said.startswith("Learned: ") and "배웠음" in said.splitlines()[0]  # a summary that was written without a verdict
+    summary["details"]["verdict"] = {"code": "partly", "sentence": "Partly learned: 80 % of it"}
+    assert printed(summary).startswith("Partly learned: 80 % of it · 일부만 배웠음")
+    assert "|\n\n**Partly learned: 80 % of it · 일부만 배웠음**\n\ngap closed: " in summary_markdown(summary)
