@@ -139,7 +139,7 @@ def recorded(run: Run, draw: Draw) -> Iterator[None]:
     except BaseException as error:
         _end(run, draw, *_verdict(error))
         raise
-    _close(run, exit_code=0)
+    _close(run, 0)
 
 
 def _take(settings, argv: Sequence[str], data: str | None, locked: contextlib.ExitStack) -> RunStart:
@@ -254,28 +254,20 @@ def _end(run: Run, draw: Draw, status: str, reason: str | None) -> None:
     """Status first, so that a kill while the tracker uploads does not change it; then report.html and the tracker."""
     if not run.is_main:
         return
-    if status != "completed":
-        _attempt(run, lambda: (run.directory / SUMMARY).unlink(missing_ok=True))
-    _attempt(run, lambda: run.update(status=status, reason=reason, ended=now()))
-    _attempt(run, lambda: draw(run.directory))
-    _close(run, exit_code=0 if status == "completed" else 1)
+    forget = [lambda: (run.directory / SUMMARY).unlink(missing_ok=True)] if status != "completed" else []
+    record = [*forget, lambda: run.update(status=status, reason=reason, ended=now()), lambda: draw(run.directory)]
+    _close(run, 0 if status == "completed" else 1, record)
     if status == "interrupted" and run.state.get("resume_command"):
         say(f"{reason} after step {run.step}; to go on:\n  {run.state['resume_command']}")
     elif status == "failed" and (kept := checkpoints_in(run.checkpoints)):
         say(f"{kept[-1].name} is kept; once the cause is mended, go on with:\n  {run.state.get('resume_command', '')}")
 
 
-def _close(run: Run, exit_code: int) -> None:
-    """Close metrics.jsonl and the tracker, and note where the tracker's run is."""
-    if run.metrics is not None:
-        _attempt(run, run.metrics.close)
-    _attempt(run, lambda: [say(line) for line in run.tracker.close(exit_code)])
-    _attempt(run, run.update)
-
-
-def _attempt(run: Run, act: Callable[[], object]) -> None:
-    """Do it; a full disk, or a file that cannot be read, must not hide why the run ended."""
-    try:
-        act()
-    except Exception as error:
-        say(f"warning: {run.directory}: {error}")
+def _close(run: Run, exit_code: int, record: Sequence[Callable[[], object]] = ()) -> None:
+    """Do what records the end, close metrics.jsonl and the tracker, and note where the tracker's run is."""
+    metrics = [run.metrics.close] if run.metrics is not None else []
+    for act in (*record, *metrics, lambda: [say(line) for line in run.tracker.close(exit_code)], run.update):
+        try:
+            act()
+        except Exception as error:  # a full disk, or a file that cannot be read, must not hide why the run ended
+            say(f"warning: {run.directory}: {error}")

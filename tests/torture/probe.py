@@ -37,7 +37,7 @@ PHASES = {
     "sealing": (("runs/checkpoints.py", "seal_checkpoint"),),
     "pruning": (("runs/checkpoints.py", "prune"),),
     "writing the student": (("distil/student_copy.py", "save"),),
-    "writing the summary": (("runs/run.py", "write_samples"), ("runs/run.py", "write_summary"), ("show/report.py", "write_report")),
+    "writing the summary": (("runs/run.py", "write_samples"), ("runs/run.py", "complete"), ("show/report.py", "write_report")),
     "upload": (("runs/trackers/wandb.py", "close"),),
 }
 
