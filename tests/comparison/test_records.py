@@ -8,7 +8,7 @@ import yaml
 from gold_style.comparison.leaderboard import leaderboard
 from gold_style.comparison.leaderboard_table import leaderboard_csv
 from gold_style.comparison.page import compare_html
-from gold_style.comparison.records import RunRecord, flattened, read_run, read_runs, read_settings
+from gold_style.comparison.records import AS_BEFORE, RunRecord, flattened, read_run, read_runs, read_settings
 from gold_style.measure.samples import sample_rows
 from gold_style.runs.files import write_json, write_json_lines
 from tests.helpers.pages import checked
@@ -57,7 +57,7 @@ def test_settings_are_read_from_any_yaml(tmp_path):
         "base: &base {beta: 0.3}\nloss: *base\n",
     ):
         path.write_text(text, encoding="utf-8")
-        assert read_settings(path, print) == flattened(yaml.safe_load(text))
+        assert read_settings(path, print) == {**AS_BEFORE, **flattened(yaml.safe_load(text))}
     heard = []
     path.write_text("a: [1\n")
     assert read_settings(path, heard.append) == {} and "config.yaml" in heard[0]
