@@ -38,9 +38,10 @@ def test_a_last_file_that_cannot_be_written_leaves_none_that_says_completed(tmp_
     (run / blocked).rmdir()
     assert json.loads((run / "run.json").read_text())["status"] == "failed" and not (run / "summary.json").exists()
     assert not [path for path in run.glob("*.*") if path.is_file() and "completed" in path.read_text(errors="replace")]
-    resumed = python("train.py", *TINY, f"resume={run}", cwd=tmp_path)
-    assert resumed.code == 0 and status(run) == ("completed", "completed"), resumed.stderr[-3000:]
-    assert json.loads((run / "summary.json").read_text())["status"] == "completed"
+    if blocked == "report.html":  # the last file of all
+        resumed = python("train.py", *TINY, f"resume={run}", cwd=tmp_path)
+        assert resumed.code == 0 and status(run) == ("completed", "completed"), resumed.stderr[-3000:]
+        assert json.loads((run / "summary.json").read_text())["status"] == "completed"
 
 
 def test_an_interrupted_run_says_so_in_its_report(tmp_path):
@@ -73,14 +74,11 @@ def test_a_repetition_with_other_bits_names_the_cause_and_fails(tmp_path):
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
     rows[0]["train/loss"] += 1e-12
     metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    changed = {"packages": state["packages"] | {"trl": "0.1"}, "device": "another, 64 threads"}
+    (first.run / "run.json").write_text(json.dumps(state | changed))
     again = python("train.py", f"reproduce={first.run}", "output_dir=again", cwd=tmp_path)
     assert again.code == 1 and again.run == tmp_path / "again" and "Traceback" not in again.stderr
-    assert f"not the same bits as {first.run}: train/loss at step 1 was " in again.stderr
-    assert "nothing that run.json records differs" in again.stderr or "git: uncommitted changes" in again.stderr
+    said = again.stderr.partition(f"not the same bits as {first.run}: train/loss at step 1 was ")[2]
+    assert "trl: 0.1 then, " in said and "device: another, 64 threads then, " in said
     assert status(again.run) == ("completed", "completed")
     assert json.loads((again.run / "run.json").read_text())["repeated"] is False
-    changed = {"packages": state["packages"] | {"trl": "0.1"}, "device": "another, 64 threads", "template_date": "2020-01-01"}
-    (first.run / "run.json").write_text(json.dumps(state | changed))
-    third = python("train.py", f"reproduce={first.run}", "output_dir=third", cwd=tmp_path)
-    said = third.stderr.partition("not the same bits")[2]
-    assert third.code == 1 and "trl: 0.1 then" in said and "device: another, 64 threads then" in said
