@@ -50,7 +50,10 @@ def test_a_run_leaves_its_files(default_run):
     assert rows[-1]["style/margin"] is not None and rows[-1]["perf/tokens"] > 160 * 32 * 10
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"checkpoint-80", "checkpoint-160"}
     assert not [path for path in (run / "student").iterdir() if path.suffix in (".bin", ".pt", ".pth", ".pkl")]
-    assert "checkpoint" not in (run / "student" / "README.md").read_text()
+    card, verdict = (run / "student" / "README.md").read_text(), json.loads((run / "summary.json").read_text())["details"]["verdict"]
+    assert "checkpoint" not in card and verdict["code"] == "learned" and verdict["sentence"] in card
+    assert verdict["sentence"] in default_run.stdout and verdict["sentence"].startswith("Learned: ")
+    assert "status: completed" in (run / "report.html").read_text() and "the recipe is" not in verdict["sentence"]
 
 
 def test_figures_can_be_computed_again_from_the_samples(default_run, summary):

@@ -1,5 +1,6 @@
 """A run from opening to closing, in every way it can end; real processes where processes matter."""
 
+import contextlib
 import json
 import os
 import signal
@@ -15,9 +16,10 @@ import yaml
 from gold_style.config.settings import Settings
 from gold_style.runs.files import JsonLines, read_json, read_json_lines, write_json
 from gold_style.runs.provenance import device_name, differences, git_state
-from gold_style.runs.run import open_run
+from gold_style.runs.run import Pruned, open_run
 from gold_style.runs.run_directory import status_of
 from gold_style.runs.signals import Interrupted
+from gold_style.show.report import write_report
 from tests.helpers.checkpoint_files import make_checkpoint
 from tests.helpers.run_settings import changed, compose
 
@@ -132,6 +134,43 @@ def test_a_failed_run_is_failed_for_wandb_too(tmp_path, monkeypatch):
     assert told.exit_code == 1 and told.name == "mine" and told.tags == ["a"]
     assert told.config["gold_style"] == yaml.safe_load((run.directory / "config.yaml").read_text())
     assert read_json(run.directory / "run.json")["tracker"]["run_id"] == told.run_id
+
+
+def test_a_run_whose_report_cannot_be_written_is_completed_nowhere(tmp_path, monkeypatch):
+    from tests.helpers.wandb_file import read_wandb_file, wandb_files
+
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    settings = changed(compose(tmp_path / "run"), "tracker", name="wandb", mode="offline")
+    with pytest.raises(OSError, match="directory"), open_run(settings, draw=write_report) as run:
+        run.log({"train/loss": 1.0}, step=1)
+        run.write_summary({"status": "completed", "after": None})
+        (run.directory / "report.html").mkdir()
+    state, told = read_json(run.directory / "run.json"), read_wandb_file(*wandb_files(run.directory))
+    assert state["status"] == "failed" and "directory" in state["reason"].lower() and not (run.directory / "summary.json").exists()
+    assert told.exit_code == 1 and "status" not in told.summary
+
+
+def test_the_report_is_drawn_of_the_final_state_and_a_left_summary_goes(settings):
+    drawn = []
+    for error, status in (
+        (None, "completed"),
+        (Interrupted(signal.SIGTERM), "interrupted"),
+        (Pruned("enough"), "pruned"),
+        (ValueError("x"), "failed"),
+    ):
+        directory = Path(settings.output_dir).with_name(status)
+        with (
+            contextlib.suppress(BaseException),
+            open_run(changed(settings, output_dir=str(directory)), draw=lambda d: drawn.append(read_json(d / "run.json"))) as run,
+        ):
+            run.write_summary({"status": "completed"})
+            if error is not None:
+                write_json(directory / "summary.json", {"status": "completed"})
+                raise error
+        assert drawn[-1]["status"] == status and drawn[-1]["ended"]
+        assert (directory / "summary.json").exists() == (status == "completed")
 
 
 def test_secrets_reach_no_file(settings, monkeypatch):
