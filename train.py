@@ -28,11 +28,14 @@ def main(cfg: DictConfig) -> float:
 
 def train(settings: Settings, argv: Sequence[str]) -> float:
     """One run. Returns a number of its summary, which a Hydra sweeper maximises; NaN for null."""
-    from gold_style.job.plan import dry_run  # torch and transformers: only now, when nothing is wrong with the settings
-    from gold_style.job.training import open_job
+    from gold_style.job.obstacles import refuse
+    from gold_style.job.plan import dry_run
 
     if settings.dry_run:
-        return dry_run(settings)
+        return dry_run(settings, argv)
+    refuse(settings, argv)
+    from gold_style.job.training import open_job  # torch and transformers: only now, when nothing is against the run
+
     with open_job(settings, argv) as job:  # a run directory, and a trainer with both models; closed however the run ends
         before, teacher = job.ask_student("before"), job.ask_teacher()
         job.train()

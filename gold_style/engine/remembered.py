@@ -36,7 +36,7 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def surroundings(device: torch.device) -> list:
-    """Code, device, threads and the precision of float32 products (train.tf32): what the same call may depend on."""
+    """Code, device, threads and the precision of float32 products (for instance of TF32): what the same call may depend on."""
     precision = torch.backends.fp32_precision, torch.backends.cuda.matmul.fp32_precision
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
     return [code_digest(), str(device.type), name, precision, torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()]

@@ -23,7 +23,8 @@ from gold_style.engine.remembered import RememberingTeacher
 from gold_style.engine.rollout import OutputIds, Sampling
 from gold_style.engine.teacher import Teacher
 from gold_style.engine.vllm import Colocated, Served
-from gold_style.job.inputs import Inputs, rows_per_window
+from gold_style.job.inputs import Inputs
+from gold_style.job.steps import rows_per_window
 from gold_style.losses.tree.lifting import Lifting
 from gold_style.losses.tree.loss import Tree
 from gold_style.losses.uld import ULD
@@ -31,19 +32,16 @@ from gold_style.tokens.token_bytes import TokenBytes
 from gold_style.tokens.vocabulary import VocabularyMatch
 
 
-def gold_config(settings: Settings, checkpoints: Path, num_steps: int) -> GOLDConfig:
+def gold_config(settings: Settings, checkpoints: Path | str, num_steps: int) -> GOLDConfig:
     """TRL's configuration of this run; one step of its loop is one window of ours (see distil/trainer.py)."""
     train = dict(settings.train)
     if train.get("optim") == "muon":
         train["optim"] = "adamw_torch"
-    train.setdefault("save_strategy", "no" if train.get("save_steps") is None else "steps")
     train.pop("save_total_limit", None)  # ours never deletes the best or the last good one
     train["gradient_accumulation_steps"] = 1
     train["per_device_train_batch_size"] = rows_per_window(settings)
     train["max_steps"] = num_steps
     train.setdefault("gradient_checkpointing", False)
-    if train["gradient_checkpointing"]:
-        train.setdefault("gradient_checkpointing_kwargs", {"use_reentrant": False})
     dtype = settings.model.dtype
     warnings.filterwarnings("ignore", "`gradient_checkpointing` is deprecated", FutureWarning)  # TRL's own default sets it
     return GOLDConfig(
@@ -55,6 +53,7 @@ def gold_config(settings: Settings, checkpoints: Path, num_steps: int) -> GOLDCo
         use_cpu=settings.hardware.device == "cpu",
         trust_remote_code=settings.model.trust_remote_code,
         max_length=None,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if train["gradient_checkpointing"] else None,
         report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
@@ -62,6 +61,7 @@ def gold_config(settings: Settings, checkpoints: Path, num_steps: int) -> GOLDCo
         ignore_data_skip=True,
         logging_nan_inf_filter=False,
         eval_strategy="no",
+        save_strategy="no" if train.get("save_steps") is None else "steps",
         **train,
     )
 
@@ -190,12 +190,10 @@ def build_objective(settings: Settings, inputs: Inputs, teacher: Teacher, output
 
 
 def lora_config(settings: Settings):
-    """PEFT's configuration when LoRA is on, else None. Raises ValueError when PEFT is not installed."""
+    """PEFT's configuration when LoRA is on, else None."""
     lora = settings.model.lora
     if not lora.enabled:
         return None
-    try:
-        from peft import LoraConfig
-    except ImportError as error:
-        raise ValueError("model.lora.enabled=true needs PEFT: pip install 'gold-style[lora]'") from error
+    from peft import LoraConfig
+
     return LoraConfig(task_type="CAUSAL_LM", r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.target_modules)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
+from gold_style.config.hub import missing_models
 from gold_style.config.settings import EVALUATION_PROMPTS, EvaluateSettings, Settings, find_directory
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.exam import Exam
@@ -21,7 +22,8 @@ from gold_style.engine.models import DTYPES, load_model
 from gold_style.engine.rollout import OutputIds
 from gold_style.engine.teacher import Scored, Teacher
 from gold_style.job.build import build_options, build_teacher
-from gold_style.job.inputs import Inputs, check_device, device_of
+from gold_style.job.inputs import Inputs, device_of
+from gold_style.job.obstacles import check_device
 from gold_style.job.results import write_results
 from gold_style.measure.answers import Answer, Judged
 from gold_style.measure.likelihood import likelihood_ratio, likelihood_summary
@@ -68,6 +70,12 @@ def evaluate(asked: EvaluateSettings, argv: Sequence[str]) -> float:
     """
     target = Target.find(asked.target)
     settings = settings_of(asked, target)
+    names = {
+        "target": (target.model, settings.model.student_revision),
+        "teacher": (settings.model.teacher, settings.model.teacher_revision),
+    }
+    if missing := missing_models({key: model for key, model in names.items() if key == "target" or model[0] != target.model}):
+        raise ValueError("\n".join(missing))
     check_device(settings.hardware.device)
     inputs, run = Inputs.load(settings), Run(Path(asked.output_dir), None, is_main=True)
     summary = (

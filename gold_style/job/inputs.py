@@ -3,20 +3,17 @@
 inputs = Inputs.load(settings)         # raises ValueError for whatever can be refused without a model
 """
 
-import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from accelerate import PartialState
-from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION, SchedulerType
 
-from gold_style import did_you_mean
 from gold_style.chat import Chat
-from gold_style.config.launch import world_size
 from gold_style.config.settings import Settings
 from gold_style.engine.exam import Exam
 from gold_style.engine.models import context_tokens, load_tokenizer, special_tokens
+from gold_style.job.steps import num_steps, rows_per_step, too_few_rows
 from gold_style.measure.answers import Answer, Judged, judge
 from gold_style.prompts import Prompt, PromptSource, build_source
 from gold_style.styles import StylePack
@@ -43,12 +40,20 @@ class Inputs:
     @classmethod
     def load(cls, settings: Settings) -> "Inputs":
         """Raises ValueError for everything that speaks against the run: names, rows, lengths, combinations."""
+        inputs = cls.read(settings)
+        if mistakes := inputs.mistakes():
+            raise ValueError("\n".join(mistakes))
+        return inputs
+
+    @classmethod
+    def read(cls, settings: Settings) -> "Inputs":
+        """Everything, whether it fits together or not. Raises ValueError for what cannot be read."""
         model = settings.model
         pack = StylePack.from_settings(settings.styles)
         student = load_tokenizer(model.student, model.student_revision, model.trust_remote_code)
         teacher = load_tokenizer(model.teacher, model.teacher_revision, model.trust_remote_code)
         chat = Chat(student, teacher, pack, settings.prompts.student_system_prompt, settings.prompts.teacher_system_prompt)
-        inputs = cls(
+        return cls(
             settings=settings,
             pack=pack,
             classifier=build_classifier(settings.styles.classifier),
@@ -58,30 +63,16 @@ class Inputs:
             student_context=context_tokens(model.student, model.student_revision, model.trust_remote_code),
             teacher_context=context_tokens(model.teacher, model.teacher_revision, model.trust_remote_code),
         )
-        inputs.check()
-        return inputs
 
     @property
     def rows_per_step(self) -> int:
         """Rows of one optimizer step, over all processes."""
-        return rows_per_window(self.settings) * world_size()
-
-    @property
-    def prompts_per_step(self) -> int:
-        return self.rows_per_step // self.settings.train.get("num_generations", 1)
+        return rows_per_step(self.settings)
 
     @property
     def num_steps(self) -> int:
-        """Optimizer steps of the run: train.max_steps, or train.num_train_epochs of a finite source.
-
-        Raises ValueError for epochs of a source whose length is not known.
-        """
-        train = self.settings.train
-        if train.get("max_steps", -1) > 0:
-            return train["max_steps"]
-        if self.source.num_rows is None:
-            raise ValueError("train.max_steps=-1: the length of a stream is known at its end only; give the number of optimizer steps")
-        return max(1, round(train.get("num_train_epochs", 1) * self.source.num_rows / self.prompts_per_step))
+        """Optimizer steps of the run; raises ValueError as gold_style.job.steps.num_steps."""
+        return num_steps(self.settings, self.source.num_rows)
 
     def set_aside(self, run) -> list[str]:
         """What the user should know about the source; with on_bad_row=quarantine the bad rows are written beside the run first."""
@@ -114,16 +105,10 @@ class Inputs:
         for number in range(256 if num_rows is None else min(num_rows, MAX_CHECKED_ROWS)):
             yield self.source[number]
 
-    def check(self) -> None:
-        """Combinations that only the data or the tokenizers can show."""
-        settings, num_rows = self.settings, self.source.num_rows
-        mistakes = []
-        if num_rows is not None and num_rows < self.prompts_per_step:
-            mistakes.append(
-                f"prompts: {num_rows} training rows are fewer than the {self.prompts_per_step} of one step "
-                "(train.per_device_train_batch_size x train.gradient_accumulation_steps x processes / train.num_generations): "
-                "lower those, or hold out less with prompts.eval_samples"
-            )
+    def mistakes(self) -> list[str]:
+        """Combinations that cannot work, as only the data or the tokenizers can show."""
+        settings = self.settings
+        mistakes = [fault] if (fault := too_few_rows(settings, self.source.num_rows)) else []
         if settings.loss.lmbda < 1 and not settings.loss.seq_kd and not self.source.has_references:
             mistakes.append(
                 f"loss.lmbda={settings.loss.lmbda}: off-policy rows need an assistant turn, and not every row has one; set "
@@ -134,10 +119,7 @@ class Inputs:
                 "loss.kind=jsd compares token by token, but teacher and student have different tokenizers: use loss=uld_hybrid, "
                 "loss=uld or loss=tree"
             )
-        mistakes += schedule_mistakes(settings.train)
-        mistakes += self.length_mistakes()
-        if mistakes:
-            raise ValueError("\n".join(mistakes))
+        return mistakes + self.length_mistakes()
 
     def length_mistakes(self) -> list[str]:
         """Rows that do not fit, among those that are checked before training."""
@@ -166,33 +148,6 @@ class Inputs:
         return found
 
 
-def schedule_mistakes(train: dict) -> list[str]:
-    """Arguments of train.lr_scheduler_kwargs that the schedule does not take, or needs and is not given."""
-    given, name = train.get("lr_scheduler_kwargs"), train.get("lr_scheduler_type", "linear")
-    if not isinstance(given, dict) or name in ("constant", "constant_with_warmup"):
-        return []
-    parameters = inspect.signature(TYPE_TO_SCHEDULER_FUNCTION[SchedulerType(name)]).parameters
-    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return []
-    filled = ("optimizer", "num_warmup_steps", "num_training_steps")
-    takes = [parameter for parameter in parameters if parameter not in filled]
-    needs = [parameter for parameter in takes if parameters[parameter].default is inspect.Parameter.empty]
-    where, allowed = f"train.lr_scheduler_kwargs={given}: train.lr_scheduler_type={name}", ", ".join(takes) or "nothing"
-    wrong = [f"{where} takes no {key}{did_you_mean(key, takes)}; it takes {allowed}" for key in given if key not in takes]
-    return wrong + [f"{where} needs {key}" for key in needs if key not in given]
-
-
-def check_device(device: str) -> None:
-    """Raises ValueError for hardware.device=cuda where torch sees no such device: on the CPU it would be another run."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("hardware.device=cuda: torch sees no CUDA device here; give hardware=cpu or hardware=auto")
-
-
 def device_of(device: str) -> torch.device:
     """The device of `hardware.device`, for models that no trainer places."""
     return PartialState(cpu=device == "cpu").device
-
-
-def rows_per_window(settings: Settings) -> int:
-    """Rows of one optimizer step on one process."""
-    return settings.train["per_device_train_batch_size"] * settings.train["gradient_accumulation_steps"]

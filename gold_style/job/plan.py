@@ -5,78 +5,115 @@ tokens that are scored marked. Then the teacher is tried (gold_style/job/teacher
 """
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gold_style.chat import stop_ids, template_stop_id
 from gold_style.config.settings import Settings
-from gold_style.job.inputs import Inputs
-from gold_style.job.teacher_check import try_teacher
-from gold_style.prompts import Prompt
+from gold_style.job.obstacles import absences, lacks
+from gold_style.job.steps import num_steps, rows_per_step
+from gold_style.prompts import Prompt, PromptSource, build_source
 from gold_style.runs.progress import Progress
 from gold_style.show.answers import tag_text
+from gold_style.styles import StylePack
+
+if TYPE_CHECKING:
+    from gold_style.job.inputs import Inputs
 
 SCORED = "black on green"
 PLACEHOLDER = "〈the student's own completion〉"
 
 
-def dry_run(settings: Settings) -> float:
-    """Check everything, print the plan, and have the teacher answer. Trains nothing and leaves nothing; returns NaN.
+def dry_run(settings: Settings, argv: Sequence[str]) -> float:
+    """Print the plan, then what is against it on this machine; else have the teacher answer. Trains and leaves nothing; returns NaN.
 
-    Raises ValueError for the user's mistakes.
+    Where a model or a row cannot be had, the plan is the part that needs neither. Raises ValueError for the user's mistakes.
     """
-    inputs = Inputs.load(settings)
-    print_plan(inputs)
+    found, inputs = absences(settings, argv), None
+    if not found:
+        from gold_style.job.inputs import Inputs  # torch and transformers: only where there are tokenizers to read
+
+        try:
+            inputs = Inputs.read(settings)
+            found += inputs.mistakes()
+        except ValueError as error:
+            found.append(str(error))
+    print_plan(settings, inputs)
+    found += lacks(settings)
+    if not found:
+        from gold_style.job.optimizer import optimizer_mistakes
+
+        found += optimizer_mistakes(settings, inputs.num_steps)
+    if found:
+        raise ValueError("\n  ".join(["against this run on this machine:", *dict.fromkeys(found)]))
+    from gold_style.job.teacher_check import try_teacher
+
     with Progress() as progress:
         try_teacher(inputs, progress)
     return math.nan
 
 
-def print_plan(inputs: Inputs) -> None:
-    """Print the plan to stdout."""
-    console = Console()
-    console.print(_plan(inputs))
-    for note in inputs.source.notes:
+def print_plan(settings: Settings, inputs: "Inputs | None") -> None:
+    """Print the plan to stdout; without `inputs`, what needs no tokenizers."""
+    console, table = Console(), Table(box=box.SIMPLE, show_header=False, title="plan", title_justify="left")
+    pack = StylePack.from_settings(settings.styles)
+    try:
+        source = inputs.source if inputs else build_source(settings, pack)
+        facts = _facts(settings, pack, source) | (_token_facts(inputs) if inputs else {})
+    except ValueError:  # it is said below the plan
+        source, facts = None, _facts(settings, pack, None)
+    for name, fact in facts.items():
+        table.add_row(Text(name), Text(str(fact)))
+    console.print(table)
+    for note in source.notes if source else ():
         console.print(f"note: {note}", highlight=False, markup=False)
-    for prompt in _shown(inputs):
+    for prompt in _shown(inputs) if inputs else ():
         console.print(_side_by_side(inputs, prompt))
     console.print("Dry run: nothing is trained and no run directory is made. Marked like ", Text("this", SCORED), ": scored tokens.")
 
 
-def _plan(inputs: Inputs) -> Table:
-    settings = inputs.settings
-    loss, steps, rows_per_step = settings.loss, inputs.num_steps, inputs.rows_per_step
+def _facts(settings: Settings, pack: StylePack, source: PromptSource | None) -> dict[str, str]:
+    """What the settings say, and the rows where they can be read."""
+    loss, train, rows = settings.loss, settings.train, rows_per_step(settings)
+    tags = ", ".join(f"<style:{tag}>" for tag in pack.tags)
+    facts = {
+        "run directory": settings.output_dir,
+        "pair": f"{settings.model.teacher} -> {settings.model.student} ({settings.model.dtype})",
+        "styles": f"{pack.name}: {tags} (teacher prompt {pack.teacher_prompt})",
+        "prompts": settings.prompts.source,
+        "loss": f"{loss.kind}, beta {loss.beta}, lmbda {loss.lmbda}, seq_kd {str(loss.seq_kd).lower()}",
+        "optimizer": f"{train['optim']}, learning rate {train['learning_rate']}",
+    }
+    if source is not None:
+        rows_text = f"{source.num_rows} training rows" if source.num_rows else "unlimited rows"
+        steps = num_steps(settings, source.num_rows)
+        facts["prompts"] += f", {rows_text}, {source.untagged_share:.1%} of them without a tag"
+        facts["held out"] = f"{len(source.evaluation())} requests for the summary, {len(source.selection())} for live evaluation"
+        facts["steps"] = f"{steps} x {rows} rows = {steps * rows:,} completions of at most {train['max_completion_length']} tokens"
+    return facts
+
+
+def _token_facts(inputs: "Inputs") -> dict[str, str]:
+    """What the tokenizers show."""
     rows = [*inputs.training_prompts()]
     student = sorted(len(inputs.chat.student_ids(prompt)) for prompt in rows)
     teacher = sorted(len(ids.prefix) + len(ids.rest) for ids in map(inputs.chat.teacher_ids, rows))
     prefixes = {tag_text(prompt.tag): len(inputs.chat.teacher_ids(prompt).prefix) for prompt in _shown(inputs)}
-    path = "token by token (one tokenizer)" if inputs.same_tokenizer else "over spans of common bytes (two tokenizers)"
-    tags = ", ".join(f"<style:{tag}>" for tag in inputs.pack.tags)
-    rows_text = f"{inputs.source.num_rows} training rows" if inputs.source.num_rows else "unlimited rows"
-    longest = settings.train["max_completion_length"]
-    facts = {
-        "run directory": settings.output_dir,
-        "pair": f"{settings.model.teacher} -> {settings.model.student} ({settings.model.dtype})",
-        "styles": f"{inputs.pack.name}: {tags} (teacher prompt {inputs.pack.teacher_prompt})",
-        "prompts": f"{settings.prompts.source}, {rows_text}, {inputs.source.untagged_share:.1%} of them without a tag",
-        "held out": f"{len(inputs.source.evaluation())} requests for the summary, {len(inputs.source.selection())} for live evaluation",
-        "loss": f"{loss.kind}, beta {loss.beta}, lmbda {loss.lmbda}, seq_kd {str(loss.seq_kd).lower()}, compared {path}",
-        "steps": f"{steps} x {rows_per_step} rows = {steps * rows_per_step:,} completions of at most {longest} tokens",
+    return {
+        "compared": "token by token (one tokenizer)" if inputs.same_tokenizer else "over spans of common bytes (two tokenizers)",
         "student prompt": f"{student[0]} to {student[-1]} tokens, median {student[len(student) // 2]}",
         "teacher prompt": f"{teacher[0]} to {teacher[-1]} tokens, median {teacher[len(teacher) // 2]}; system text read once: "
         + ", ".join(f"{tag} {tokens}" for tag, tokens in prefixes.items()),
-        "optimizer": f"{settings.train['optim']}, learning rate {settings.train['learning_rate']}",
     }
-    table = Table(box=box.SIMPLE, show_header=False, title="plan", title_justify="left")
-    for name, fact in facts.items():
-        table.add_row(Text(name), Text(str(fact)))
-    return table
 
 
-def _side_by_side(inputs: Inputs, prompt: Prompt) -> Table:
+def _side_by_side(inputs: "Inputs", prompt: Prompt) -> Table:
+    from gold_style.chat import stop_ids, template_stop_id
+
     table = Table(box=box.ROUNDED, title=tag_text(prompt.tag), title_justify="left", expand=True)
     cells = []
     for side, tokenizer, text in (
@@ -91,7 +128,7 @@ def _side_by_side(inputs: Inputs, prompt: Prompt) -> Table:
     return table
 
 
-def _shown(inputs: Inputs) -> list[Prompt]:
+def _shown(inputs: "Inputs") -> list[Prompt]:
     """The first training row of each tag, and of none if there are such; a row of another tag asked under it where there is none."""
     first: dict[str | None, Prompt] = {}
     for prompt in inputs.training_prompts():

@@ -28,7 +28,8 @@ from gold_style.engine.exam import Begin, Exam
 from gold_style.engine.remembered import remembered_answers, surroundings, weights_digest
 from gold_style.job.build import build_trainer
 from gold_style.job.card import write_card
-from gold_style.job.inputs import Inputs, check_device
+from gold_style.job.inputs import Inputs
+from gold_style.job.optimizer import optimizer_mistakes
 from gold_style.job.results import write_results
 from gold_style.job.teacher_check import check_margin, check_openings, openings
 from gold_style.measure.answers import Answer, Judged
@@ -57,7 +58,8 @@ def open_job(settings: Settings, argv: Sequence[str]) -> Iterator["Job"]:
     has other bits than its original. Raises ValueError for the user's mistakes, before a directory is made where that can be known.
     """
     inputs = Inputs.load(settings)
-    check_device(settings.hardware.device)
+    if mistakes := optimizer_mistakes(settings, inputs.num_steps):
+        raise ValueError("\n".join(mistakes))
     directory = difference = None
     try:
         with open_run(settings, argv, data=getattr(inputs.source, "fingerprint", None), draw=write_report) as run:

@@ -9,13 +9,13 @@ Example: `python train.py prompts=hf prompts.name=user/dataset prompts.split=tra
 
 import os
 from pathlib import Path
-from threading import Thread
 
 import datasets
 from huggingface_hub import HfApi, constants
-from huggingface_hub.errors import HfHubHTTPError, HTTPError  # the latter of whichever HTTP library the hub's client uses
+from huggingface_hub.errors import HTTPError  # of whichever HTTP library the hub's client uses
 
 from gold_style import did_you_mean
+from gold_style.config.hub import HUB_TIMEOUT_S, ask_hub, first_line, refusal
 from gold_style.config.schema import Prompts
 from gold_style.config.settings import Settings, find_directory
 from gold_style.prompts.raw_rows import SUFFIXES, DatasetRows, JsonFiles, RawRows
@@ -25,7 +25,6 @@ from gold_style.styles import StylePack
 
 COLUMNS = ("messages", "topic", "direction", "era")
 FORMATS = ("json", "parquet", "arrow", "csv")  # loaders that neither execute nor unpickle anything
-HUB_TIMEOUT_S = 5.0  # of the question whether the hub has the data set; the libraries' own retries take half a minute
 
 
 def build(
@@ -106,32 +105,14 @@ def check_hub(name: str, revision: str | None, subject: str) -> None:
     """Asks the hub once, briefly, for the data set. Raises ValueError where it cannot be reached or has none."""
     if constants.HF_HUB_OFFLINE:  # the libraries answer at once from their cache, or not at all
         return
-    outcome: list[object] = []
     hub = constants.ENDPOINT
-
-    def ask() -> None:
-        try:
-            outcome.append(HfApi(hub).dataset_info(name, revision=revision, timeout=HUB_TIMEOUT_S))
-        except Exception as error:  # whatever the transport raises is the answer
-            outcome.append(error)
-
-    asking = Thread(target=ask, daemon=True)  # a name server that hangs heeds no timeout
-    asking.start()
-    asking.join(HUB_TIMEOUT_S + 1)
-    answer = outcome[0] if outcome else TimeoutError(f"no answer within {HUB_TIMEOUT_S:.0f} s")
+    (answer,) = ask_hub(lambda: HfApi(hub).dataset_info(name, revision=revision, timeout=HUB_TIMEOUT_S))
     if isinstance(answer, ValueError):  # no name that a hub could have
         raise ValueError(f"{subject}: no such local directory, and {first_line(answer)}")
-    if isinstance(answer, HfHubHTTPError) and answer.response.status_code < 500:
-        at = f" at prompts.revision={revision}" if revision else ""
-        reason = f"{hub} has no such data set{at}, or it needs a login or a licence to be accepted"
-        raise ValueError(f"{subject}: {reason} (status {answer.response.status_code}); no local directory of that name either")
+    if reason := refusal(answer, "data set", "prompts.revision", revision):
+        raise ValueError(f"{subject}: {reason}")
     if isinstance(answer, Exception):
         raise ValueError(
             f"{subject}: no such local directory, and {hub} cannot be reached ({first_line(answer)}); "
             "put the data set into a local directory and name that, or set HF_HUB_OFFLINE=1 if it is in the cache here"
         )
-
-
-def first_line(error: BaseException) -> str:
-    """What an exception says, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

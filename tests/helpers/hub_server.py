@@ -1,6 +1,7 @@
 """A data hub on loopback, just real enough for the real `datasets` client to download or stream one data set from it.
 
-It holds the data set `me/rows` with one parquet file. `hangs=True`: requests are read and never answered.
+It holds the data set `me/rows` with one parquet file, and of models what `statuses` says: path -> (status, X-Error-Code).
+`hangs=True`: requests are read and never answered.
 
 Example: `with HubServer(rows) as hub: environ["HF_ENDPOINT"] = hub.url`.
 """
@@ -21,11 +22,12 @@ FILE = "train.parquet"
 class HubServer:
     """Context manager; `requests` holds the paths that were asked for."""
 
-    def __init__(self, rows: list[dict[str, Any]], hangs: bool = False):
+    def __init__(self, rows: list[dict[str, Any]], hangs: bool = False, statuses: dict[str, tuple[int, str]] | None = None):
         buffer = io.BytesIO()
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), buffer)
         self.content, self.hangs = buffer.getvalue(), hangs
         self.requests: list[str] = []
+        self.statuses = statuses or {}
         self.closed = threading.Event()
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.http.daemon_threads = True
@@ -42,6 +44,9 @@ class HubServer:
 
     def answer(self, path: str, body: bytes, byte_range: str | None) -> tuple[int, bytes, dict[str, str]]:
         """(status, body, headers) for one request."""
+        if path in self.statuses:
+            status, code = self.statuses[path]
+            return status, b"", {"X-Error-Code": code, "X-Repo-Commit": COMMIT, "ETag": '"e"'}
         entry = {"type": "file", "path": FILE, "size": len(self.content), "oid": "b" * 40}
         if path in ("/api/datasets/me/rows", *(f"/api/datasets/me/rows/revision/{name}" for name in ("main", COMMIT))):
             found: Any = {"id": "me/rows", "_id": "1", "sha": COMMIT, "private": False, "siblings": [{"rfilename": FILE}]}

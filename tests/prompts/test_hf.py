@@ -176,7 +176,7 @@ def test_a_hub_out_of_reach_is_said_in_one_quick_sentence(monkeypatch, hub):
         urls = {"refuses": f"http://127.0.0.1:{closed.getsockname()[1]}", "hangs": hanging.url, "has no address": "http://hub.invalid"}
         monkeypatch.setattr(constants, "ENDPOINT", urls[hub])
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr("gold_style.prompts.hf.HUB_TIMEOUT_S", 1.0)
+        monkeypatch.setattr("gold_style.config.hub.HUB_TIMEOUT_S", 1.0)
         started = time.monotonic()
         message = refusal("me/rows")
         assert time.monotonic() - started < 4

@@ -19,7 +19,7 @@ from hydra.core.override_parser.types import Glob, IntervalSweep, Override, Over
 from hydra.errors import HydraException
 
 from gold_style import did_you_mean
-from gold_style.config.gold_config import gold_config_fields, instead_of
+from gold_style.config.gold_config import gold_config_fields, refusal
 from gold_style.config.mirror import Mistake, nearest_key, unknown_key, written
 
 SHOWING = {"--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc", "--info", "-i", "--experimental-rerun"}
@@ -252,7 +252,7 @@ def _key_fault(override: Override, known: set[str], groups: dict[str, list[str]]
     if is_free and key not in known and override.type == OverrideType.CHANGE:
         return unknown_key(key, [name for name in known if name.startswith(FREE_MAPPINGS)]) + "; to add it, write a plus before it"
     if key not in known and not is_free and train_field is None:
-        usable = [name for name in sorted(known) if not (name.startswith("train.") and instead_of(name.split(".")[1]))]
+        usable = [name for name in sorted(known) if not (name.startswith("train.") and refusal(name.split(".")[1]))]
         return unknown_key(key, [*usable, *groups])
     if override.type == OverrideType.DEL:
         return "cannot be taken away; give it a value, or null"

@@ -7,10 +7,12 @@ rule is left out where one of its values is wrong by itself, so that one mistake
 """
 
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
 from gold_style import did_you_mean
+from gold_style.config.gold_config import entry_of, train_fields
 from gold_style.config.mirror import Mistake, written
 from gold_style.styles import StylePack
 from gold_style.verdicts import label_mistakes
@@ -146,6 +148,19 @@ def belongs_to(option: str, what: str) -> Callable[..., str | None]:
     return fault
 
 
+def needs_a_package(packages: dict[str, str]) -> Callable[..., str | None]:
+    """A rule for a key of which some values need a package: package -> patterns of values."""
+
+    def fault(value):
+        package = entry_of(str(value), packages)
+        if package and find_spec(package) is None:
+            return f"needs the package {package}, which is not installed: pip install {package}"
+
+    return fault
+
+
+for key, packages in train_fields()["packages"].items():
+    rule(key)(needs_a_package(packages))
 rule("prompts.path", "prompts.source")(belongs_to("jsonl", "a .jsonl or .json file"))
 rule("prompts.name", "prompts.source")(belongs_to("hf", "a hub name or a local directory"))
 
@@ -221,6 +236,8 @@ def _idle(settings: Any, key: str) -> str | None:
         (("tracker.entity", "tracker.mode"), "tracker.name", lambda name: name != "wandb"),
         ("model.lora.", "model.lora.enabled", lambda enabled: not enabled),
         ("model.recipe.muon_learning_rate", "train.optim", lambda optim: optim != "muon"),
+        ("train.warmup_steps", "train.lr_scheduler_type", lambda schedule: schedule == "constant"),
+        ("train.logging_first_step", "train.logging_steps", lambda steps: steps == 1),
         ("train.save_total_limit", "train.save_steps", lambda steps: steps is None),
     ):
         value = value_at(settings, other)

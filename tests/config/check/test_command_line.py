@@ -138,7 +138,7 @@ def test_everything_wrong_is_reported_at_once(tmp_path):
         (f"output_dir={'x' * 300}", "File name too long"),
         (f"prompts.path={'x' * 300}", "File name too long"),
         ("output_dir='a\0b'", "NUL"),
-        ("train.log_level='${'", "train.log_level"),
+        ("train.optim_args='${'", "train.optim_args"),
         ("model.recipe.warm_start_steps=조선", "a whole number"),
         ("model.recipe.warm_start_steps='${nope}'", "nope"),
     ],

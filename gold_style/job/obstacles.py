@@ -1,0 +1,75 @@
+"""What is against a run on this machine, found in the first seconds: before torch is imported, but for the question for a GPU.
+
+refuse(settings, sys.argv)      # raises ValueError with all of it
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gold_style.config.hub import missing_models
+from gold_style.config.launch import is_main_process
+from gold_style.config.settings import Settings, find_directory
+from gold_style.job.steps import too_few_rows
+from gold_style.prompts import build_source
+from gold_style.runs import trackers
+from gold_style.runs.run_directory import choose
+from gold_style.styles import StylePack
+
+EARLY_BYTES = 2_000_000  # of a file that is read once more to know soon how many rows it has
+
+
+def refuse(settings: Settings, argv: Sequence[str]) -> None:
+    """Raises ValueError with everything that is against the run on this machine."""
+    if found := [*absences(settings, argv), *lacks(settings)]:
+        raise ValueError("\n".join(found))
+
+
+def absences(settings: Settings, argv: Sequence[str]) -> list[str]:
+    """What is wrong with the models, where the hub has to be asked for them, the tracker, the run directory and the rows."""
+    model = settings.model
+    names = {"model.teacher": (model.teacher, model.teacher_revision), "model.student": (model.student, model.student_revision)}
+    place = [(choose, settings, argv)] if is_main_process() else []
+    return missing_models(names) + _faults((trackers.check, settings), *place, (check_rows, settings))
+
+
+def lacks(settings: Settings) -> list[str]:
+    """What this machine lacks: a GPU, vLLM. Where one is asked for, torch is imported."""
+    return _faults((check_vllm, settings), (check_device, settings.hardware.device))
+
+
+def _faults(*checks: tuple) -> list[str]:
+    """What checks, each a function with its arguments, say in a ValueError."""
+    found = []
+    for check, *arguments in checks:
+        try:
+            check(*arguments)
+        except ValueError as error:
+            found.append(str(error))
+    return found
+
+
+def check_rows(settings: Settings) -> None:
+    """Raises ValueError for too few or bad rows of a small file; what only tokenizers can see is seen later."""
+    path = settings.prompts.path
+    if settings.prompts.source == "jsonl" and path and find_directory(path).stat().st_size <= EARLY_BYTES:
+        source = build_source(settings, StylePack.from_settings(settings.styles))
+        if fault := too_few_rows(settings, source.num_rows):
+            raise ValueError(fault)
+
+
+def check_vllm(settings: Settings) -> None:
+    """Raises ValueError where vLLM is not installed, or its server does not answer or takes no weights."""
+    if settings.hardware.rollouts != "own":
+        from gold_style.engine.vllm import Colocated, Served
+
+        is_served = settings.hardware.rollouts == "vllm_server"
+        Served(settings.hardware.vllm_server, Path(), student=settings.model.student) if is_served else Colocated()
+
+
+def check_device(device: str) -> None:
+    """Raises ValueError for hardware.device=cuda where torch sees no such device: on the CPU it would be another run."""
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ValueError("hardware.device=cuda: torch sees no CUDA device here; give hardware=cpu or hardware=auto")
