@@ -10,6 +10,8 @@ Example: `as_before(read_mapping(run / "config.yaml"))["prompts"]["untagged_shar
 from copy import deepcopy
 from typing import Any
 
+from gold_style.config.gold_config import gold_config_fields, refusal
+
 AS_BEFORE: dict[str, Any] = {
     "model.recipe.untagged_share": 0.0,
     "model.student_file_dtype": None,
@@ -20,7 +22,8 @@ AS_BEFORE: dict[str, Any] = {
 
 
 def as_before(config: dict[str, Any]) -> dict[str, Any]:
-    """A copy of the config of a run, made by any version since ed13394, with the keys of AS_BEFORE that it lacks."""
+    """A copy of the config of a run, made by any version since ed13394, with the keys of AS_BEFORE that it lacks and
+    without the fields of TRL that are refused by now: most of them changed nothing."""
     filled = deepcopy(config)
     for key, value in AS_BEFORE.items():
         *groups, name = key.split(".")
@@ -29,4 +32,6 @@ def as_before(config: dict[str, Any]) -> dict[str, Any]:
             place = place.setdefault(group, {}) if isinstance(place, dict) else None
         if isinstance(place, dict):
             place.setdefault(name, deepcopy(value))
+    if isinstance(train := filled.get("train"), dict):
+        filled["train"] = {name: value for name, value in train.items() if not (name in gold_config_fields() and refusal(name))}
     return filled
