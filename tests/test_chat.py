@@ -1,5 +1,7 @@
 """What student and teacher read: one system block, one BOS, one generation prompt, whatever the template."""
 
+from dataclasses import replace
+
 import pytest
 
 from gold_style.chat import Chat, encode, render, stop_ids, template_stop_id
@@ -82,6 +84,23 @@ def test_both_sides_read_a_rows_own_system_turn_the_teacher_after_the_rules():
     teacher = chat.teacher_messages(prompt)
     assert teacher[0]["content"] == toys.PACK.teacher_system("none") + "\n\n역사 선생이다."
     assert [message["role"] for message in teacher] == ["system", "user"]
+
+
+@pytest.mark.parametrize("teacher_prompt", ["combined", "per_style"])
+@pytest.mark.parametrize("untagged", ["none", "chosun"])
+def test_an_untagged_row_is_scored_under_the_rule_of_its_own_style(teacher_prompt, untagged):
+    """Under `combined` no tag would say which of the rules to follow. A misspelt tag is a tag."""
+    pack = replace(toys.PACK, teacher_prompt=teacher_prompt, untagged=untagged)
+    chat = Chat(CHATML, LLAMA3, pack)
+    plain = Prompt(request="말", style=untagged, tag=None)
+    text, other = chat.teacher_text(plain), {"none": "chosun", "chosun": "none"}[untagged]
+    assert pack.style(untagged).rule in text and pack.style(other).rule not in text and "<style:" not in text
+    ids = chat.teacher_ids(plain)
+    assert ids.prefix and (*ids.prefix, *ids.rest) == tuple(encode(LLAMA3, text))
+    tagged = [chat.teacher_ids(plain.under(tag, untagged)) for tag in (untagged, "choson")]
+    assert all((ids.prefix == found.prefix) == (teacher_prompt == "per_style") for found in tagged)
+    assert Chat(CHATML, LLAMA3, pack, teacher_system_prompt="옛말로 답하라.").teacher_system(plain) == "옛말로 답하라."
+    assert chat.teacher_system(replace(plain, system="역사 선생이다.")).endswith("\n\n역사 선생이다.")
 
 
 def test_several_turns_keep_their_order():

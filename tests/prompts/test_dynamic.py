@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -51,6 +52,50 @@ def test_chosun_probability_is_the_share_of_the_first_tag(probability):
     rows = source(chosun_probability=probability)
     share = sum(rows[number].tag == "chosun" for number in range(1000)) / 1000
     assert abs(share - probability) < 0.05
+
+
+@pytest.mark.parametrize("pairing", ["independent", "paired"])
+def test_untagged_rows_are_neutral_rows_without_their_tag(pairing):
+    """The share is one of all rows; nothing else of a row changes, and of no other row anything."""
+    with_all, some = (source(pairing=pairing, chosun_probability=0.5, untagged_share=share, seed=3) for share in (0.0, 0.1))
+    pairs = [(with_all[number], some[number]) for number in range(4000)]
+    untagged = [(before, after) for before, after in pairs if after.tag is None]
+    assert abs(len(untagged) / len(pairs) - 0.1) < 0.015
+    assert all(before.tag == after.style == "none" and replace(after, tag="none") == before for before, after in untagged)
+    assert all(before == after for before, after in pairs if after.tag is not None)
+    assert untagged[0][1].messages() == [{"role": "user", "content": untagged[0][1].request}]
+    more = source(pairing=pairing, chosun_probability=0.5, untagged_share=0.2, seed=3)
+    assert all(more[after.row].tag is None for _, after in untagged)  # a larger share adds rows and keeps these
+
+
+@pytest.mark.parametrize(
+    ("options", "reached"),
+    [
+        ({"untagged_share": 0.1}, 0.1),
+        ({"untagged_share": 0.2}, 0.2),
+        ({"untagged_share": 0.5}, 0.2),
+        ({"untagged_share": 1.0, "pairing": "paired"}, 0.25),
+        ({"untagged_share": 0.1, "chosun_probability": 1.0}, 0.0),
+        ({"untagged_share": 0.1, "chosun_probability": 0.0}, 0.1),
+        ({"untagged_share": 0.0}, 0.0),
+    ],
+)
+def test_at_most_half_of_the_neutral_rows_lose_their_tag(options, reached):
+    rows = source(**options)
+    assert rows.untagged_share == pytest.approx(reached)
+    assert abs(sum(rows[number].tag is None for number in range(2000)) / 2000 - reached) < 0.03
+    asked = options["untagged_share"]
+    assert rows.notes == (
+        []
+        if asked == reached
+        else [f"prompts.untagged_share={asked:g}: {reached:g} is reached; at most half of the rows of styles.untagged=none lose their tag"]
+    )
+
+
+def test_the_first_tag_can_be_the_style_of_untagged_rows():
+    rows = DynamicSource(replace(pack(), untagged="chosun"), seed=0, chosun_probability=0.8, untagged_share=0.4)
+    untagged = [rows[number] for number in range(1000) if rows[number].tag is None]
+    assert {prompt.style for prompt in untagged} == {"chosun"} and abs(len(untagged) / 1000 - 0.4) < 0.05
 
 
 def test_other_tags_share_the_rest():

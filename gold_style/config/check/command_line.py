@@ -30,7 +30,7 @@ from gold_style.config.check.launch import launch_mistakes
 from gold_style.config.check.overrides import Choice, CommandLine, groups_of, jobs_of, override_mistake, read_arguments
 from gold_style.config.check.paths import file_mistakes, output_fault
 from gold_style.config.check.presets import SWEEPER, with_preset
-from gold_style.config.check.rules import notes, rule_mistakes
+from gold_style.config.check.rules import notes, rule_mistakes, untagged_mistakes
 from gold_style.config.gold_config import allowed_fields, gold_config_fields
 from gold_style.config.launch import is_main_process
 from gold_style.config.mirror import Mistake, is_below, keys_of, nodes, written
@@ -136,12 +136,12 @@ def check(arguments: Sequence[str], config_name: str) -> tuple[list[str], list[s
         shows_config = "--cfg" in line.options
         for number, job in enumerate(jobs_of(usable, config.groups)):
             settings, found = cls.read(config.composed(job, mistakes))
-            wrong = [mistake.key for mistake in found]
-            mistakes += [*found, *rule_mistakes(settings, wrong)]
+            wrong, given = [mistake.key for mistake in found], [choice.key for choice in job]
+            mistakes += [*found, *rule_mistakes(settings, wrong), *([] if wrong else untagged_mistakes(settings, given))]
             if not shows_config:
                 mistakes += file_mistakes(settings, wrong)
                 mistakes += _place_mistakes(settings, wrong, job, line) if number == 0 else []
-            remarks += notes(settings, [choice.key for choice in job]) if not wrong else []
+            remarks += notes(settings, given) if not wrong else []
         mistakes = mistakes or interval_mistakes(line)
         if not mistakes and usable:
             config.compose([choice.text for choice in next(jobs_of(usable, config.groups))])

@@ -212,6 +212,24 @@ def a_request_says_something(request):
         return "must not be empty"
 
 
+def untagged_mistakes(settings: Any, given: Iterable[str]) -> list[Mistake]:
+    """A share of untagged rows that was `given` on the command line although no row can lose its tag."""
+    key, prompts = next((key for key in given if key.endswith(".untagged_share")), None), value_at(settings, "prompts")
+    if key is None or not prompts.untagged_share:
+        return []
+    if prompts.source != "dynamic":
+        reason = f"is taken from rows of prompts=dynamic; in those of prompts={prompts.source}, leave the tag out yourself"
+    elif prompts.pairing == "independent" and prompts.chosun_probability == (
+        settings.styles.untagged != next(iter(settings.styles.styles))
+    ):
+        reason = (
+            f"no row is under styles.untagged={settings.styles.untagged} while prompts.chosun_probability={prompts.chosun_probability:g}"
+        )
+    else:
+        return []
+    return [Mistake(key, written(prompts.untagged_share), reason)]
+
+
 def notes(settings: Any, given: Iterable[str]) -> list[str]:
     """What the user should know but may want: settings `given` on the command line that do nothing beside others."""
     said = [f"{key} has no effect {reason}" for key in given if (reason := _idle(settings, key))]
