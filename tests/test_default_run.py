@@ -31,7 +31,7 @@ def summary(default_run) -> dict:
 def test_the_student_toggles_on_topics_that_no_training_text_has(summary):
     before, after, teacher = summary["before"], summary["after"], summary["teacher"]
     assert before["chosun_rate"] <= 0.05 and teacher["chosun_rate"] >= 0.97
-    assert after["chosun_rate"] >= 0.95 and after["leakage"] <= 0.03
+    assert after["chosun_rate"] >= 0.95 and after["leakage"] <= 0.03 and after["untagged"] <= 0.03
     assert after["content"] >= 0.90 and after["prompts"] == 128
     assert summary["gap_closed"] > 0.9 and summary["status"] == "completed"
 
