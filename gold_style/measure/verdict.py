@@ -48,12 +48,9 @@ def verdict(summary: dict[str, Any], recipe_steps: int | None = None) -> dict[st
             code = "not_learned" if margin < PARTLY * goal or low <= 0 else "partly"
     places = {"under the neutral tag": after.get("leakage"), "without a tag": after.get("untagged")}
     leaks = ", ".join(f"{percent(part)} {place}" for place, part in places.items() if part is not None)
-    facts = [
-        fact,
-        f"leaks {leaks}" if leaks else "",
-        *(f"{name} {percent(after[name])}" for name in faults if name in ("degenerate", "content")),
-    ]
-    if code in ("partly", "not_learned") and recipe_steps and 0 < summary["steps"] < recipe_steps:
+    named = [f"{name} {percent(after[name])}" for name in faults if name in ("degenerate", "content")]  # leaks are named anyway
+    facts = [fact, leaks and f"leaks {leaks}", *named]
+    if code != "learned" and recipe_steps and 0 < summary["steps"] < recipe_steps:
         facts.append(f"the recipe is {recipe_steps} steps, this run had {summary['steps']}")
     return {"code": code, "sentence": f"{OPENINGS[code]}: {'; '.join(filter(None, facts))}"}
 

@@ -70,6 +70,7 @@ def test_a_teacher_that_leaks_is_not_held_against_its_student():
 def test_a_shorter_run_is_told_the_recipe():
     short = summary_of(made(10, 0), steps=3)
     assert verdict(short, 160)["sentence"].endswith("; the recipe is 160 steps, this run had 3")
+    assert verdict(summary_of(made(0, 0, 2), steps=3), 160)["sentence"].endswith("; the recipe is 160 steps, this run had 3")
     for steps, recipe in ((160, 160), (0, 160), (3, None)):
         assert "recipe" not in verdict(summary_of(made(10, 0), steps=steps), recipe)["sentence"]
     assert "recipe" not in verdict(summary_of(made(128, 0), steps=3), 160)["sentence"]
