@@ -98,7 +98,7 @@ def grid_table(board: Leaderboard) -> str:
         Column("tokens", lambda entry: amount(entry.mean("tokens")), right=True),
         Column("to 0.9 of teacher", lambda entry: amount(entry.tokens_to_reach[0], f"{entry.tokens_to_reach[1]} of {len(entry.scored)}")),
         Column("s", lambda entry: amount(entry.mean("seconds")), right=True),
-        Column("p against best", lambda entry: "" if entry.rank in (1, None) else p_text(entry.p_corrected), right=True),
+        Column("p against best", lambda entry: "" if entry.rank == 1 else p_text(entry.p_corrected), right=True),
     ]
     return markdown_table(columns, board.entries)
 

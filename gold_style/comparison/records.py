@@ -17,7 +17,7 @@ from gold_style.measure.answers import AMBIGUOUS
 from gold_style.measure.verdict import verdict_of
 from gold_style.runs.attempts import earlier_attempts
 from gold_style.runs.files import read_json, read_json_lines
-from gold_style.runs.run_directory import AS_BEFORE, runs_under, status_of
+from gold_style.runs.run_directory import AS_BEFORE, flattened, runs_under, status_of
 from gold_style.show.summary_table import toggle_of
 
 REACHED = 0.9  # of the teacher's margin, the goal of `tokens_to_reach`
@@ -192,14 +192,3 @@ def parsed(section: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise yaml.YAMLError("not a mapping")
     return flattened(values)
-
-
-def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys; lists and empty mappings are values."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            flat |= flattened(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

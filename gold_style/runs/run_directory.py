@@ -49,16 +49,16 @@ def experiment(config: dict) -> dict:
 
 def config_hash(config: dict) -> str:
     """16 hex digits that two settings dicts share when they are the same experiment, also one of an older run."""
-    flat = {key: value for key, value in _flat(experiment(config)).items() if key not in AS_BEFORE or value != AS_BEFORE[key]}
+    items = sorted(flattened(experiment(config)).items(), key=lambda item: item[0].split("."))
+    flat = {key: value for key, value in items if key not in AS_BEFORE or value != AS_BEFORE[key]}
     return hashlib.sha256(to_json(flat)).hexdigest()[:16]
 
 
-def _flat(config: dict, prefix: str = "") -> dict:
-    """{"loss.beta": 0.3, ...}, sorted by key; lists and empty mappings are values."""
+def flattened(config: dict, prefix: str = "") -> dict:
+    """{"loss.beta": 0.3, ...}; lists and empty mappings are values."""
     flat = {}
-    for key in sorted(config):
-        value = config[key]
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    for key, value in config.items():
+        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
     return flat
 
 
@@ -162,7 +162,7 @@ def _judge_changes(directory: Path, recorded: dict, settings) -> list[str]:
     now = settings.to_dict()
     if recorded.get("config_hash") == config_hash(now):
         return []
-    before, after = _flat(experiment(read_config(directory))), _flat(experiment(now))
+    before, after = flattened(experiment(read_config(directory))), flattened(experiment(now))
     changed = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
     lines = {key: f"{key}: {before.get(key)} then, {after.get(key)} now" for key in changed}
     refused = [line for key, line in lines.items() if not is_below(key, ADJUSTABLE)]
