@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gold_style.config.hub import missing_models
-from gold_style.config.launch import is_main_process
 from gold_style.config.settings import Settings, find_directory
 from gold_style.job.steps import too_few_rows
 from gold_style.prompts import build_source
 from gold_style.runs import trackers
+from gold_style.runs.ranks import from_main
 from gold_style.runs.run_directory import choose
 from gold_style.styles import StylePack
 
@@ -28,8 +28,7 @@ def absences(settings: Settings, argv: Sequence[str]) -> list[str]:
     """What is wrong with the models, where the hub has to be asked for them, the tracker, the run directory and the rows."""
     model = settings.model
     names = {"model.teacher": (model.teacher, model.teacher_revision), "model.student": (model.student, model.student_revision)}
-    place = [(choose, settings, argv)] if is_main_process() else []
-    return missing_models(names) + _faults((trackers.check, settings), *place, (check_rows, settings))
+    return missing_models(names) + _faults((trackers.check, settings), (check_place, settings, argv), (check_rows, settings))
 
 
 def lacks(settings: Settings) -> list[str]:
@@ -46,6 +45,11 @@ def _faults(*checks: tuple) -> list[str]:
         except ValueError as error:
             found.append(str(error))
     return found
+
+
+def check_place(settings: Settings, argv: Sequence[str]) -> None:
+    """Raises ValueError, in every process, for a run directory that cannot be used, and a run that cannot be resumed."""
+    from_main(lambda: {"directory": str(choose(settings, argv).directory)})
 
 
 def check_rows(settings: Settings) -> None:
