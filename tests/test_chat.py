@@ -1,10 +1,13 @@
 """What student and teacher read: one system block, one BOS, one generation prompt, whatever the template."""
 
+import re
 from dataclasses import replace
+from datetime import date, datetime
 
 import pytest
+from transformers import AutoTokenizer
 
-from gold_style.chat import Chat, encode, render, stop_ids, template_stop_id
+from gold_style.chat import Chat, encode, fix_arguments, render, stop_ids, takes_parts, template_stop_id
 from gold_style.prompts import Prompt
 from tests.helpers import toys
 
@@ -201,3 +204,222 @@ def test_other_template_errors_are_not_swallowed():
     broken = toys.byte_tokenizer(template="{{ raise_exception('wrong role') }}")
     with pytest.raises(Exception, match="wrong role"):
         render(broken, PROMPT.messages())
+
+
+# ---- every turn is read ----------------------------------------------------------------------------------------------
+
+TURN = "{{{{ '<|im_start|>' + m['role'] + '\n' }}}}{}{{{{ '<|im_end|>\n' }}}}"
+PROMPTED = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+PARTS = "{% for p in m['content'] %}{% if p['type'] == 'text' %}{{ p['text'] }}{% endif %}{% endfor %}"
+TALK = Prompt(request="그리고 <가>?\n둘째 줄", style="chosun", tag="chosun", before=(("user", "Hello 안녕"), ("assistant", "네, \\n!")))
+
+
+def with_content(content: str, turn: str = TURN):
+    """A tokenizer whose template writes the content of a message `m` so."""
+    return toys.byte_tokenizer(template="{% for m in messages %}" + turn.format(content) + "{% endfor %}" + PROMPTED)
+
+
+def chat_of(tokenizer, **others) -> Chat:
+    return Chat(tokenizer, tokenizer, toys.PACK, **others)
+
+
+STRICT_PARTS = "{% for p in m['content'] %}{% if p is string %}{{ raise_exception('parts, please') }}{% endif %}{{ p.text }}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    "content", [PARTS, STRICT_PARTS, "{{ m['content'][0]['text'] }}", "{{ m['content'] | map(attribute='text') | join }}"]
+)
+def test_a_template_that_takes_parts_reads_every_turn_and_names_its_stop(content):
+    tokenizer = with_content(content)
+    reads_text = chat_of(CHATML, student_system_prompt="간단히.")
+    reads_parts = chat_of(tokenizer, student_system_prompt="간단히.")
+    for prompt in (PROMPT, TALK):
+        assert reads_parts.student_text(prompt) == reads_text.student_text(prompt)
+        assert reads_parts.teacher_text(prompt) == reads_text.teacher_text(prompt)
+        assert reads_parts.teacher_ids(prompt).prefix == reads_text.teacher_ids(prompt).prefix != ()
+    assert stop_ids(tokenizer) == (tokenizer.convert_tokens_to_ids("<|im_end|>"),)
+    assert takes_parts(tokenizer) and not takes_parts(CHATML)
+    assert "the student's chat template takes content as a list of parts" in reads_parts.notes
+
+
+@pytest.mark.parametrize("filters", ["trim", "upper", "e", "trim | lower | title", "tojson", "replace('\\n', ' ')"])
+def test_a_template_may_trim_escape_and_change_case(filters):
+    tokenizer = with_content(f"{{{{ m['content'] | {filters} }}}}")
+    text = chat_of(tokenizer).teacher_text(TALK)
+    assert text.count("<|im_start|>") == 5 and text.count("둘째 줄") == 1, "one system turn, three turns, one generation prompt"
+    assert template_stop_id(tokenizer, stop_ids(tokenizer)) == tokenizer.convert_tokens_to_ids("<|im_end|>")
+
+
+LAST_ONLY = "{% if loop.last or m['role'] == 'system' %}{{ m['content'] }}{% endif %}"
+UNHEARD = "{% if m['role'] != 'assistant' %}{{ m['content'] }}{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("content", "role", "text"),
+    [
+        ("", "user", "Hello 안녕"),
+        (LAST_ONLY, "user", "Hello 안녕"),
+        (UNHEARD, "assistant", "네, "),
+        ("{{ m['content'] | striptags }}", "user", "<style:chosun> 그리고"),
+        ("{{ m['content'][:10] }}", "user", "<style:chosun> 그리고"),
+        ("{% if m['content'] is not string %}{{ m['content'] }}{% endif %}", "user", "Hello 안녕"),
+        ("{% if m['content'] is not string %}{{ m['content'] | tojson }}{% endif %}", "user", "Hello 안녕"),
+    ],
+)
+def test_a_template_that_loses_a_turn_is_refused_with_side_model_and_turn(content, role, text):
+    tokenizer = with_content(content)
+    tokenizer.name_or_path = "some/model"
+    for side, chat, read in (
+        ("student", Chat(tokenizer, CHATML, toys.PACK), Chat.student_text),
+        ("teacher", Chat(CHATML, tokenizer, toys.PACK, teacher_system_prompt=""), Chat.teacher_text),
+    ):
+        expected = f"the {side}'s tokenizer 'some/model' has a chat template that leaves out the {role} turn '{text}"
+        with pytest.raises(ValueError, match=re.escape(expected)):
+            read(chat, TALK)
+
+
+def test_a_system_text_that_no_way_saves_is_refused():
+    """The first turn is lost, whatever it holds."""
+    tokenizer = with_content("{% if not loop.first %}{{ m['content'] }}{% endif %}")
+    with pytest.raises(ValueError, match=r"the teacher's tokenizer .* leaves out the user turn '조선 말투로"):
+        Chat(CHATML, tokenizer, toys.PACK, teacher_system_prompt="조선 말투로 답하라.").teacher_text(TALK)
+    with pytest.raises(ValueError, match=r"the student's tokenizer .* leaves out the user turn '간단히"):
+        Chat(tokenizer, CHATML, toys.PACK, student_system_prompt="간단히 답하라.").student_text(TALK)
+
+
+def test_thoughts_may_be_cut_off_earlier_answers():
+    tokenizer = with_content("{{ m['content'].split('</think>')[-1] }}")
+    prompt = replace(TALK, before=(("user", "안녕"), ("assistant", "<think>\n생각\n</think>\n\n네.")))
+    assert "생각" not in chat_of(tokenizer).student_text(prompt)
+
+
+def test_turns_of_signs_only_are_looked_for_as_they_are():
+    prompt = Prompt(request="😀?!", style="none", tag=None)
+    assert "😀?!" in chat_of(CHATML).student_text(prompt)
+    with pytest.raises(ValueError, match="leaves out the user turn '😀"):
+        chat_of(with_content("")).student_text(prompt)
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ raise_exception('Conversation roles must alternate') }}", "TemplateError: Conversation roles must alternate"),
+        ("{% for tool in tools %}{{ tool }}{% endfor %}" + toys.CHATML, "TypeError: 'NoneType' object is not iterable"),
+        ("{% for m in messages %}", "TemplateSyntaxError: Unexpected end of template"),
+        ({"rag": toys.CHATML}, r"ValueError: This model has multiple chat templates with no default"),
+    ],
+)
+def test_what_a_template_raises_is_quoted(template, words):
+    broken = toys.byte_tokenizer(template=template)
+    assert stop_ids(broken) == (broken.eos_token_id,)
+    with pytest.raises(ValueError, match=f"the student's tokenizer .* has a chat template that fails with {words}"):
+        chat_of(broken).student_text(PROMPT)
+
+
+def test_of_several_templates_the_default_is_taken():
+    several = toys.byte_tokenizer(template={"default": toys.CHATML, "rag": "{{ documents[0] }}"})
+    assert chat_of(several).student_text(TALK) == chat_of(CHATML).student_text(TALK)
+
+
+# ---- the clock -------------------------------------------------------------------------------------------------------
+
+DATED = toys.byte_tokenizer(template="{{ '<|im_start|>' + strftime_now('%d %b %Y %H:%M:%S.%f') + '\n' }}" + toys.CHATML)
+LLAMA32 = (
+    "{% if not date_string is defined %}{% if strftime_now is defined %}{% set date_string = strftime_now('%d %b %Y') %}"
+    "{% else %}{% set date_string = '26 Jul 2024' %}{% endif %}{% endif %}"
+)
+
+
+def test_the_clock_of_a_template_is_midnight_of_one_date():
+    chat = chat_of(DATED, today=date(2024, 2, 29))
+    assert chat.student_text(PROMPT).startswith("<|im_start|>29 Feb 2024 00:00:00.000000\n")
+    assert "29 Feb 2024 00:00:00" in DATED.decode(chat.teacher_ids(PROMPT).prefix)
+    assert chat.notes == [
+        f"the {side}'s chat template asks for the date and reads 2024-02-29 in the whole run (template_date in run.json)"
+        for side in ("student", "teacher")
+    ]
+    assert chat_of(CHATML).notes == []
+    another = replace(chat, today=date(2025, 1, 1))
+    assert "01 Jan 2025" in another.student_text(PROMPT) and "01 Jan 2025" in DATED.decode(another.teacher_ids(PROMPT).prefix)
+
+
+def test_a_date_that_falls_back_on_the_clock_is_the_runs():
+    tokenizer = toys.byte_tokenizer(template=LLAMA32 + "{{ date_string }}" + toys.CHATML)
+    assert chat_of(tokenizer, today=date(2024, 2, 29)).student_text(PROMPT).startswith("29 Feb 2024<|im_start|>")
+    fix_arguments(tokenizer, {"date_string": "26 Jul 2024"}, "key")
+    assert chat_of(tokenizer, today=date(2024, 2, 29)).student_text(PROMPT).startswith("26 Jul 2024<|im_start|>")
+
+
+def test_a_template_that_is_rendered_elsewhere_keeps_its_clock():
+    chat_of(DATED, today=date(2024, 2, 29)).student_text(PROMPT)
+    plain = DATED.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False)
+    assert f"{datetime.now():%Y}" in plain and "29 Feb 2024" not in plain
+    with pytest.raises(ValueError):
+        render(toys.byte_tokenizer(template=DATED.chat_template + "{{ nothing.at.all }}"), PROMPT.messages(), date(2024, 2, 29))
+
+
+# ---- arguments -------------------------------------------------------------------------------------------------------
+
+THOUGHT = "{{ '<think>\n\n</think>\n\n' }}"
+QWEN3 = toys.CHATML + "{% if add_generation_prompt and enable_thinking is defined and enable_thinking is false %}" + THOUGHT + "{% endif %}"
+SMOL = "{% if enable_thinking is not defined %}{% set enable_thinking = true %}{% endif %}" + QWEN3.replace(
+    "enable_thinking is defined and ", ""
+)
+NO_PREFERENCE = "{% if not thinking is defined %}{% set thinking = false %}{% endif %}{% if thinking %}Think!{% endif %}" + toys.CHATML
+SYSTEM_ONLY = "{% if messages[0]['role'] == 'system' and (thinking is not defined or thinking) %}Think!{% endif %}" + toys.CHATML
+EFFORT = "{% if reasoning is not defined %}{% set reasoning = 'high' %}{% endif %}{{ 'Reasoning: ' + reasoning }}" + toys.CHATML
+
+
+@pytest.mark.parametrize(
+    ("template", "found"),
+    [
+        (QWEN3, {"enable_thinking": False}),
+        (SMOL, {"enable_thinking": False}),
+        (SYSTEM_ONLY, {"thinking": False}),
+        (NO_PREFERENCE, {}),
+        (EFFORT, {}),
+        (toys.CHATML, {}),
+        ({"default": QWEN3, "rag": toys.CHATML}, {"enable_thinking": False}),
+    ],
+)
+def test_thinking_is_off_where_the_template_can(template, found, tmp_path):
+    """Found by asking; and the tokenizer that is saved renders the same without any argument, or with the user's own."""
+    asked, plain = toys.byte_tokenizer(template=template), toys.byte_tokenizer(template=template)
+    assert fix_arguments(asked, None, "key") == found
+    asked.save_pretrained(tmp_path)
+    opened = AutoTokenizer.from_pretrained(tmp_path)
+    for turns in (PROMPT.messages(), [{"role": "system", "content": "a"}, *TALK.messages()]):
+        expected = plain.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **found)
+        assert opened.apply_chat_template(turns, tokenize=False, add_generation_prompt=True) == expected == render(asked, turns)
+        loud = [t.apply_chat_template(turns, tokenize=False, enable_thinking=True, thinking=True) for t in (opened, plain)]
+        assert loud[0] == loud[1]
+    assert fix_arguments(opened, None, "key") == {}, "a student that is distilled again has nothing to turn off"
+
+
+def test_no_argument_leaves_the_template_its_own_choice():
+    tokenizer = toys.byte_tokenizer(template=QWEN3)
+    assert fix_arguments(tokenizer, {}, "key") == {} and tokenizer.chat_template == QWEN3
+
+
+@pytest.mark.parametrize("value", [True, None, 3, -0.5, "말 'a' \"b\" \\n {{ x }} %}", [1, "a"], {"a": [True, None]}])
+def test_arguments_of_every_kind_reach_the_template(value):
+    template = "\n  {% if mode is not defined %}{{ raise_exception('mode?') }}{% endif %}\n {{ [mode] | tojson }}" + toys.CHATML
+    tokenizer, plain = toys.byte_tokenizer(template=template), toys.byte_tokenizer(template=template)
+    with pytest.raises(ValueError, match="mode\\?"):
+        render(plain, PROMPT.messages())
+    assert fix_arguments(tokenizer, {"mode": value}, "key") == {"mode": value}
+    expected = plain.apply_chat_template(PROMPT.messages(), tokenize=False, add_generation_prompt=True, mode=value)
+    assert render(tokenizer, PROMPT.messages()) == expected
+    assert stop_ids(tokenizer) == (tokenizer.convert_tokens_to_ids("<|im_end|>"),)
+
+
+@pytest.mark.parametrize(
+    "name", ["enable_thinkin", "messages", "tools", "add_generation_prompt", "strftime_now", "bos_token", "raise_exception"]
+)
+def test_an_argument_that_the_template_does_not_read_or_that_is_filled_in_is_refused(name):
+    tokenizer = toys.byte_tokenizer(template="{{ bos_token }}{{ strftime_now('%d') }}{{ tools }}" + QWEN3)
+    with pytest.raises(ValueError) as error:
+        fix_arguments(tokenizer, {name: False}, "model.student_template_kwargs")
+    assert str(error.value).startswith(f"model.student_template_kwargs.{name}: is no argument of the chat template of")
+    assert "which reads enable_thinking" in str(error.value)
+    assert ("did you mean enable_thinking?" in str(error.value)) == (name == "enable_thinkin")

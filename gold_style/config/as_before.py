@@ -15,6 +15,8 @@ from gold_style.config.gold_config import gold_config_fields, refusal
 AS_BEFORE: dict[str, Any] = {
     "model.recipe.untagged_share": 0.0,
     "model.student_file_dtype": None,
+    "model.student_template_kwargs": {},
+    "model.teacher_template_kwargs": {},
     "prompts.untagged_share": 0.0,
     "evaluation.untagged": False,
     "evaluation.misspelt": 0,

@@ -82,6 +82,8 @@ class Model:
     student_revision: str | None
     student_file_dtype: Dtype | None
     trust_remote_code: bool
+    student_template_kwargs: dict[str, Any] | None
+    teacher_template_kwargs: dict[str, Any] | None
     attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] | None
     lora: Lora
     recipe: Recipe

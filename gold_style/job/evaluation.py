@@ -33,9 +33,9 @@ from gold_style.prompts import Prompt, build_source
 from gold_style.prompts.jsonl import holds_requests, read_requests
 from gold_style.runs.progress import Progress
 from gold_style.runs.provenance import now, provenance
-from gold_style.runs.redact import redact
+from gold_style.runs.redact import redact, say
 from gold_style.runs.run import Run, recorded
-from gold_style.runs.run_directory import STATE, write_config
+from gold_style.runs.run_directory import STATE, template_date, write_config
 from gold_style.runs.summary_number import summary_number
 from gold_style.show.report import write_report
 from gold_style.show.summary_table import print_summary
@@ -77,7 +77,9 @@ def evaluate(asked: EvaluateSettings, argv: Sequence[str]) -> float:
     if missing := missing_models({key: model for key, model in names.items() if key == "target" or model[0] != target.model}):
         raise ValueError("\n".join(missing))
     check_device(settings.hardware.device)
-    inputs, run = Inputs.load(settings), Run(Path(asked.output_dir), None, is_main=True)
+    inputs, run = Inputs.load(settings, template_date(target.run)), Run(Path(asked.output_dir), None, is_main=True)
+    for note in inputs.chat.notes:
+        say(note)
     summary = (
         score_target(asked, target, inputs, run, argv) if asked.request is None else answer_request(asked.request, target, inputs, run)
     )
@@ -146,6 +148,7 @@ def score_target(asked: EvaluateSettings, target: Target, inputs: Inputs, run: R
     toggle = Toggle.from_pack(inputs.pack)
     likelihood = {model: likelihood_summary(answers, toggle) for model, answers in found["greedy"].items()}
     run.state = redact(provenance(argv)) | {"target": asked.target, "started": started, "seed": settings.seed}
+    run.state["template_date"] = str(inputs.chat.today)
     run.directory.mkdir(parents=True, exist_ok=True)
     with recorded(run, write_report):
         write_config(run.directory, settings.to_dict())

@@ -5,11 +5,12 @@ inputs = Inputs.load(settings)         # raises ValueError for whatever can be r
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import torch
 from accelerate import PartialState
 
-from gold_style.chat import Chat
+from gold_style.chat import Chat, fix_arguments
 from gold_style.config.settings import Settings
 from gold_style.engine.exam import Exam
 from gold_style.engine.models import context_tokens, load_tokenizer, special_tokens
@@ -36,32 +37,46 @@ class Inputs:
     same_tokenizer: bool
     student_context: int  # tokens of prompt and completion together
     teacher_context: int
+    template_notes: list[str]  # what the chat templates were given
 
     @classmethod
-    def load(cls, settings: Settings) -> "Inputs":
-        """Raises ValueError for everything that speaks against the run: names, rows, lengths, combinations."""
-        inputs = cls.read(settings)
+    def load(cls, settings: Settings, template_date: str | None = None) -> "Inputs":
+        """Raises ValueError for everything that speaks against the run: names, rows, lengths, combinations. As `read`."""
+        inputs = cls.read(settings, template_date)
         if mistakes := inputs.mistakes():
             raise ValueError("\n".join(mistakes))
         return inputs
 
     @classmethod
-    def read(cls, settings: Settings) -> "Inputs":
-        """Everything, whether it fits together or not. Raises ValueError for what cannot be read."""
+    def read(cls, settings: Settings, template_date: str | None = None) -> "Inputs":
+        """Everything, whether it fits together or not. Raises ValueError for what cannot be read.
+
+        `template_date` (ISO; None: today) is for chat templates that ask for the date.
+        """
         model = settings.model
         pack = StylePack.from_settings(settings.styles)
         student = load_tokenizer(model.student, model.student_revision, model.trust_remote_code)
         teacher = load_tokenizer(model.teacher, model.teacher_revision, model.trust_remote_code)
-        chat = Chat(student, teacher, pack, settings.prompts.student_system_prompt, settings.prompts.teacher_system_prompt)
+        notes = [
+            f"the {side}'s chat template reads {name}={value}; {key}={{}} leaves it out"
+            for side, tokenizer in (("student", student), ("teacher", teacher))
+            for key in (f"model.{side}_template_kwargs",)
+            for name, value in fix_arguments(tokenizer, getattr(model, f"{side}_template_kwargs"), key).items()
+        ]
+        today = date.fromisoformat(template_date) if template_date else date.today()
+        chat = Chat(student, teacher, pack, settings.prompts.student_system_prompt, settings.prompts.teacher_system_prompt, today)
+        for asked in (chat.student_ids, chat.teacher_ids):  # what holds for every row is said once
+            asked(Prompt(request="zqz", style=pack.tags[0], tag=pack.tags[0]))
         return cls(
             settings=settings,
             pack=pack,
             classifier=build_classifier(settings.styles.classifier),
-            source=build_source(settings, pack, None, special_tokens(student, teacher)),
+            source=build_source(settings, pack, None, control_tokens(chat)),
             chat=chat,
             same_tokenizer=identical_tokenizers(student, teacher),
             student_context=context_tokens(model.student, model.student_revision, model.trust_remote_code),
             teacher_context=context_tokens(model.teacher, model.teacher_revision, model.trust_remote_code),
+            template_notes=notes,
         )
 
     @property
@@ -77,9 +92,13 @@ class Inputs:
     def set_aside(self, run) -> list[str]:
         """What the user should know about the source; with on_bad_row=quarantine the bad rows are written beside the run first."""
         if self.settings.prompts.on_bad_row == "quarantine":
-            special = special_tokens(self.chat.student_tokenizer, self.chat.teacher_tokenizer)
-            self.source = build_source(self.settings, self.pack, run.directory, special)
-        return self.source.notes if run.is_main else []
+            self.source = build_source(self.settings, self.pack, run.directory, control_tokens(self.chat))
+        return self.notes if run.is_main else []
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know about rows and chat templates."""
+        return [*self.source.notes, *self.chat.notes, *self.template_notes]
 
     def exam(self, requests: Sequence[Prompt], **others) -> Exam:
         """These requests as `evaluation` asks them, answered greedily; `others` are further fields of Exam."""
@@ -132,10 +151,13 @@ class Inputs:
     def row_mistakes(self, prompt: Prompt) -> list[str]:
         """What of a row does not fit: a prompt longer than the models' room, an answer longer than train.max_completion_length."""
         room = self.settings.train["max_completion_length"]
-        where = prompt.origin or f"prompts row {prompt.row}"
-        teacher_ids, found = self.chat.teacher_ids(prompt), []
+        where, found = prompt.origin or f"prompts row {prompt.row}", []
+        try:
+            teacher_ids, student_ids = self.chat.teacher_ids(prompt), self.chat.student_ids(prompt)
+        except ValueError as error:  # a chat template that this conversation does not suit
+            return [f"{where}: {error}"]
         for side, length, limit in (
-            ("student's", len(self.chat.student_ids(prompt)), self.settings.prompts.max_prompt_tokens or self.student_context - room),
+            ("student's", len(student_ids), self.settings.prompts.max_prompt_tokens or self.student_context - room),
             ("teacher's", len(teacher_ids.prefix) + len(teacher_ids.rest), self.teacher_context - room),
         ):
             if length > limit:
@@ -151,3 +173,8 @@ class Inputs:
 def device_of(device: str) -> torch.device:
     """The device of `hardware.device`, for models that no trainer places."""
     return PartialState(cpu=device == "cpu").device
+
+
+def control_tokens(chat: Chat) -> frozenset[str]:
+    """The tokenizers' special tokens, which no text of a row may hold; a pack's own tag forges no turn, even where it is one."""
+    return special_tokens(chat.student_tokenizer, chat.teacher_tokenizer) - {f"<style:{tag}>" for tag in chat.pack.tags}

@@ -18,6 +18,7 @@ from gold_style.job.obstacles import absences, lacks
 from gold_style.job.steps import num_steps, rows_per_step
 from gold_style.prompts import Prompt, PromptSource, build_source
 from gold_style.runs.progress import Progress
+from gold_style.runs.run_directory import template_date
 from gold_style.show.answers import tag_text
 from gold_style.styles import StylePack
 
@@ -38,7 +39,7 @@ def dry_run(settings: Settings, argv: Sequence[str]) -> float:
         from gold_style.job.inputs import Inputs  # torch and transformers: only where there are tokenizers to read
 
         try:
-            inputs = Inputs.read(settings)
+            inputs = Inputs.read(settings, template_date(settings.reproduce or settings.resume))
             found += inputs.mistakes()
         except ValueError as error:
             found.append(str(error))
@@ -69,7 +70,7 @@ def print_plan(settings: Settings, inputs: "Inputs | None") -> None:
     for name, fact in facts.items():
         table.add_row(Text(name), Text(str(fact)))
     console.print(table)
-    for note in source.notes if source else ():
+    for note in inputs.notes if inputs else source.notes if source else ():
         console.print(f"note: {note}", highlight=False, markup=False)
     for prompt in _shown(inputs) if inputs else ():
         console.print(_side_by_side(inputs, prompt))

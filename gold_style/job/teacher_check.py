@@ -7,9 +7,11 @@ whole run silently. So the teacher answers held-out requests under every tag fir
 import functools
 from collections.abc import Callable, Sequence
 
+from gold_style.chat import encode
 from gold_style.distil.openings import Opening, cold_start_warning, measure_openings
 from gold_style.distil.row_maker import RowMaker
 from gold_style.engine.backbone import Backbone
+from gold_style.engine.teacher import Teacher
 from gold_style.job.build import build_row_maker, load_student
 from gold_style.job.inputs import Inputs, device_of
 from gold_style.measure.answers import Judged
@@ -32,6 +34,7 @@ def try_teacher(inputs: Inputs, progress: Progress) -> None:
     settings = inputs.settings
     student = load_student(settings)
     row_maker = build_row_maker(settings, inputs, student)
+    check_tags(inputs, row_maker.teacher, progress.say)
     device = device_of(settings.hardware.device)
     row_maker.teacher.model.to(device)
     student.to(device, row_maker.options.compute_dtype).eval()
@@ -39,6 +42,21 @@ def try_teacher(inputs: Inputs, progress: Progress) -> None:
     answers = exam.teacher(row_maker.teacher, functools.partial(progress.phase, "teacher"))
     check_margin(inputs, inputs.judged(answers), progress.say)
     check_openings(inputs, openings(row_maker, Backbone(student), inputs), progress.say)
+
+
+def check_tags(inputs: Inputs, teacher: Teacher, say: Say) -> None:
+    """Warn of tags that are one token of the vocabulary, where the embedding of that token may be no more than its first values."""
+    for tag in inputs.pack.tags:
+        token = encode(teacher.tokenizer, f"<style:{tag}>")
+        if len(token) == 1:
+            vectors_VD = teacher.model.get_input_embeddings().weight.detach().float()
+            away_V = (vectors_VD - vectors_VD.mean(0)).norm(dim=1)  # new rows are zero, or filled with the mean of the others
+            is_new = vectors_VD[token[0]].norm() == 0 or away_V[token[0]] < 0.1 * away_V.median()
+            found = "was never trained: it is zero or the mean of all" if is_new else "may be untrained, which cannot be known from here"
+            remedy = "if its margin is low, take a teacher without that token"
+            say(f"warning: the teacher reads <style:{tag}> as one token, and that token's embedding {found}; {remedy}")
+        if inputs.settings.model.lora.enabled and len(encode(inputs.chat.student_tokenizer, f"<style:{tag}>")) == 1:
+            say(f"warning: the student reads <style:{tag}> as one token, and LoRA does not train that token's embedding")
 
 
 def check_margin(inputs: Inputs, answers: Sequence[Judged], say: Say) -> None:

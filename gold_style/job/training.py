@@ -11,6 +11,7 @@ import functools
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from signal import SIGTERM
 from typing import Any
@@ -31,7 +32,7 @@ from gold_style.job.card import write_card
 from gold_style.job.inputs import Inputs
 from gold_style.job.optimizer import optimizer_mistakes
 from gold_style.job.results import write_results
-from gold_style.job.teacher_check import check_margin, check_openings, openings
+from gold_style.job.teacher_check import check_margin, check_openings, check_tags, openings
 from gold_style.measure.answers import Answer, Judged
 from gold_style.measure.rates import Toggle, score
 from gold_style.runs.checkpoints import checkpoint_fault
@@ -64,6 +65,7 @@ def open_job(settings: Settings, argv: Sequence[str]) -> Iterator["Job"]:
     try:
         with open_run(settings, argv, data=getattr(inputs.source, "fingerprint", None), draw=write_report) as run:
             directory = run.directory
+            inputs.chat = replace(inputs.chat, today=date.fromisoformat(run.template_date))
             for note in inputs.set_aside(run):
                 say(note)
             with listen(settings.grace_s, run.interrupted_at_once) as stop, Progress(run.is_main) as progress:
@@ -154,6 +156,7 @@ class Job:
 
     def ask_teacher(self) -> list[Judged]:
         """The judged answers of the teacher with its system prompt. Raises ValueError where it toggles less than was required."""
+        check_tags(self.inputs, self.trainer.teacher, self.progress.say)
         answers = self.inputs.judged(self.exam.teacher(self.trainer.teacher, self._bar("teacher")))
         check_margin(self.inputs, answers, self.progress.say)
         return answers

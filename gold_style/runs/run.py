@@ -25,7 +25,7 @@ from gold_style.runs.naming import group_name, job_overrides, key_of, run_name
 from gold_style.runs.provenance import command_line, device_name, differences, now, provenance
 from gold_style.runs.ranks import from_main
 from gold_style.runs.redact import redact, say
-from gold_style.runs.run_directory import CHECKPOINTS, LOCK, STATE, SUMMARY, RunStart, choose, config_hash, write_config
+from gold_style.runs.run_directory import CHECKPOINTS, LOCK, STATE, SUMMARY, RunStart, choose, config_hash, template_date, write_config
 
 REASON_CHARACTERS = 2000
 Draw = Callable[[Path], object]  # writes report.html into a run directory, from what the directory holds
@@ -38,8 +38,8 @@ class Pruned(Exception):
 class Run:
     """What a run writes. `resumed_from` is the checkpoint it resumes from, None for a new run."""
 
-    def __init__(self, directory: Path, resumed_from: Path | None, is_main: bool):
-        self.directory, self.resumed_from, self.is_main = directory, resumed_from, is_main
+    def __init__(self, directory: Path, resumed_from: Path | None, is_main: bool, template_date: str | None = None):
+        self.directory, self.resumed_from, self.is_main, self.template_date = directory, resumed_from, is_main, template_date
         self.student, self.checkpoints = directory / "student", directory / CHECKPOINTS
         self.step = step_of(resumed_from) if resumed_from else 0  # last logged optimizer step
         self.state: dict[str, Any] = {}
@@ -119,10 +119,11 @@ def open_run(settings, argv: Sequence[str] = ("train.py",), data: str | None = N
         def take() -> dict:
             nonlocal start
             start = _take(settings, argv, data, locked)
-            return {"directory": str(start.directory), "checkpoint": start.checkpoint and str(start.checkpoint)}
+            dated = template_date(start.directory if start.continues else settings.reproduce)
+            return {"directory": str(start.directory), "checkpoint": start.checkpoint and str(start.checkpoint), "date": dated}
 
         taken = from_main(take)
-        run = Run(Path(taken["directory"]), taken["checkpoint"] and Path(taken["checkpoint"]), is_main_process())
+        run = Run(Path(taken["directory"]), taken["checkpoint"] and Path(taken["checkpoint"]), is_main_process(), taken["date"])
         with recorded(run, draw):
             if start is not None:
                 _begin(run, start, settings, argv, data)
@@ -194,6 +195,7 @@ def _begin(run: Run, start: RunStart, settings, argv: Sequence[str], data: str |
     run.state = first_state(settings, argv, overrides) | {
         "resume_command": redact(command_line(argv, again)),
         "data": data or recorded.get("data"),
+        "template_date": run.template_date,
         "device": device,
         "resumed": None,
         "resumes": [],

@@ -10,6 +10,7 @@ Example: `choose(settings, ["train.py", "resume=auto"]).directory`.
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import yaml
@@ -70,6 +71,12 @@ def read_config(directory: Path) -> dict:
 def write_config(directory: Path, config: dict) -> None:
     """A run's config.yaml, without secrets."""
     write_text(directory / CONFIG, yaml.safe_dump(plain(redact(config)), sort_keys=False, allow_unicode=True, width=1000))
+
+
+def template_date(run: str | Path | None) -> str:
+    """The date (ISO) that a run's chat templates were given; the day that an older run was started; today where there is no run."""
+    recorded = (read_json(Path(run) / STATE) if run else None) or {}
+    return recorded.get("template_date") or (recorded.get("started") or date.today().isoformat())[:10]
 
 
 def status_of(directory: Path, recorded: dict | None = None) -> str | None:

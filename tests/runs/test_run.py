@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -354,6 +355,23 @@ def test_a_repeated_run_says_what_differs(settings, tmp_path, capsys):
     said = capsys.readouterr().err
     assert f"repeating {run.directory}; these differ, and its bits may:" in said and "  trl: 0.1 then, " in said
     assert "device" not in said and "torch:" not in said
+
+
+@pytest.mark.parametrize("key", ["reproduce", "resume"])
+def test_a_repeated_or_resumed_run_keeps_the_date_of_its_templates(settings, tmp_path, key):
+    """An older run has none: its templates read the day on which it was started."""
+    with pytest.raises(KeyboardInterrupt), open_run(settings) as run:
+        assert run.template_date == str(date.today())
+        raise KeyboardInterrupt
+    path = run.directory / "run.json"
+    state = read_json(path) | {"started": "2023-01-31T10:00:00.000000+00:00"}
+    again = changed(settings, output_dir=str(tmp_path / "again"), **{key: str(run.directory)})
+    for template_date in ("2024-02-29", None):
+        write_json(path, state | {"template_date": template_date})
+        with pytest.raises(KeyboardInterrupt), open_run(again) as other:
+            assert other.template_date == read_json(other.directory / "run.json")["template_date"] == (template_date or "2023-01-31")
+            raise KeyboardInterrupt
+        again = changed(again, output_dir=str(tmp_path / "once more"))
 
 
 def test_differences_name_versions_commit_and_device(settings):
