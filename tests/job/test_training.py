@@ -61,7 +61,9 @@ def test_a_dry_run_shows_both_sides_and_leaves_nothing(tmp_path):
     done = python("train.py", "dry_run=true", cwd=tmp_path)
     assert done.code == 0, done.stderr[-3000:]
     assert "requests a tag: rate 1.00" in done.stderr and "P(style opening | <style:chosun>)" in done.stderr  # the teacher check
-    assert "student reads" in done.stdout and "teacher reads" in done.stdout and done.stdout.count("<|im_start|>system") == 2
+    assert (
+        "student reads" in done.stdout and "teacher reads" in done.stdout and done.stdout.count("<|im_start|>system") == 3
+    )  # two tags, and no tag
     assert not list(tmp_path.iterdir())
 
 
