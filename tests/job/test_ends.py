@@ -54,16 +54,10 @@ def test_an_interrupted_run_says_so_in_its_report(tmp_path):
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
-def test_a_scored_model_leaves_a_finished_report_or_a_failed_one(tmp_path):
-    asked = ("target=gold_style/pairs/tiny/student", "prompts.eval_samples=2", "output_dir=scored")
-    done = python("evaluate.py", *asked, cwd=tmp_path)
+def test_a_scored_model_leaves_a_finished_report(tmp_path):
+    done = python("evaluate.py", "target=gold_style/pairs/tiny/student", "prompts.eval_samples=2", "output_dir=scored", cwd=tmp_path)
     assert done.code == 0 and status(done.run) == ("completed", "completed"), done.stderr[-3000:]
-    for path in done.run.iterdir():
-        path.unlink()
-    (done.run / "report.html").mkdir()
-    failed = python("evaluate.py", *asked, cwd=tmp_path)
-    assert failed.code == 1 and not (done.run / "summary.json").exists(), failed.stderr[-3000:]
-    assert json.loads((done.run / "run.json").read_text())["status"] == "failed"
+    assert "Cannot be told: " in done.stdout  # a bare model, without a teacher
 
 
 def test_a_repetition_with_other_bits_names_the_cause_and_fails(tmp_path):

@@ -17,7 +17,7 @@ import yaml
 from gold_style.config.settings import Settings
 from gold_style.runs.files import JsonLines, read_json, read_json_lines, write_json
 from gold_style.runs.provenance import device_name, differences, git_state
-from gold_style.runs.run import Pruned, open_run
+from gold_style.runs.run import Pruned, Run, open_run, recorded
 from gold_style.runs.run_directory import status_of
 from gold_style.runs.signals import Interrupted
 from gold_style.show.report import write_report
@@ -151,6 +151,19 @@ def test_a_run_whose_report_cannot_be_written_is_completed_nowhere(tmp_path, mon
     state, told = read_json(run.directory / "run.json"), read_wandb_file(*wandb_files(run.directory))
     assert state["status"] == "failed" and "directory" in state["reason"].lower() and not (run.directory / "summary.json").exists()
     assert told.exit_code == 1 and "status" not in told.summary
+
+
+def test_what_evaluate_writes_is_completed_as_a_whole_or_not_at_all(tmp_path):
+    run = Run(tmp_path, None, is_main=True)
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(OSError, match="directory"), recorded(run, write_report):
+        run.write_summary({"status": "completed"})
+    assert read_json(tmp_path / "run.json")["status"] == "failed" and not (tmp_path / "summary.json").exists()
+    (tmp_path / "report.html").rmdir()
+    with recorded(run, write_report):
+        run.write_summary({"status": "completed"})
+    assert read_json(tmp_path / "run.json")["status"] == read_json(tmp_path / "summary.json")["status"] == "completed"
+    assert "status: completed" in (tmp_path / "report.html").read_text()
 
 
 def test_the_report_is_drawn_of_the_final_state_and_a_left_summary_goes(settings):
