@@ -55,7 +55,7 @@ def test_the_rate_is_in_every_place(runs, tmp_path, capsys):
     assert "untag." in printed and "\n  untagged\n" in printed
     page = (run / "report.html").read_text()
     assert "<th class=number>untagged</th>" in page and "without a tag" in page and "&lt;style:chosnu&gt;" in page
-    assert "| share in the style without a tag | 0." in (run / "student" / "README.md").read_text()
+    assert "| untagged | margin |" in (run / "student" / "README.md").read_text()
     live = [row["style/untagged"] for row in read_json_lines(run / "metrics.jsonl") if "style/untagged" in row]
     assert len(live) == 2 and None not in live  # steps 2 and 3
     told = read_wandb_file(wandb_files(run)[0])
@@ -90,7 +90,7 @@ def test_without_the_questions_everything_else_is_the_same(runs):
     for model in ("before", "after", "teacher"):
         assert summary[model]["untagged"] is None and summary["details"]["models"][model]["intervals"]["untagged"] is None
         assert {**read_json(asked / "summary.json")[model], "untagged": None} == summary[model]
-    assert "–" in runs[1].stdout and "not measured" in (plain / "student" / "README.md").read_text()
+    assert " – " in runs[1].stdout and "| – |" in (plain / "student" / "README.md").read_text()
 
 
 def test_an_evaluation_asks_the_same_way(runs, tmp_path):
