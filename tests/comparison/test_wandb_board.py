@@ -21,6 +21,7 @@ def test_publishing_leaves_one_wandb_run_with_table_heatmap_and_page(sweep, tmp_
     logged = read_wandb_file(path)
     assert (logged.job_type, logged.group, logged.tags) == ("compare", "10-00-00", ["compare"])
     assert logged.summary["runs/completed"] == 5 and logged.summary["best/margin"] == pytest.approx(0.98, abs=0.05)
+    assert logged.summary["best/untagged"] is None  # these runs did not ask without a tag
     media = path.parent / "files" / "media"
     (table,) = media.glob("table/*.json")
     content = json.loads(table.read_text())
