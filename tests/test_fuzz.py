@@ -28,10 +28,11 @@ from gold_style.config.gold_config import gold_config_fields
 from gold_style.config.mirror import keys_of
 from gold_style.config.settings import PROJECT, Settings, SettingsError
 from gold_style.engine.models import special_tokens
-from gold_style.prompts.raw_rows import JsonFiles
+from gold_style.prompts.raw_rows import RowFiles
 from gold_style.prompts.row_source import RowSource
-from gold_style.prompts.rows import RowError, parse_row
+from gold_style.prompts.rows import parse_row
 from gold_style.prompts.stream_source import StreamSource
+from gold_style.prompts.texts import RowError
 from gold_style.runs.run_directory import choose, config_hash
 from gold_style.styles import StylePack
 from tests.helpers.prompt_settings import pack
@@ -241,7 +242,7 @@ def test_every_file_is_read_alike_at_once_and_as_a_stream(tmp_path_factory, cont
     found, answers = [], []
     for name, source in (("whole", RowSource), ("stream", StreamSource)):
         try:
-            found.append(source(JsonFiles({path: str(path)}), "here", config, PACK, path.parent / name))
+            found.append(source(RowFiles({path: str(path)}), "here", config, PACK, path.parent / name))
         except ValueError as error:
             assert said(error)
             answers.append(str(error))

@@ -18,6 +18,7 @@ AS_BEFORE: dict[str, Any] = {
     "model.student_template_kwargs": {},
     "model.teacher_template_kwargs": {},
     "prompts.untagged_share": 0.0,
+    "prompts.style_column": None,
     "evaluation.untagged": False,
     "evaluation.misspelt": 0,
 }

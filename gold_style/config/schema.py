@@ -99,6 +99,7 @@ class Requests:
     split: str
     streaming: bool
     revision: str | None
+    style_column: str | None
     eval_samples: CountOrZero | None
     student_system_prompt: str | None
     teacher_system_prompt: str | None

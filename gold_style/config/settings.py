@@ -31,6 +31,7 @@ from gold_style.config.schema import Adjustable, Beside, Role, Seed
 from gold_style.config.yaml_file import read_mapping
 
 CONF = PROJECT / "conf"
+ROW_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")  # of the files that prompts=jsonl reads
 EVALUATION_PROMPTS = "data/evaluation_prompts.jsonl"  # requests that a bare model is asked
 
 
@@ -64,7 +65,8 @@ class Composed:
         try:
             mapping = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
         except OmegaConfBaseException as error:
-            raise SettingsError([Mistake(error.full_key or "conf", None, str(error).splitlines()[0])]) from None
+            reason = f"{str(error).splitlines()[0]}; to mean the characters themselves, write \\${{ for ${{"
+            raise SettingsError([Mistake(error.full_key or "conf", None, reason)]) from None
         try:
             mapping["output_dir"] = _output_directory(mapping)
         except ValueError as error:
@@ -265,6 +267,12 @@ def local_model(name: str) -> str:
     """What from_pretrained is given for `model.teacher` or `model.student`: an absolute directory, or a hub name."""
     path = find_directory(name)
     return str(path) if os.path.isdir(path) else name
+
+
+def row_suffix(path: str | os.PathLike) -> str | None:
+    """Which of ROW_SUFFIXES a file name has, in front of .gz where that comes last; None: another one."""
+    suffix = Path(os.fspath(path).lower().removesuffix(".gz")).suffix
+    return suffix if suffix in ROW_SUFFIXES else None
 
 
 def find_directory(text: str) -> Path:

@@ -71,7 +71,7 @@ def print_plan(settings: Settings, inputs: "Inputs | None") -> None:
         table.add_row(Text(name), Text(str(fact)))
     console.print(table)
     for note in inputs.notes if inputs else source.notes if source else ():
-        console.print(f"note: {note}", highlight=False, markup=False)
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     for prompt in _shown(inputs) if inputs else ():
         console.print(_side_by_side(inputs, prompt))
     console.print("Dry run: nothing is trained and no run directory is made. Marked like ", Text("this", SCORED), ": scored tokens.")

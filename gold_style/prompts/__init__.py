@@ -9,7 +9,7 @@ Example: `Prompt(request="봄 축제를 알려 줘.", style="chosun", tag="chosu
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -39,7 +39,8 @@ class Prompt:
     topic: str | None = None  # what the answer must keep; None where the source does not know
     direction: str | None = None  # "up" | "equal" | "down": who writes to whom
     era: str | None = None  # of the topic: "modern" | "joseon"
-    origin: str = ""  # "file:line" or "dataset[split]:row"
+    origin: str = ""  # "file:line", "file: row N" or "dataset[split]:row"
+    shape: str = field(default="", compare=False)  # how the row was written: a name in gold_style.prompts.rows.SHAPES
 
     def messages(self) -> list[Message]:
         """The turns up to the answer, without any system turn: what student and teacher both read."""

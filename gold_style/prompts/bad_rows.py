@@ -1,6 +1,6 @@
 """What happens to rows that cannot be used: all reported at once, or set aside in a file; counted either way.
 
-`prompts.on_bad_row=stop` ends in one ValueError that lists the first NUM_SHOWN of them. `quarantine` writes every one
+`prompts.on_bad_row=stop` ends in one ValueError that lists up to NUM_SHOWN kinds of them. `quarantine` writes every one
 to `<run directory>/quarantine.jsonl`, `{"origin", "field", "reason", "text"}` a line, and leaves it out.
 """
 
@@ -9,9 +9,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from gold_style.config.schema import Requests
 from gold_style.prompts import Prompt
 from gold_style.prompts.raw_rows import KEPT_BYTES, RawRow, RawRows
-from gold_style.prompts.rows import RowError, parse_row
+from gold_style.prompts.rows import parse_row
+from gold_style.prompts.texts import RowError
 from gold_style.styles import StylePack
 
 NUM_SHOWN = 20
@@ -20,10 +22,10 @@ NUM_SHOWN = 20
 class BadRows:
     """Collects the bad rows of one data set; `subject` names it in messages, as in "prompts.path=my.jsonl"."""
 
-    def __init__(self, subject: str, on_bad_row: str, run_directory: Path | None = None):
-        self.subject, self.quarantine = subject, on_bad_row == "quarantine"
+    def __init__(self, subject: str, prompts: Requests, run_directory: Path | None = None):
+        self.subject, self.quarantine, self._column = subject, prompts.on_bad_row == "quarantine", prompts.style_column
         self.count = 0
-        self._shown: list[str] = []
+        self._alike: dict[str, list] = {}  # what is wrong -> the first row where it is, and how many there are
         self._last = -1  # number of the latest bad row, so that reading a stream again counts nothing twice
         first_process = os.environ.get("RANK", "0") == "0"  # of a launch; all of them read the same rows
         self._path = run_directory / "quarantine.jsonl" if self.quarantine and run_directory and first_process else None
@@ -34,7 +36,7 @@ class BadRows:
         """The prompts of the good rows, in order, numbered with the bad ones; those are kept here."""
         for number, raw in enumerate(raw_rows):
             try:
-                prompt = parse_row(raw.decoded(), pack, raw.origin, number, special_tokens)
+                prompt = parse_row(raw.decoded(), pack, raw.origin, number, special_tokens, self._column)
             except RowError as error:
                 self._add(raw, number, error)
             else:
@@ -43,28 +45,33 @@ class BadRows:
     def check(self, num_good: int) -> None:
         """Raises ValueError for the bad rows met so far (on_bad_row=stop), or where no row is left at all."""
         if self.count and not self.quarantine:
-            more = [f"  and {self.count - NUM_SHOWN} more"] if self.count > NUM_SHOWN else []
             head = f"{self.subject}: {self.count} of {self.count + num_good} rows cannot be used"
             hint = "  prompts.on_bad_row=quarantine sets them aside and trains on the others"
-            raise ValueError("\n".join([f"{head}:", *self._shown, *more, hint]))
+            raise ValueError("\n".join([f"{head}:", *self._shown(), hint]))
         if not num_good:
             reason = f"all {self.count} rows are bad:" if self.count else "there are no rows in it"
-            raise ValueError("\n".join([f"{self.subject}: {reason}", *self._shown]))
+            raise ValueError("\n".join([f"{self.subject}: {reason}", *self._shown()]))
 
     def notes(self) -> list[str]:
         """What the user should know about the rows set aside."""
         if not self.count:
             return []
         where = f"set aside in {self._path}" if self._path else "left out"
-        return [f"{self.subject}: {self.count} bad row{'s' * (self.count > 1)} {where}; the first:\n{self._shown[0]}"]
+        return [f"{self.subject}: {self.count} bad row{'s' * (self.count > 1)} {where}; the first:\n{self._shown()[0]}"]
+
+    def _shown(self) -> list[str]:
+        """A line for each kind of mistake, up to NUM_SHOWN, and one for the rest."""
+        lines = [f"  {origin}: {error}{f' ({number} such rows)' * (number > 1)}" for error, (origin, number) in self._alike.items()]
+        rest = self.count - sum(number for _, number in self._alike.values())
+        return lines + [f"  and {rest} more"] * (rest > 0)
 
     def _add(self, raw: RawRow, number: int, error: RowError) -> None:
         if number <= self._last:
             return
         self._last = number
         self.count += 1
-        if len(self._shown) < NUM_SHOWN:
-            self._shown.append(f"  {raw.origin}: {error}")
+        if len(self._alike) < NUM_SHOWN or str(error) in self._alike:
+            self._alike.setdefault(str(error), [raw.origin, 0])[1] += 1
         if self._path is not None:
             text = raw.text if raw.text is not None else json.dumps(raw.value, ensure_ascii=False, default=str)
             row = {"origin": raw.origin, "field": error.field, "reason": error.reason, "text": text[:KEPT_BYTES]}

@@ -1,8 +1,8 @@
-"""Prompts from a `datasets` data set of `{"messages": [...]}` rows: a hub name or a local directory, streamed or not.
+"""Prompts from a `datasets` data set: a hub name or a local directory, streamed or not; gold_style/prompts/rows.py says what a row is.
 
 A local directory holds what `save_to_disk` wrote, or .json, .jsonl, .parquet, .arrow or .csv files in the usual layout
-(https://huggingface.co/docs/datasets/repository_structure). Local JSON is read by our own reader, whose messages name
-file and line. Nothing is ever executed or unpickled: other formats and loading scripts are refused.
+(https://huggingface.co/docs/datasets/repository_structure). Local .json, .jsonl, .csv and .parquet files are read as those of
+prompts=jsonl, whose messages name file and line. Nothing is ever executed or unpickled: other formats and loading scripts are refused.
 
 Example: `python train.py prompts=hf prompts.name=user/dataset prompts.split=train prompts.streaming=true`.
 """
@@ -17,13 +17,13 @@ from huggingface_hub.errors import HTTPError  # of whichever HTTP library the hu
 from gold_style import did_you_mean
 from gold_style.config.hub import HUB_TIMEOUT_S, ask_hub, first_line, refusal
 from gold_style.config.schema import Prompts
-from gold_style.config.settings import Settings, find_directory
-from gold_style.prompts.raw_rows import SUFFIXES, DatasetRows, JsonFiles, RawRows
+from gold_style.config.settings import Settings, find_directory, row_suffix
+from gold_style.prompts.raw_rows import DatasetRows, RawRows, RowFiles
 from gold_style.prompts.row_source import RowSource
+from gold_style.prompts.rows import COLUMNS, SHAPES
 from gold_style.prompts.stream_source import StreamSource
 from gold_style.styles import StylePack
 
-COLUMNS = ("messages", "topic", "direction", "era")
 FORMATS = ("json", "parquet", "arrow", "csv")  # loaders that neither execute nor unpickle anything
 
 
@@ -48,8 +48,6 @@ def open_rows(prompts: Prompts, subject: str) -> RawRows:
     """The rows of the split, from wherever they are; nothing of them has been read yet."""
     name = str(prompts.name)
     directory = find_directory(name)
-    if directory.is_file():
-        raise ValueError(f"{subject}: a file; use prompts=jsonl prompts.path={prompts.name}, or name its directory")
     is_local = directory.is_dir()
     if not is_local:
         check_hub(name, prompts.revision, subject)
@@ -67,8 +65,8 @@ def open_rows(prompts: Prompts, subject: str) -> RawRows:
     files = builder.config.data_files or {}
     check_split(prompts.split, [str(split) for split in builder.info.splits or files], subject)
     paths = [Path(file) for file in files.get(prompts.split, ())]
-    if is_local and loader == "json" and paths and all(path.suffix.lower() in SUFFIXES for path in paths):
-        return JsonFiles({path: os.path.join(name, os.path.relpath(path, directory)) for path in paths})
+    if is_local and paths and all(map(row_suffix, paths)):
+        return RowFiles({path: os.path.join(name, os.path.relpath(path, directory)) for path in paths})
     if prompts.streaming:
         return _dataset_rows(builder.as_streaming_dataset(split=prompts.split), prompts, subject)
     builder.download_and_prepare()
@@ -88,9 +86,9 @@ def _saved(directory: Path, prompts: Prompts, subject: str) -> RawRows:
 
 def _dataset_rows(dataset: datasets.Dataset | datasets.IterableDataset, prompts: Prompts, subject: str) -> RawRows:
     if (columns := dataset.column_names) is not None:
-        if "messages" not in columns:
-            raise ValueError(f"{subject}: there is no column 'messages'; columns: {', '.join(columns)}")
-        dataset = dataset.select_columns([name for name in COLUMNS if name in columns])
+        if SHAPES.keys().isdisjoint(columns):
+            raise ValueError(f"{subject}: there is no column {', '.join(SHAPES)}; columns: {', '.join(columns)}")
+        dataset = dataset.select_columns([name for name in columns if name in (*COLUMNS, prompts.style_column)])
     return DatasetRows(dataset, f"{prompts.name}[{prompts.split}]")
 
 

@@ -1,6 +1,6 @@
-"""Prompts from a .jsonl or .json file of `{"messages": [...]}` rows, and the request files that `evaluate.py` reads.
+"""Prompts from a file of rows, and the request files that `evaluate.py` reads.
 
-Every row is read and checked before training; gold_style/prompts/rows.py says what a row is.
+Every row is read and checked before training; gold_style/prompts/rows.py says what a row is, raw_rows.py which files are read.
 
 Example: `python train.py prompts=jsonl prompts.path=my.jsonl`.
 """
@@ -10,9 +10,10 @@ from pathlib import Path
 from gold_style.config.settings import Settings, find_directory
 from gold_style.prompts import Prompt
 from gold_style.prompts.held_out import request_key
-from gold_style.prompts.raw_rows import JsonFiles
+from gold_style.prompts.raw_rows import RowFiles
 from gold_style.prompts.row_source import RowSource
-from gold_style.prompts.rows import TAG_LIKE, RowError, checked_text, details, kind
+from gold_style.prompts.rows import TAG_LIKE, details
+from gold_style.prompts.texts import RowError, checked_text, kind
 from gold_style.styles import StylePack
 
 
@@ -24,17 +25,17 @@ def build(
     Raises ValueError: a file that cannot be read, bad rows (up to 20 with file:line), more held out than there is.
     """
     path = settings.prompts.path
-    return RowSource(json_file(str(path)), f"prompts.path={path}", settings, pack, run_directory, special_tokens)
+    return RowSource(row_file(str(path)), f"prompts.path={path}", settings, pack, run_directory, special_tokens)
 
 
-def json_file(path: str) -> JsonFiles:
+def row_file(path: str) -> RowFiles:
     """The rows of one file, named in messages as it was given."""
-    return JsonFiles({find_directory(path): path})
+    return RowFiles({find_directory(path): path})
 
 
 def holds_requests(path: str) -> bool:
     """Whether the first row of a file is a bare `{"request": ...}`, for `read_requests`, and no conversation."""
-    first = next(iter(json_file(path)), None)
+    first = next(iter(row_file(path)), None)
     return first is not None and isinstance(first.value, dict) and "request" in first.value and "messages" not in first.value
 
 
@@ -46,7 +47,7 @@ def read_requests(path: str) -> list[Prompt]:
     """
     prompts: dict[str, Prompt] = {}
     mistakes: list[str] = []
-    for number, raw in enumerate(json_file(path)):
+    for number, raw in enumerate(row_file(path)):
         try:
             prompt = _request(raw.decoded(), number, raw.origin)
             if (earlier := prompts.setdefault(request_key(prompt), prompt)) is not prompt:

@@ -1,29 +1,40 @@
-"""Where rows come from: raw rows of JSON files and of `datasets` data sets, before anything in them is checked.
+"""Where rows come from: raw rows of files and of `datasets` data sets, before anything in them is checked.
 
-`JsonFiles` reads `.jsonl`/`.ndjson` (a row per line) and `.json` (a list of rows, or rows one after another) as UTF-8, with or
-without a byte order mark, with LF or CRLF. It names the line of every row, and a row that cannot be decoded carries its error.
+`RowFiles` reads `.jsonl`/`.ndjson` (a row per line), `.json` (a list of rows, also as the one list in an object, or rows one
+after another) and `.csv`/`.tsv` (column names in the first line; comma, semicolon, tab or bar) as UTF-8, with or without a
+byte order mark, with LF or CRLF, each also as `.gz`, and `.parquet`. A `.jsonl` file that holds pretty-printed JSON is read as
+`.json`. It names the line of every row (of Parquet, the row), and a row that cannot be decoded carries its error.
 No line is held in memory beyond MAX_LINE_BYTES, however long it is. `DatasetRows` takes whatever `datasets` has loaded.
 
-Both are `RawRows`; a new format is a further class of this kind, or a shape of row that becomes `{"messages": [...]}` here.
+Both are `RawRows`; a new format is a further class of this kind, a new shape of row belongs into gold_style/prompts/rows.py.
 
-Example: `for raw in JsonFiles({Path("data/style_toggles.jsonl"): "toggles"}): print(raw.origin, raw.value or raw.error)`.
+Example: `for raw in RowFiles({Path("data/style_toggles.jsonl"): "toggles"}): print(raw.origin, raw.value or raw.error)`.
 """
 
+import csv
+import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import IO, Any, Protocol
 
-from gold_style.prompts.rows import RowError, excerpt
+import pyarrow
+import pyarrow.parquet
+
+from gold_style.config.settings import row_suffix
+from gold_style.prompts.rows import SHAPES
+from gold_style.prompts.texts import RowError, excerpt
 
 LINE_SUFFIXES = (".jsonl", ".ndjson")
-SUFFIXES = (*LINE_SUFFIXES, ".json")
 MAX_LINE_BYTES = 8 * 2**20
 MAX_FILE_BYTES = 256 * 2**20  # of a .json file, which has to be read whole
 MAX_DEPTH = 64  # a row needs three levels; Python's own parser gives up somewhere near a thousand
 BUFFER_BYTES = 2**20
+BLANK = b" \t\r\n\xef\xbb\xbf"
 KEPT_BYTES = 64 * 2**10  # of a line that is too long or cannot be decoded
 BRACKETS_AND_STRINGS = re.compile(r'[\[{]|[\]}]|"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 SPACE = re.compile(r"[ \t\r\n]*")
@@ -33,7 +44,7 @@ SPACE = re.compile(r"[ \t\r\n]*")
 class RawRow:
     """A row as found: its decoded `value`, or the `error` that kept it from being decoded."""
 
-    origin: str  # "file:line", lines from 1, or "dataset[split]:row", rows from 0
+    origin: str  # "file:line" or "file: row N", both from 1, or "dataset[split]:row", rows from 0
     value: object = None
     error: RowError | None = None
     text: str | None = None  # as found, for the quarantine; None: `value` says it all
@@ -63,46 +74,81 @@ class DatasetRows:
 
     def __iter__(self) -> Iterator[RawRow]:
         for number, row in enumerate(self.dataset):
-            turns = row.get("messages")
-            if isinstance(turns, dict) and all(isinstance(column, list) for column in turns.values()):
-                # the older Sequence feature gives {"role": [...], "content": [...]} for a list of turns
-                row = {**row, "messages": [dict(zip(turns, turn, strict=True)) for turn in zip(*turns.values(), strict=False)]}
             yield RawRow(origin=f"{self.name}:{number}", value=row)
 
 
-class JsonFiles:
-    """The rows of JSON files, as one data set. `names`: path -> the name used in messages."""
+class RowFiles:
+    """The rows of files, as one data set. `names`: path -> the name used in messages."""
 
     def __init__(self, names: Mapping[Path, str]):
         self.names, self.blank_lines = names, 0
 
     def __iter__(self) -> Iterator[RawRow]:
-        """Raises ValueError where a file as a whole cannot be read: it is not there, its encoding, its size."""
+        """Raises ValueError where a file as a whole cannot be read: it is not there, damaged, its encoding, its size."""
         self.blank_lines = 0
         for path, name in self.names.items():
             try:
-                file = path.open("rb", buffering=BUFFER_BYTES)
-            except OSError as error:
-                raise ValueError(f"{name}: {error.strerror}") from None
-            with file:
-                if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-                    raise ValueError(f"{name}:1: the file is UTF-16; save it as UTF-8")
-                file.seek(0)
-                yield from self._lines(file, name) if path.suffix.lower() in LINE_SUFFIXES else _values(file, name)
+                yield from _parquet(path, name) if row_suffix(path) == ".parquet" else self._texts(path, name)
+            except (OSError, EOFError, zlib.error, pyarrow.ArrowException) as error:
+                raise ValueError(f"{name}: {getattr(error, 'strerror', None) or str(error).splitlines()[0]}") from None
 
-    def _lines(self, file: BinaryIO, name: str) -> Iterator[RawRow]:
-        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
+    def _texts(self, path: Path, name: str) -> Iterator[RawRow]:
+        opened: Any = gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb", buffering=BUFFER_BYTES)
+        with opened as file:
+            if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+                raise ValueError(f"{name}:1: the file is UTF-16; save it as UTF-8")
+            file.seek(0)
+            first = next(filter(None, (line.strip(BLANK) for line in _pieces(file))), b"")
+            is_pretty_printed = first == b"{" or first.startswith(b"[")
+            file.seek(0)
+            if row_suffix(path) in (".csv", ".tsv"):
+                yield from _table(file, name)
+            elif row_suffix(path) in LINE_SUFFIXES and not is_pretty_printed:
+                yield from self._lines(file, name)
+            else:
+                yield from _values(file, name)
+
+    def _lines(self, file: IO[bytes], name: str) -> Iterator[RawRow]:
+        for number, line in enumerate(_pieces(file), start=1):
             origin = f"{name}:{number}"
             if len(line) > MAX_LINE_BYTES:
                 reason = f"has {len(line) + _skip_line(line, file)} bytes; allowed: up to {MAX_LINE_BYTES}"
                 yield RawRow(origin=origin, error=RowError("line", reason), text=_readable(line))
-            elif line.strip(b" \t\r\n\xef\xbb\xbf"):
+            elif line.strip(BLANK):
                 yield _decoded_line(line, origin)
             else:
                 self.blank_lines += 1
 
 
-def _skip_line(piece: bytes, file: BinaryIO) -> int:
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file; of a longer one its first MAX_LINE_BYTES + 1."""
+    return iter(lambda: file.readline(MAX_LINE_BYTES + 1), b"")
+
+
+def _table(file: IO[bytes], name: str) -> Iterator[RawRow]:
+    """Of a file whose first line names the columns; an empty cell is null."""
+    head = file.readline(KEPT_BYTES).decode("utf-8", "replace")
+    file.seek(0)
+    text = TextIOWrapper(file, "utf-8-sig", newline="")
+    table = csv.DictReader(text, delimiter=max(",;\t|", key=head.count), skipinitialspace=True, strict=True)
+    try:
+        for row in table:
+            uneven = RowError("row", "has more or fewer cells than the first line has columns; put texts between quotation marks")
+            fault = uneven if None in row or None in row.values() else None
+            yield RawRow(origin=f"{name}:{table.line_num}", value={key: cell or None for key, cell in row.items()}, error=fault)
+    except (UnicodeDecodeError, csv.Error) as error:
+        reason = not_utf8(error.object, error) if isinstance(error, UnicodeDecodeError) else f"not CSV: {error}"
+        raise ValueError(f"{name}:{table.line_num + 1}: {reason}") from None
+
+
+def _parquet(path: Path, name: str) -> Iterator[RawRow]:
+    with pyarrow.parquet.ParquetFile(path) as file:
+        rows = (row for batch in file.iter_batches(batch_size=1024) for row in batch.to_pylist())
+        for number, row in enumerate(rows, start=1):
+            yield RawRow(origin=f"{name}: row {number}", value=row)
+
+
+def _skip_line(piece: bytes, file: IO[bytes]) -> int:
     """Reads to the end of the line that begins with `piece`; the number of bytes skipped."""
     num_bytes = 0
     while not piece.endswith(b"\n") and (piece := file.readline(BUFFER_BYTES)):
@@ -123,7 +169,7 @@ def _decoded_line(line: bytes, origin: str) -> RawRow:
         return RawRow(origin=origin, error=RowError(error.field, reason), text=text)
 
 
-def _values(file: BinaryIO, name: str) -> Iterator[RawRow]:
+def _values(file: IO[bytes], name: str) -> Iterator[RawRow]:
     content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise ValueError(f"{name}: a .json file is read whole, up to {MAX_FILE_BYTES} bytes; save it as .jsonl")
@@ -138,7 +184,12 @@ def _values(file: BinaryIO, name: str) -> Iterator[RawRow]:
             line_number += text.count("\n", counted, start)
             counted = start
             found = text[start : start + KEPT_BYTES] if fault else None
-            yield RawRow(origin=f"{name}:{line_number}", value=value, error=fault, text=found)
+            parts: Iterable[object] = value.values() if isinstance(value, dict) and SHAPES.keys().isdisjoint(value) else ()
+            lists = [rows for rows in parts if isinstance(rows, list)]
+            if len(lists) == 1:  # an object like {"data": [...]} around the rows
+                yield from (RawRow(origin=f"{name}: row {number}", value=row) for number, row in enumerate(lists[0], start=1))
+            else:
+                yield RawRow(origin=f"{name}:{line_number}", value=value, error=fault, text=found)
     except json.JSONDecodeError as error:  # nobody can tell where the next row begins
         raise ValueError(f"{name}:{error.lineno}: not JSON: {error.msg} at column {error.colno}") from None
 

@@ -43,7 +43,7 @@ class RowSource:
     ):
         self._raw_rows, self._pack, self._special_tokens = raw_rows, pack, special_tokens
         self._seed, self._subject = settings.seed, subject
-        self._bad_rows = BadRows(subject, settings.prompts.on_bad_row, run_directory)
+        self._bad_rows = BadRows(subject, settings.prompts, run_directory)
         rows = list(islice(self._accepted(), self.max_read_ahead))
         self._bad_rows.check(len(rows))
         self.num_checked = len(rows)
@@ -57,7 +57,8 @@ class RowSource:
         self.has_references = all(prompt.reference is not None for prompt in self._training)
         identities = [identity(prompt) for prompt in rows]
         self.fingerprint = f"{hashed(*identities):016x}"
-        self._notes = [*duplicate_notes(rows, identities), *tag_notes(self._training, pack.tags)]
+        self._notes = [understood(rows, settings.prompts.style_column), *duplicate_notes(rows, identities)]
+        self._notes += tag_notes(self._training, pack.tags)
         if settings.prompts.eval_samples is None and len(self._evaluation) > MANY:
             asked = f"a tenth of the rows, {len(self._evaluation)} requests, is asked under every tag"
             self._notes.append(f"{asked}; see prompts.eval_samples")
@@ -104,6 +105,15 @@ def identity(prompt: Prompt) -> int:
     return hashed(prompt.tag, prompt.system, prompt.before, prompt.request, prompt.after, prompt.reference)
 
 
+def understood(rows: Sequence[Prompt], style_column: str | None) -> str:
+    """How the rows were read: "240 rows, ShareGPT (conversations), tag in the text, 12 without a tag"."""
+    shapes, untagged = Counter(prompt.shape for prompt in rows), [prompt.style for prompt in rows if prompt.tag is None]
+    facts = [f"{len(rows)} rows", *(shape if len(shapes) == 1 else f"{number} of {shape}" for shape, number in shapes.items())]
+    facts += [f"style in the column {style_column}" if style_column else "tag in the text"] * (len(untagged) < len(rows))
+    facts += [f"{len(untagged)} without a tag (they follow styles.untagged={untagged[0]})"] if untagged else []
+    return ", ".join(facts)
+
+
 def duplicate_notes(rows: Sequence[Prompt], identities: Sequence[int]) -> list[str]:
     """One note on the rows that repeat an earlier one word for word."""
     first: dict[int, Prompt] = {}
@@ -116,10 +126,6 @@ def duplicate_notes(rows: Sequence[Prompt], identities: Sequence[int]) -> list[s
 
 
 def tag_notes(rows: Sequence[Prompt], tags: Iterable[str]) -> list[str]:
-    """Notes on untagged rows and on styles that no training row asks for."""
-    counts = Counter(prompt.style for prompt in rows)
-    untagged = [prompt.style for prompt in rows if prompt.tag is None]
-    notes = [f"no training row asks for <style:{tag}>, so it is not learned" for tag in tags if not counts[tag]]
-    if untagged:
-        notes.append(f"{len(untagged)} of {len(rows)} training rows have no tag and follow styles.untagged={untagged[0]}")
-    return notes
+    """Notes on styles that no training row asks for."""
+    asked = {prompt.style for prompt in rows}
+    return [f"no training row asks for <style:{tag}>, so it is not learned" for tag in tags if tag not in asked]

@@ -1,12 +1,16 @@
 """One row of a data set, checked, -> Prompt.
 
-A row is `{"messages": [{"role": ..., "content": ...}, ...]}`: at most one system turn, first; then user and assistant
-turns in alternation, user first. A last assistant turn is the row's own answer (`Prompt.reference`). The style is a tag
-at the start of one user turn, `<style:NAME>`; a row without a tag follows `styles.untagged`. Of the other top-level
-keys, `topic`, `direction` and `era` are read where they are given as strings; the rest are ignored.
+A row has one of these shapes (SHAPES); files and data sets may mix them:
 
-Text that spells a control token of a chat template is refused: most tokenizers turn it into the real token, so that a
-user turn could open a system turn of its own (https://huggingface.co/docs/transformers/chat_templating).
+    {"messages": [{"role": "user", "content": ...}, ...]}            ChatML; a content may be a list of text parts
+    {"conversations": [{"from": "human", "value": ...}, ...]}        ShareGPT, with or without "system"
+    {"instruction": ..., "input": ..., "output": ...}                alpaca, with or without "system"
+    {"prompt": ..., "completion": ...}                               each a text or a list of turns
+
+It has at most one system turn, first; then user and assistant turns in alternation, user first. A last assistant turn is the
+row's own answer (`Prompt.reference`). The style is a tag at the start of one user turn, `<style:NAME>`, or in the column
+that `prompts.style_column` names; a row without either follows `styles.untagged`. `topic`, `direction` and `era` are read where
+they are given as strings; other columns are ignored.
 
 Example: `parse_row({"messages": [{"role": "user", "content": "<style:none> 안녕?"}]}, pack, "rows.jsonl:1", 0)` is a
 Prompt with the request "안녕?" and the tag "none".
@@ -14,76 +18,94 @@ Prompt with the request "안녕?" and the tag "none".
 
 import re
 import unicodedata
-from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 from gold_style import did_you_mean
 from gold_style.prompts import Prompt
+from gold_style.prompts.texts import INVISIBLE, RowError, checked_text, excerpt, kind
 from gold_style.styles import DIRECTIONS, StylePack
 
+SHAPES = {  # the column that tells a shape -> its name
+    "messages": "ChatML (messages)",
+    "conversations": "ShareGPT (conversations)",
+    "instruction": "alpaca (instruction)",
+    "prompt": "prompt/completion (prompt)",
+}
+ANSWERS = {"instruction": "output", "prompt": "completion"}  # their column of the answer, which may be null or missing
+COLUMNS = (*SHAPES, *ANSWERS.values(), "input", "system", "topic", "direction", "era")
 ROLES = ("system", "user", "assistant")
-MAX_CHARACTERS = 100_000  # of one turn; the budget in tokens, `prompts.max_prompt_tokens`, is far below
+OTHER_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bing": "assistant", "model": "assistant"}
 MAX_TURNS = 256
-INVISIBLE = "\u00ad\u200b\u200c\u200d\u2060\u3164\ufeff"  # str.strip leaves these; a turn of nothing else is empty
-
-# Markup of public chat templates: ChatML, Llama 2 to 4, Mistral, Gemma, Phi, EXAONE, Nemotron, and DeepSeek, whose bars
-# are full-width and become plain ones under NFKC.
-CHAT_MARKUP = (
-    r"<\|[^\s|<>]{1,64}\|?>",
-    r"<[^\s|<>]{1,64}\|>",
-    r"\[\|[a-z_]{1,32}\|\]",
-    r"\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|IMG)\]",
-    r"<</?SYS>>",
-    r"</?s>",
-    r"<(?:bos|eos|start_of_turn|end_of_turn|extra_id_\d+|SPECIAL_\d+)>",
-)
-UNREADABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 TAG = re.compile(r"<style:([^<>\s]+)>")
-TAG_LIKE = re.compile(r"<\s*/?\s*style\s*[:=]\s*([^<>\n]{0,80})>?", re.IGNORECASE)
+TAG_LIKE = re.compile(r"(?:<|\A\s*[\[(])\s*/?\s*style\s*[:=]\s*([^<>)\]\n]{0,80})[>)\]]?", re.IGNORECASE)
+# A tag of the pack without the right brackets or the word "style", at the start of a turn: <chosun>, [none], style:chosun.
+NEAR_TAG = re.compile(r"\s*(?:([<\[({])\s*(?:\w{1,9}\s*[:= ]\s*)?|style\s*[:=]\s*)([\w-]{1,32})(?(1)\s*[>\])}])", re.IGNORECASE)
+# What may be taken for a bracket of a tag, a hyphen, or (Cyrillic and Greek) for one of its letters, once NFKC has been applied.
+LOOK_ALIKES = str.maketrans(
+    "‹«《〈⟨❮「『【〔›»》〉⟩❯」』】〕‐‑‒–—−асеһіјӏорѕтухԁοατικρυ", "[" * 10 + "]" * 10 + "-" * 6 + "acehijlopstyxdoatikpu", INVISIBLE
+)
 
 
-class RowError(ValueError):
-    """Why a row cannot be used: `field` is where in the row, `reason` says what is wrong and what is allowed."""
-
-    def __init__(self, field: str, reason: str):
-        super().__init__(f"{field}: {reason}")
-        self.field, self.reason = field, reason
-
-    def __reduce__(self):
-        return RowError, (self.field, self.reason)
+Turn = tuple[str, str, str]  # (field of the text, "messages[0].content", role, text without white space around it)
 
 
-def parse_row(row: object, pack: StylePack, origin: str, number: int, special_tokens: frozenset[str] = frozenset()) -> Prompt:
+def parse_row(
+    row: object, pack: StylePack, origin: str, number: int, special_tokens: frozenset[str] = frozenset(), column: str | None = None
+) -> Prompt:
     """One decoded row -> Prompt.
 
     Args: the row; the style pack (its `tags` and `untagged` are read); "file:line" and row number, carried along for
-    messages; the special tokens of the tokenizers in use (`all_special_tokens`), refused beside the well-known ones.
+    messages; the special tokens of the tokenizers in use (`all_special_tokens`), refused beside the well-known ones; the column
+    that holds the style, if any.
     Raises RowError, never anything else, whatever `row` is.
     """
     if not isinstance(row, dict):
         raise RowError("row", f'is {kind(row)}; expected an object {{"messages": [...]}}')
-    if "messages" not in row:
-        raise RowError("messages", f"is missing (keys: {', '.join(excerpt(key) for key in list(row)[:8]) or 'none'})")
-    turns = [turn(message, f"messages[{i}]", special_tokens) for i, message in enumerate(_messages(row["messages"]))]
-    system = turns.pop(0)[1] if turns[0][0] == "system" else None
-    offset = int(system is not None)
-    _check_order([role for role, _ in turns], offset)
-    reference = turns.pop()[1] if turns[-1][0] == "assistant" else None
-    tag, asked = _find_tag(turns, pack, offset)
-    if reference is not None and TAG_LIKE.search(reference):
-        raise RowError(f"messages[{offset + len(turns)}].content", "has a style tag; an answer with one would teach to write tags")
+    shape, turns = conversation(row, special_tokens)
+    system = turns.pop(0)[2] if turns[0][1] == "system" else None
+    _check_order(turns, system is not None)
+    answer = turns.pop() if turns[-1][1] == "assistant" else None
+    if answer is not None and TAG_LIKE.search(answer[2]):
+        raise RowError(answer[0], "has a style tag; an answer with one would teach to write tags")
+    tag, asked = _find_tag(turns, pack)
+    if column is not None:
+        tag = _column_tag(row, column, tag, pack)
+    spoken = [(role, text) for _, role, text in turns]
     return Prompt(
-        request=turns[asked][1],
+        request=spoken[asked][1],
         style=pack.untagged if tag is None else tag,
         tag=tag,
         row=number,
         system=system,
-        before=tuple(turns[:asked]),
-        after=tuple(turns[asked + 1 :]),
-        reference=reference,
+        before=tuple(spoken[:asked]),
+        after=tuple(spoken[asked + 1 :]),
+        reference=None if answer is None else answer[2],
         origin=origin,
+        shape=SHAPES[shape],
         **details(row),
     )
+
+
+def conversation(row: dict, special_tokens: frozenset[str] = frozenset()) -> tuple[str, list[Turn]]:
+    """The turns of a row, one at least, and the column that told its shape. Raises RowError."""
+    given = [column for column in SHAPES if row.get(column) is not None]
+    if len(given) > 1:
+        readings = " and as ".join(SHAPES[column] for column in given)
+        raise RowError("row", f"can be read as {readings}; keep one of these columns, remove or rename the others")
+    if not given:
+        hint = next(filter(None, (did_you_mean(key, SHAPES) for key in list(row)[:8])), "")
+        raise RowError("messages", f"is missing, and so are conversations, instruction and prompt (keys: {_keys(row)}){hint}")
+    shape, has_system = given[0], row.get("system") and given != ["messages"]
+    turns = [("system", "system", checked_text(row["system"], "system", special_tokens))] if has_system else []
+    for column, role in {shape: "user", ANSWERS.get(shape, shape): "assistant"}.items():
+        value = row.get(column)
+        if shape not in ANSWERS or isinstance(value, list):
+            turns += [turn(message, f"{column}[{i}]", special_tokens) for i, message in enumerate(_messages(value, column))]
+        elif role == "user" or value not in (None, ""):
+            names = [column, "input"] if column == "instruction" and row.get("input") else [column]
+            turns.append((column, role, "\n\n".join(checked_text(row[name], name, special_tokens) for name in names)))
+    return shape, turns
 
 
 def details(row: dict) -> dict[str, Any]:
@@ -99,102 +121,126 @@ def details(row: dict) -> dict[str, Any]:
     return {key: checked_text(value, key) for key, value in found.items()}
 
 
-def turn(message: object, field: str, special_tokens: frozenset[str] = frozenset()) -> tuple[str, str]:
-    """One message -> (role, text without white space around it). Raises RowError."""
+def turn(message: object, field: str, special_tokens: frozenset[str] = frozenset()) -> Turn:
+    """One message, {"role", "content"} or ShareGPT's {"from", "value"}. Raises RowError."""
     if not isinstance(message, dict):
         raise RowError(field, f'is {kind(message)}; expected {{"role": ..., "content": ...}}')
-    role = message.get("role")
+    role_key, text_key = ("from", "value") if message.get("role") is None and "from" in message else ("role", "content")
+    role = message.get(role_key)
     if not isinstance(role, str):
-        raise RowError(f"{field}.role", f"is {kind(role)}; allowed: {', '.join(ROLES)}" if "role" in message else "is missing")
-    if role not in ROLES:
-        raise RowError(f"{field}.role", f"{excerpt(role)} is not a role; allowed: {', '.join(ROLES)}{did_you_mean(role, ROLES)}")
+        raise RowError(f"{field}.{role_key}", f"is {kind(role)}; allowed: {', '.join(ROLES)}" if role_key in message else "is missing")
+    if (known := OTHER_ROLES.get(role, role)) not in ROLES:
+        raise RowError(f"{field}.{role_key}", f"{excerpt(role)} is not a role; allowed: {', '.join(ROLES)}{did_you_mean(role, ROLES)}")
     for key in ("tool_calls", "function_call"):
         if message.get(key):
             raise RowError(f"{field}.{key}", "tool calls cannot be distilled; leave the row out")
-    if "content" not in message:
-        raise RowError(f"{field}.content", "is missing")
-    return role, checked_text(message["content"], f"{field}.content", special_tokens)
+    if text_key not in message:
+        raise RowError(f"{field}.{text_key}", "is missing")
+    field = f"{field}.{text_key}"
+    return field, known, checked_text(_joined(message[text_key], field), field, special_tokens)
 
 
-def checked_text(text: object, field: str, special_tokens: frozenset[str] = frozenset()) -> str:
-    """`text` without white space around it, if a chat template can hold it safely. Raises RowError."""
-    if not isinstance(text, str):
-        raise RowError(field, f"is {kind(text)}; expected a string")
-    if len(text) > MAX_CHARACTERS:
-        raise RowError(field, f"has {len(text)} characters; allowed: up to {MAX_CHARACTERS}")
-    if found := UNREADABLE.search(text):
-        what = "a lone surrogate" if found[0] >= "\ud800" else "a control character"
-        raise RowError(field, f"holds {what}, U+{ord(found[0]):04X}, at character {found.start() + 1}")
-    if (token := control_token(text, special_tokens)) is not None:
-        raise RowError(field, f"holds the chat template's control token {excerpt(token)}, which could forge a turn")
-    text = text.strip()
-    if not text.strip(INVISIBLE):
-        raise RowError(field, "is empty")
-    return text
-
-
-def control_token(text: str, special_tokens: frozenset[str] = frozenset()) -> str | None:
-    """The first control token of a chat template that `text` spells, if any; full-width forms count too."""
-    pattern = _control_pattern(special_tokens)
-    found = pattern.search(text) or pattern.search(unicodedata.normalize("NFKC", text))
-    return found and found[0]
-
-
-@lru_cache(maxsize=8)
-def _control_pattern(special_tokens: frozenset[str]) -> re.Pattern[str]:
-    own = sorted((re.escape(token) for token in special_tokens if token.strip()), key=len, reverse=True)
-    return re.compile("|".join([*own, *CHAT_MARKUP]))
+def _joined(content: object, field: str) -> object:
+    """A list of text parts as one text, as chat templates render it; anything else unchanged. Raises RowError."""
+    if not isinstance(content, list):
+        return content
+    texts = [part.get("text") if isinstance(part, dict) and part.get("type", "text") == "text" else part for part in content]
+    for number, (part, text) in enumerate(zip(content, texts, strict=True)):
+        if not isinstance(text, str):
+            what = f"of the type {excerpt(part.get('type'))}" if isinstance(part, dict) else kind(part)
+            raise RowError(f"{field}[{number}]", f"is {what}; only parts of text can be distilled; leave the row out")
+    return "".join(map(str, texts))
 
 
 def split_tag(text: str, pack: StylePack, field: str) -> tuple[str | None, str]:
     """A user turn -> (its style tag or None, the request without it). Raises RowError for what is nearly a tag."""
-    found = list(TAG_LIKE.finditer(unicodedata.normalize("NFKC", text)))
+    like = plain(text)
+    found = [(match, match[1].strip()) for match in TAG_LIKE.finditer(like)]
+    if not found and (near := NEAR_TAG.match(like)) and near[2].lower() in pack.tags:
+        found = [(near, near[2])]
     if not found:
         return None, text
     if len(found) > 1:
-        raise RowError(field, f"has two tags, {excerpt(found[0][0])} and {excerpt(found[1][0])}; a row has one style")
-    exact = TAG.match(text)
-    if exact is None and found[0].start() > 0:
-        raise RowError(field, f"the tag {excerpt(found[0][0])} belongs at the start of the turn")
-    name = found[0][1].strip() if exact is None else exact[1]
-    if exact is None or name not in pack.tags:
+        raise RowError(field, f"has two tags, {excerpt(found[0][0][0])} and {excerpt(found[1][0][0])}; a row has one style")
+    (match, name), exact = found[0], TAG.match(text)
+    if exact is None and like[: match.start()].strip():
+        raise RowError(field, f"the tag {excerpt(match[0])} belongs at the start of the turn")
+    if exact is None or exact[1] not in pack.tags:
+        lengths = accumulate(len(plain(character)) for character in text)
+        written = text[: next(number for number, length in enumerate(lengths, start=1) if length >= match.end())]
+        foreign = [named(character) for character in dict.fromkeys(written) if plain(character) != character]
+        holds = f", written with {' and '.join(foreign)}" if foreign else ""
         allowed = ", ".join(f"<style:{tag}>" for tag in pack.tags)
-        raise RowError(field, f"unknown style tag {excerpt(found[0][0])}; allowed: {allowed}{did_you_mean(name, pack.tags)}")
+        raise RowError(field, f"unknown style tag {excerpt(written)}{holds}; allowed: {allowed}{did_you_mean(name, pack.tags)}")
     request = text[exact.end() :].strip()
     if not request.strip(INVISIBLE):
         raise RowError(field, f"has nothing after the tag {exact[0]}")
-    return name, request
+    return exact[1], request
 
 
-def _messages(messages: object) -> list:
+def plain(text: str) -> str:
+    """`text` as it looks: characters that can be taken for ASCII as ASCII, invisible ones left out."""
+    return unicodedata.normalize("NFKC", text).translate(LOOK_ALIKES)
+
+
+def named(character: str) -> str:
+    """A character that is hard to see or to tell from another: `＜ (U+FF1C, full-width less-than sign)`."""
+    name = unicodedata.name(character, "no name").lower().replace("fullwidth", "full-width")
+    return f"{character} (U+{ord(character):04X}, {name})" if character.isprintable() else f"U+{ord(character):04X}, {name}"
+
+
+def _column_tag(row: dict, column: str, tag: str | None, pack: StylePack) -> str | None:
+    """The tag that a row's style column gives, `chosun` or `<style:chosun>`; null: that of the text. Raises RowError."""
+    if column not in row:
+        raise RowError(column, f"is missing, which prompts.style_column names (keys: {_keys(row)}); null is for a row without a style")
+    if (value := row[column]) in (None, ""):
+        return tag
+    name = str(value).strip().removeprefix("<style:").removesuffix(">")
+    if name not in pack.tags:
+        hint = did_you_mean(plain(name), pack.tags)
+        raise RowError(column, f"{excerpt(value)} is no style; allowed: {', '.join(pack.tags)}, or null{hint}")
+    if tag not in (None, name):
+        raise RowError(column, f"says {name}, but the text says <style:{tag}>; a row has one style")
+    return name
+
+
+def _keys(row: dict) -> str:
+    return ", ".join(excerpt(key) for key in list(row)[:8]) or "none"
+
+
+def _messages(messages: object, column: str) -> list:
+    if isinstance(messages, dict) and messages and all(isinstance(values, list) for values in messages.values()):
+        # the older Sequence feature of `datasets` gives {"role": [...], "content": [...]} for a list of turns
+        messages = [dict(zip(messages, values, strict=True)) for values in zip(*messages.values(), strict=False)]
     if not isinstance(messages, list):
-        raise RowError("messages", f"is {kind(messages)}; expected a list of turns")
+        raise RowError(column, f"is {kind(messages)}; expected a list of turns")
     if not messages:
-        raise RowError("messages", "is an empty list")
+        raise RowError(column, "is an empty list")
     if len(messages) > MAX_TURNS:
-        raise RowError("messages", f"has {len(messages)} turns; allowed: up to {MAX_TURNS}")
+        raise RowError(column, f"has {len(messages)} turns; allowed: up to {MAX_TURNS}")
     return messages
 
 
-def _check_order(roles: list[str], offset: int) -> None:
-    """`roles` without a leading system turn; `offset` is the index of the first one in the row. Raises RowError."""
-    if not roles:
+def _check_order(turns: list[Turn], has_system: bool) -> None:
+    """`turns` without a leading system turn. Raises RowError."""
+    if not turns:
         raise RowError("messages", "has no user turn")
-    for i, role in enumerate(roles):
-        field = f"messages[{i + offset}].role"
+    before = None
+    for text_field, role, _ in turns:
+        field = text_field.replace(".content", ".role").replace(".value", ".from")
         if role == "system":
-            raise RowError(field, "a second system turn" if offset else "a system turn belongs first, before every other turn")
-        if i == 0 and role == "assistant":
+            raise RowError(field, "a second system turn" if has_system else "a system turn belongs first, before every other turn")
+        if before is None and role == "assistant":
             raise RowError(field, "the conversation opens with the assistant; it must open with the user")
-        if i > 0 and role == roles[i - 1]:
+        if role == before:
             raise RowError(field, f"two {role} turns in a row; user and assistant take turns")
+        before = role
 
 
-def _find_tag(turns: list[tuple[str, str]], pack: StylePack, offset: int) -> tuple[str | None, int]:
+def _find_tag(turns: list[Turn], pack: StylePack) -> tuple[str | None, int]:
     """(tag, index of the turn that asks) of the turns before the answer; cuts the tag out of it. Raises RowError."""
     tag, asked = None, len(turns) - 1
-    for i, (role, text) in enumerate(turns):
-        field = f"messages[{i + offset}].content"
+    for i, (field, role, text) in enumerate(turns):
         if role == "assistant":
             if TAG_LIKE.search(text):
                 raise RowError(field, "a style tag in an assistant turn; the tag belongs at the start of a user turn")
@@ -204,17 +250,5 @@ def _find_tag(turns: list[tuple[str, str]], pack: StylePack, offset: int) -> tup
             continue
         if tag is not None:
             raise RowError(field, f"a second tag, <style:{found}> after <style:{tag}>; a row has one style")
-        tag, asked, turns[i] = found, i, (role, request)
+        tag, asked, turns[i] = found, i, (field, role, request)
     return tag, asked
-
-
-def excerpt(value: object, limit: int = 60) -> str:
-    """`value` in one printable line of at most about `limit` characters, for a message."""
-    shown = repr(value[: limit + 1] if isinstance(value, str | bytes) else value)
-    return shown if len(shown) <= limit else shown[: limit - 4] + "...'"
-
-
-def kind(value: object) -> str:
-    """What a decoded JSON value is, under JSON's name."""
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
-    return "null" if value is None else names.get(type(value), f"a {type(value).__name__}")

@@ -20,8 +20,16 @@ def test_bad_rows_are_reported_at_once_with_their_lines(tmp_path):
 
 
 def test_twenty_bad_rows_are_shown_and_the_rest_counted(tmp_path):
-    lines = refusal(write(tmp_path / "a.jsonl", ["{}"] * 33)).splitlines()
+    lines = refusal(write(tmp_path / "a.jsonl", [{f"key {number}": 1} for number in range(33)])).splitlines()
     assert "33 of 33 rows" in lines[0] and len(lines) == 1 + 20 + 2 and lines[21] == "  and 13 more"
+
+
+def test_rows_that_are_wrong_alike_are_one_line(tmp_path):
+    path = write(tmp_path / "a.jsonl", [*GOOD, *["{}"] * 33, row("가 <style:none>")])
+    lines = refusal(path).splitlines()
+    assert f"34 of {NUM_GOOD + 34} rows" in lines[0] and len(lines) == 4
+    assert lines[1].startswith(f"  {path}:41: messages: is missing") and lines[1].endswith("(33 such rows)")
+    assert lines[2].startswith(f"  {path}:74: messages[0].content: the tag '<style:none>' belongs at the start")
 
 
 def test_one_line_in_another_encoding_is_one_bad_row(tmp_path):

@@ -98,12 +98,11 @@ def test_what_cannot_be_read_is_refused_with_what_there_is(tmp_path, monkeypatch
     (tmp_path / "empty").mkdir()
     (tmp_path / "script").mkdir()
     (tmp_path / "script/script.py").write_text("raise SystemExit('it ran')")
-    datasets.Dataset.from_list([{"conversations": []}]).save_to_disk(tmp_path / "other")
-    assert refusal("data/train.jsonl").endswith("use prompts=jsonl prompts.path=data/train.jsonl, or name its directory")
+    datasets.Dataset.from_list([{"dialogue": []}]).save_to_disk(tmp_path / "other")
     assert "'text' loader; allowed: json, parquet, arrow, csv" in refusal("text")
     assert "any data files" in refusal("empty")
     assert "Dataset scripts are no longer supported" in refusal("script")
-    assert "no column 'messages'; columns: conversations" in refusal("other")
+    assert "no column messages, conversations, instruction, prompt; columns: dialogue" in refusal("other")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     for name in ("./daat", "a b", "https://example.com/x", "../x/../../y", "-x/y"):
         assert "no such local directory, and Repo id must" in refusal(name), "refused before anything is asked for"

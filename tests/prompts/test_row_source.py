@@ -38,19 +38,31 @@ def test_duplicates_are_kept_and_reported(tmp_path):
     path = write(tmp_path / "a.jsonl", [*GOOD, GOOD[3], {**GOOD[3], "topic": "x"}])
     found = source(path, eval_samples=0, selection_samples=0)
     assert found.num_rows == NUM_GOOD + 2
-    assert found.notes == [f"prompts.path={path}: 2 duplicate rows, kept, so that each counts again; the first: {path}:41 repeats {path}:4"]
+    assert found.notes[1:] == [
+        f"prompts.path={path}: 2 duplicate rows, kept, so that each counts again; the first: {path}:41 repeats {path}:4"
+    ]
 
 
 def test_a_very_large_summary_is_noted(tmp_path):
     path = write(tmp_path / "a.jsonl", rows(5100))
-    assert source(path).notes == [
+    assert source(path).notes[1:] == [
         f"prompts.path={path}: a tenth of the rows, 1020 requests, is asked under every tag; see prompts.eval_samples"
     ]
-    assert source(path, eval_samples=1020).notes == []
+    assert source(path, eval_samples=1020).notes == [f"prompts.path={path}: 10200 rows, ChatML (messages), tag in the text"]
 
 
 def test_missing_styles_and_untagged_rows_are_noted(tmp_path):
     path = write(tmp_path / "a.jsonl", [row(f"요청 {number}") for number in range(10)])
     notes = source(path, eval_samples=2, selection_samples=0).notes
-    assert notes[0].endswith("no training row asks for <style:chosun>, so it is not learned")
-    assert notes[1].endswith("8 of 8 training rows have no tag and follow styles.untagged=none")
+    assert notes == [
+        f"prompts.path={path}: 10 rows, ChatML (messages), 10 without a tag (they follow styles.untagged=none)",
+        f"prompts.path={path}: no training row asks for <style:chosun>, so it is not learned",
+    ]
+
+
+def test_what_was_understood_is_said_in_one_line(tmp_path):
+    turns = [{"from": "human", "value": "요청"}]
+    shapes = [{"conversations": turns, "style": "chosun"}] * 3 + [{"prompt": "요청 둘", "style": None}]
+    path = write(tmp_path / "a.jsonl", shapes)
+    note = "4 rows, 3 of ShareGPT (conversations), 1 of prompt/completion (prompt), style in the column style, 1 without a tag"
+    assert source(path, style_column="style").notes[0].startswith(f"prompts.path={path}: {note} (they follow")

@@ -12,7 +12,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from gold_style.prompts import Prompt
-from gold_style.prompts.rows import MAX_CHARACTERS, MAX_TURNS, RowError, control_token, excerpt, parse_row
+from gold_style.prompts.rows import MAX_TURNS, parse_row
+from gold_style.prompts.texts import MAX_CHARACTERS, RowError, control_token, excerpt
 from tests.helpers.prompt_settings import pack, row
 
 PACK = pack()
@@ -86,7 +87,7 @@ BAD_ROWS = {
     ),
     "no content": ({"messages": [{"role": "user"}]}, "messages[0].content", "missing"),
     "null content": (turns(("user", None)), "messages[0].content", "null"),
-    "content in parts": (turns(("user", [{"type": "text", "text": "가"}])), "messages[0].content", "a list"),
+    "an image": (turns(("user", [{"type": "image_url", "image_url": {}}])), "messages[0].content[0]", "of the type 'image_url'"),
     "empty content": (turns(("user", " \n")), "messages[0].content", "empty"),
     "invisible content": (turns(("user", "\u200b\u3164")), "messages[0].content", "empty"),
     "empty answer": (turns(("user", "가"), ("assistant", "")), "messages[1].content", "empty"),

@@ -8,7 +8,7 @@ import pytest
 
 from gold_style.prompts import stream_source
 from gold_style.prompts.held_out import request_key
-from gold_style.prompts.raw_rows import JsonFiles, RawRow
+from gold_style.prompts.raw_rows import RawRow, RowFiles
 from gold_style.prompts.shuffle import permutation
 from gold_style.prompts.stream_source import StreamSource
 from tests.helpers.prompt_settings import pack, rows, settings, write
@@ -25,7 +25,7 @@ def small_windows(monkeypatch):
 
 def streamed(path, seed=0, run_directory=None, **prompts) -> StreamSource:
     """A stream of the file's rows, as prompts=hf prompts.streaming=true builds it."""
-    return StreamSource(JsonFiles({path: path.name}), "prompts.name=x", settings(seed, **prompts), PACK, run_directory)
+    return StreamSource(RowFiles({path: path.name}), "prompts.name=x", settings(seed, **prompts), PACK, run_directory)
 
 
 @pytest.mark.parametrize("num_requests", [30, 28, 61])

@@ -18,7 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, IntervalSweep, Override, OverrideType, Quote, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
-from gold_style import did_you_mean
+from gold_style import did_you_mean, nearest
 from gold_style.config.gold_config import gold_config_fields, refusal
 from gold_style.config.mirror import Mistake, nearest_key, unknown_key, written
 
@@ -31,17 +31,24 @@ TEMPLATE_KWARGS = ("model.student_template_kwargs.", "model.teacher_template_kwa
 FREE_MAPPINGS = ("styles.styles.", "styles.requests.", "styles.classifier.", "model.recipe.lr_scheduler_kwargs.", *TEMPLATE_KWARGS)
 OURS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir")
 KEY = re.compile(r"(~|\+{0,2})\w+([./@:]\w+)*", re.ASCII)  # what Hydra's grammar takes for one
+QUOTED = re.compile(r"""null|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|""", re.DOTALL)  # free text that is handed on as typed
 MAX_VALUES = 10_000  # of one key in a sweep
 MAX_JOBS = 48  # of a sweep that are checked one by one; of larger ones each value is checked once
 
 # Flags of the origin's script that no key here resembles, for those who type them; README.md has the table for readers.
-ORIGIN_FLAGS = {
-    "prompt-source": "prompts",
-    "dataset-path": "prompts.path",
-    "dataset-name": "prompts.name",
-    "use-uld-loss": "loss",
-    "uld-use-hybrid-loss": "loss",
-    "report-to": "tracker",
+ORIGIN_FLAGS = {"prompt-source": "prompts", "dataset-path": "prompts.path", "dataset-name": "prompts.name", "report-to": "tracker"}
+OTHER_NAMES = {  # what other trainers call it
+    "lr": "train.learning_rate",
+    "epochs": "train.max_steps=-1 train.num_train_epochs",
+    "steps": "train.max_steps",
+    "batch-size": "train.per_device_train_batch_size",
+    "max-new-tokens": "train.max_completion_length",
+    "model-name-or-path": "model.student",
+    "lora-r": "model.lora.r",
+}
+GROUP_HINTS = {  # group -> what to write for a name or a path that is none of its options
+    "model": "of another pair write model.teacher={0} model.student={0}, each with its own",
+    "prompts": "of a file write prompts=jsonl prompts.path={0}, of a data set prompts=hf prompts.name={0}",
 }
 
 
@@ -101,10 +108,9 @@ def read_arguments(arguments: Sequence[str], known_keys: Iterable[str] = ()) -> 
             line.options[name] = value if equals else rest.pop(0)
             line.flags += [name, line.options[name]]
         elif argument.startswith("-"):
-            if not equals and rest and "=" not in rest[0] and not rest[0].startswith("-"):
+            if not equals and rest and "=" not in rest[0] and (not rest[0].startswith("-") or rest[0][1:2].isdigit()):
                 value = rest.pop(0)
-            key = flag_key(name.lstrip("-"), known_keys) or "KEY"
-            line.mistakes.append(Mistake(name, value or None, f"no such flag; write {key}={value or 'VALUE'}"))
+            line.mistakes.append(Mistake(name, value or None, f"no such flag; {flag_advice(name, value or 'VALUE', known_keys)}"))
         elif line.only_shows and not equals:
             line.flags.append(argument)  # the topic of --info
         else:
@@ -113,8 +119,18 @@ def read_arguments(arguments: Sequence[str], known_keys: Iterable[str] = ()) -> 
 
 
 def flag_key(name: str, known_keys: Iterable[str]) -> str | None:
-    """The key that an unknown --flag means: one of the origin's script, or the nearest."""
-    return ORIGIN_FLAGS.get(name.replace("_", "-")) or nearest_key(name, known_keys)
+    """The key that an unknown --flag means, or what a field of TRL's is replaced by: by another trainer's name, or the nearest."""
+    word, field_name = name.replace("_", "-"), name.replace("-", "_")
+    refused = refusal(field_name) if field_name in gold_config_fields() else None
+    return ORIGIN_FLAGS.get(word) or OTHER_NAMES.get(word) or (refused[1] if refused else nearest_key(name, known_keys))
+
+
+def flag_advice(name: str, value: str, known_keys: Iterable[str]) -> str:
+    """What to write instead of an unknown --flag."""
+    if near := nearest(name, [*FLAGS, *FLAGS_WITH_VALUE], 0.82):
+        return f"did you mean {near}?"
+    key = flag_key(name.lstrip("-"), known_keys) or "KEY"
+    return f"write {key}={value}" if KEY.fullmatch(key.split()[-1]) else f"use {key}"
 
 
 def _read_override(text: str, line: CommandLine, parser: OverridesParser, known_keys: Iterable[str]) -> None:
@@ -135,8 +151,9 @@ def _read_override(text: str, line: CommandLine, parser: OverridesParser, known_
 def quoted_forms(text: str, is_sweep: bool) -> Iterator[str]:
     """`text` unchanged, then with parts of its value quoted, for the first that Hydra's parser accepts."""
     key, equals, value = text.partition("=")
-    if key in FREE_TEXT and not is_sweep and value not in ("", "null") and value[0] not in "\"'":
-        yield f"{key}={_quoted(value)}"
+    if key in FREE_TEXT and not is_sweep and not QUOTED.fullmatch(value):
+        literal = re.sub(r"(?<!\\)\$\{", r"\\${", value)  # or OmegaConf would look for a key of that name
+        yield f"{key}={_quoted(literal)}"
         return
     yield text
     if not equals:
@@ -240,7 +257,9 @@ def _option_fault(override: Override, groups: dict[str, list[str]]) -> str | Non
             if option is None:
                 return f"null is no option of {group}; leave it out, or choose one of {', '.join(options)}"
             if option not in options:
-                return f"{option} is no option of {group}; there are {', '.join(options)}{did_you_mean(option, options)}"
+                is_name = group in GROUP_HINTS and re.search(r"[/.\\]", str(option))
+                hint = f"; {GROUP_HINTS[group].format(option)}" if is_name else did_you_mean(option, options)
+                return f"{option} is no option of {group}; there are {', '.join(options)}{hint}"
     if override.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
         return f"{group} is chosen already; write {group}=... without the plus"
     return None
@@ -252,6 +271,8 @@ def _key_fault(override: Override, known: set[str], groups: dict[str, list[str]]
     is_free = key.startswith(FREE_MAPPINGS) or (train_field in gold_config_fields() and key.count(".") > 1)
     if is_free and key not in known and override.type == OverrideType.CHANGE:
         return unknown_key(key, [name for name in known if name.startswith(FREE_MAPPINGS)]) + "; to add it, write a plus before it"
+    if other := OTHER_NAMES.get(key.replace("_", "-")):
+        return f"unknown key; did you mean {other}?"
     if key not in known and not is_free and train_field is None:
         usable = [name for name in sorted(known) if not (name.startswith("train.") and refusal(name.split(".")[1]))]
         return unknown_key(key, [*usable, *groups])

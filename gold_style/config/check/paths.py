@@ -14,10 +14,9 @@ from typing import Any
 from gold_style import did_you_mean
 from gold_style.config.check.rules import value_at
 from gold_style.config.mirror import Mistake, written
-from gold_style.config.settings import find_directory
+from gold_style.config.settings import ROW_SUFFIXES, find_directory, row_suffix
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-ROW_SUFFIXES = (".jsonl", ".ndjson", ".json")
 
 
 def file_mistakes(settings: Any, wrong: Iterable[str] = ()) -> list[Mistake]:
@@ -72,7 +71,10 @@ def dataset_fault(text: str) -> str | None:
     """Why `text` names no data set; None for a path that exists, or for a hub name."""
     if not is_local(text):
         return None if HUB_NAME.fullmatch(text) else "must be a hub name (user/dataset) or a local directory"
-    return None if find_directory(text).exists() else no_directory(find_directory(text))
+    path = find_directory(text)
+    if path.is_file():
+        return rows_fault(text) or f"is a file; write prompts=jsonl prompts.path={text}"
+    return None if path.exists() else no_directory(path)
 
 
 def rows_fault(text: str) -> str | None:
@@ -81,8 +83,9 @@ def rows_fault(text: str) -> str | None:
         return f"must be a file that ends in {', '.join(ROW_SUFFIXES)}"
     path = find_directory(text)
     if not path.is_file():
-        return wrong_kind(path, "a file") or f"no such file{near_file(path)}"
-    return None if path.suffix.lower() in ROW_SUFFIXES else f"must end in {', '.join(ROW_SUFFIXES)}"
+        where = f"; of a directory write prompts=hf prompts.name={text}" if path.is_dir() else ""
+        return f"{wrong_kind(path, 'a file') or f'no such file{near_file(path)}'}{where}"
+    return None if row_suffix(path) else f"must end in {', '.join(ROW_SUFFIXES)}, or one of them and .gz"
 
 
 def resume_fault(text: str) -> str | None:

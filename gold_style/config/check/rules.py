@@ -161,8 +161,14 @@ def needs_a_package(packages: dict[str, str]) -> Callable[..., str | None]:
 
 for key, packages in train_fields()["packages"].items():
     rule(key)(needs_a_package(packages))
-rule("prompts.path", "prompts.source")(belongs_to("jsonl", "a .jsonl or .json file"))
+rule("prompts.path", "prompts.source")(belongs_to("jsonl", "a file of rows: .jsonl, .json, .csv or .parquet"))
 rule("prompts.name", "prompts.source")(belongs_to("hf", "a hub name or a local directory"))
+
+
+@rule("prompts.style_column", "prompts.source")
+def only_rows_have_columns(style_column, source):
+    if style_column is not None and source not in ("jsonl", "hf"):
+        return "is read only by prompts=jsonl and prompts=hf; name one of them"
 
 
 @rule("hardware.vllm_server", "hardware.rollouts")

@@ -141,6 +141,15 @@ def test_everything_wrong_is_reported_at_once(tmp_path):
         ("train.optim_args='${'", "train.optim_args"),
         ("model.recipe.warm_start_steps=조선", "a whole number"),
         ("model.recipe.warm_start_steps='${nope}'", "nope"),
+        ("tracker.run_name=오늘은 ${style} 이다", r"to mean the characters themselves, write \${ for ${"),
+        ("prompts.teacher_system_prompt='오늘은 ${style} 이다'", "Interpolation key 'style' not found; to mean the characters"),
+        ("model=Qwen/Qwen2.5-3B", "write model.teacher=Qwen/Qwen2.5-3B model.student=Qwen/Qwen2.5-3B"),
+        ("model=tinny", "did you mean tiny?"),
+        ("prompts=my.jsonl", "write prompts=jsonl prompts.path=my.jsonl"),
+        ("prompts=user/rows", "prompts=hf prompts.name=user/rows"),
+        ("lr=1e-5", "did you mean train.learning_rate?"),
+        ("batch_size=4", "did you mean train.per_device_train_batch_size?"),
+        ("prompts.style_column=style", "is read only by prompts=jsonl and prompts=hf"),
     ],
 )
 def test_a_wrong_argument_is_answered_with_the_right_one(argument, hint):
@@ -157,12 +166,56 @@ def test_a_wrong_argument_is_answered_with_the_right_one(argument, hint):
         (["--prompt-source", "dynamic"], "prompts=dynamic"),
         (["--report-to", "tensorboard"], "tracker=tensorboard"),
         (["--dry-run"], "dry_run=VALUE"),
+        (["--lr", "1e-5"], "train.learning_rate=1e-5"),
+        (["--epochs", "3"], "train.max_steps=-1 train.num_train_epochs=3"),
+        (["--batch-size", "8"], "train.per_device_train_batch_size=8"),
+        (["--output_dir", "x"], "output_dir=x"),
+        (["--max_steps", "-1"], "train.max_steps=-1"),
+        (["--seed", "1"], "seed=1"),
+        (["--model_name_or_path", "Qwen/Qwen2.5-1.5B"], "model.student=Qwen/Qwen2.5-1.5B"),
     ],
 )
 def test_a_flag_is_answered_with_the_override_to_write(flag, override):
     found = faults(*flag)
     assert len(found) == 1
     assert f"write {override}" in next(iter(found.values()))
+
+
+@pytest.mark.parametrize(
+    ("flag", "advice"),
+    [
+        (["--hlep"], "did you mean --help?"),
+        (["-help"], "did you mean --help?"),
+        (["--multi-run"], "did you mean --multirun?"),
+        (["--bf16"], "use model.dtype=bfloat16"),
+        (["--use_uld_loss", "true"], "use loss=uld or loss=jsd"),
+    ],
+)
+def test_a_flag_is_answered_with_another_flag_or_option(flag, advice):
+    assert list(faults(*flag).values()) == [f"no such flag; {advice}"]
+
+
+@pytest.mark.parametrize("text", ["오늘은 ${style} 이다", "${", "a ${oc.env:HOME}", '"안녕", "잘 가"', '"안녕', "'a' 'b'", "#1: {x, [y"])
+def test_free_text_is_taken_as_typed(text):
+    arguments = check([PAIR, f"prompts.teacher_system_prompt={text}"], "config")[0]
+    assert Settings.compose(*arguments).prompts.teacher_system_prompt == text
+
+
+def test_what_is_advised_for_a_text_that_looks_like_a_setting_works():
+    for typed in ("오늘은 \\${style} 이다", "'오늘은 \\${style} 이다'"):
+        arguments = check([PAIR, f"tracker.run_name={typed}"], "config")[0]
+        assert Settings.compose(*arguments).tracker.run_name == "오늘은 ${style} 이다"
+
+
+def test_rows_are_named_by_the_option_that_reads_them(tmp_path):
+    rows, other = tmp_path / "rows.parquet", tmp_path / "rows.txt"
+    rows.touch(), other.touch()
+    found = faults("prompts=hf", f"prompts.name={rows}")
+    assert found == {f"prompts.name={rows}": f"is a file; write prompts=jsonl prompts.path={rows}"}
+    assert check([PAIR, "prompts=jsonl", f"prompts.path={rows}"], "config")
+    assert "must end in .jsonl, .ndjson, .json, .csv" in faults("prompts=hf", f"prompts.name={other}")[f"prompts.name={other}"]
+    found = faults("prompts=jsonl", f"prompts.path={tmp_path}")
+    assert found[f"prompts.path={tmp_path}"] == f"is a directory, not a file; of a directory write prompts=hf prompts.name={tmp_path}"
 
 
 def test_each_value_of_a_sweep_is_checked():
