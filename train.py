@@ -3,6 +3,7 @@
 python train.py                                            the embedded pair, two minutes on two cores
 python train.py model=qwen3b_to_1p5b prompts=dynamic       Qwen2.5 3B -> 1.5B, on a GPU
 python train.py -m loss.beta=0,0.3,1 seed=0,1,2            a sweep of nine
+python train.py extend=RUN train.max_steps=320             train a completed run further, in a new directory
 python train.py dry_run=true                               check everything, show what each model reads, stop
 """
 

@@ -21,6 +21,7 @@ AS_BEFORE: dict[str, Any] = {
     "prompts.style_column": None,
     "evaluation.untagged": False,
     "evaluation.misspelt": 0,
+    "extend": None,
 }
 
 

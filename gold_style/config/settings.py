@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gold_style import PACKAGE, PROJECT
 from gold_style.config import gold_config, schema
 from gold_style.config.as_before import as_before
+from gold_style.config.inheritance import INHERITING, inherited
 from gold_style.config.launch import run_stamp
 from gold_style.config.mirror import Mistake, keys_of, mirror, nodes
 from gold_style.config.schema import Adjustable, Beside, Role, Seed
@@ -49,18 +50,19 @@ class Composed:
     CONFIG_NAME: ClassVar[str]
 
     @classmethod
-    def from_config(cls, cfg: DictConfig) -> Self:
+    def from_config(cls, cfg: DictConfig, overrides: Sequence[str] | None = None) -> Self:
         """The settings of a composed config; in a job of a sweep, `output_dir` is the job's own directory.
 
-        Raises SettingsError, a ValueError, naming every value that is wrong.
+        `overrides`: the command line that composed it; None asks Hydra. Raises SettingsError, a ValueError, naming every value
+        that is wrong.
         """
-        settings, mistakes = cls.read(cfg)
+        settings, mistakes = cls.read(cfg, overrides)
         if mistakes:
             raise SettingsError(mistakes)
         return settings
 
     @classmethod
-    def read(cls, cfg: DictConfig) -> tuple[Self, list[Mistake]]:
+    def read(cls, cfg: DictConfig, overrides: Sequence[str] | None = None) -> tuple[Self, list[Mistake]]:
         """The settings of a composed config and what is wrong with them; wrong fields keep the value they came with."""
         try:
             mapping = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
@@ -107,7 +109,7 @@ class Composed:
     @classmethod
     def compose(cls, *overrides: str) -> Self:
         """The settings of a command line, without running it."""
-        return cls.from_config(compose_config(cls.CONFIG_NAME, list(overrides)))
+        return cls.from_config(compose_config(cls.CONFIG_NAME, list(overrides)), overrides)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain mappings, lists and scalars: what a run's config.yaml holds."""
@@ -123,6 +125,7 @@ class Settings(Composed):
     seed: Seed
     output_dir: Beside[str]
     resume: Beside[str | None]
+    extend: str | None
     reproduce: Beside[str | None]
     dry_run: Beside[bool]
     objective: Adjustable[str | None]
@@ -141,23 +144,38 @@ class Settings(Composed):
     tracker: Beside[schema.Tracker]
 
     @classmethod
-    def from_config(cls, cfg: DictConfig) -> Self:
-        """As Composed.from_config; with `reproduce`, everything but directory and tracker names comes from that run."""
-        settings = super().from_config(cfg)
-        if settings.resume not in (None, "auto"):
-            return replace(settings, resume=settings.output_dir)
-        if settings.reproduce is None:
-            return settings
-        original = cls.load(find_directory(settings.reproduce))
-        kept = {key: getattr(settings, key) for key in BESIDE}
-        kept |= {
-            "reproduce": str(find_directory(settings.reproduce)),
-            "tracker": replace(original.tracker, run_name=settings.tracker.run_name),  # a repetition is followed as its original was
-        }
-        return replace(original, **kept)
+    def from_config(cls, cfg: DictConfig, overrides: Sequence[str] | None = None) -> Self:
+        """As Composed.from_config; the runs that resume, extend and reproduce name are absolute paths."""
+        settings = super().from_config(cfg, overrides)
+        named = {key: value for key in INHERITING if (value := getattr(settings, key)) not in (None, "auto")}
+        return replace(settings, **{key: str(find_directory(value)) for key, value in named.items()})
+
+    @classmethod
+    def read(cls, cfg: DictConfig, overrides: Sequence[str] | None = None) -> tuple[Self, list[Mistake]]:
+        """As Composed.read; with resume, extend and reproduce, the settings are those of the run, and changes that it does not allow
+        are mistakes."""
+        settings, mistakes = super().read(cfg, overrides)
+        key = next((key for key in INHERITING if getattr(settings, key) not in (None, "auto")), None)
+        if mistakes or key is None or not ((run := find_directory(getattr(settings, key))) / "config.yaml").is_file():
+            return settings, mistakes
+        if overrides is None:
+            overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else ()
+        try:
+            own = cls.load(run).to_dict()
+        except ValueError as error:
+            return settings, [Mistake(key, getattr(settings, key), str(error))]
+        # a new run has a place of its own, and is followed as the run that it repeats or extends
+        kept = (key, "output_dir", "dry_run", *((*({*BESIDE} - {"tracker"}), "tracker.run_name") if key != "resume" else ()))
+        free = (*ADJUSTABLE, *(BESIDE if key != "reproduce" else ()), *(EXTENSION if key == "extend" else ()))
+        mapping, mistakes = inherited(key, settings.to_dict(), _defaults(), own, overrides, kept, free)
+        if key == "extend" and (mapping["train"].get("max_steps") or -1) > 0:
+            mapping["train"].pop("num_train_epochs", None)
+        settings, found = cls.from_mapping(mapping)
+        return settings, [*mistakes, *found]
 
 
 BESIDE = tuple(keys_of(Settings, Role.BESIDE))
+EXTENSION = ("train.max_steps", "evaluation.early_stop_margin")  # what an extension may change besides
 ADJUSTABLE = (*keys_of(Settings, Role.ADJUSTABLE), *(f"train.{name}" for name in gold_config.ADJUSTABLE))
 
 
@@ -200,6 +218,7 @@ class EvaluateSettings(Composed):
             output_dir=self.output_dir,
             seed=base.seed if self.seed is None else self.seed,
             resume=None,
+            extend=None,
             reproduce=None,
             model=replace(
                 model,
@@ -245,6 +264,11 @@ def with_defaults(mapping: dict[str, Any], defaults: dict[str, Any]) -> dict[str
         elif isinstance(value, dict) and isinstance(filled[key], dict) and key not in ("train", "styles"):
             filled[key] = with_defaults(filled[key], value)
     return filled
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return Settings.compose().to_dict()
 
 
 def default_directory() -> str:

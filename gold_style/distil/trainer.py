@@ -8,6 +8,7 @@ Every override names the upstream fact it mends; the facts, with numbers, are in
 | `get_train_dataloader` | streams lose prompts, resume changes the data order (3, 4): a step number is all the loop needs          |
 | `training_step`        | scale under accumulation (5), global random draws (11), one generate call per slice (12), seq_kd (2)     |
 | `compute_loss`         | no hook for a teacher-only prompt (9), text round trip (7, 8), logits of all positions (14)              |
+| `_load_optimizer_and_scheduler` | a longer run resumes at the learning rate of the shorter one                                   |
 | `create_optimizer`     | `muon`                                                                                                   |
 | `_save_checkpoint`, `_get_output_dir` | checkpoints appear complete or not at all                                                 |
 | `_get_grad_norm`       | a non-finite gradient trains on                                                                          |
@@ -27,6 +28,7 @@ from pathlib import Path
 import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback
 from trl.experimental.gold import GOLDConfig, GOLDTrainer
@@ -124,6 +126,14 @@ class StyleGOLDTrainer(GOLDTrainer):
         if self.optimizer is None:
             self.optimizer = MuonWithAdamW(model or self.model, self.args, self.options.muon_learning_rate)
         return self.optimizer
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """With the next step's rate from this run's own schedule: the checkpoint's is that of the run which is extended."""
+        super()._load_optimizer_and_scheduler(checkpoint)
+        schedule = getattr(self.lr_scheduler, "scheduler", self.lr_scheduler)
+        if checkpoint is not None and isinstance(schedule, LambdaLR):
+            schedule.last_epoch -= 1
+            schedule.step()
 
     # ---- one optimizer step ------------------------------------------------------------------------------------------
 

@@ -102,6 +102,19 @@ def newest_valid_checkpoint(directory: Path, warn: Callable[[str], None] = say) 
     return None
 
 
+def adopt(checkpoint: Path, directory: Path) -> Path:
+    """Another run's checkpoint as one of `directory`: hard links, or copies where the file system has none. Returns its new path."""
+
+    def link(source: str, target: str) -> None:
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copy2(source, target)
+
+    shutil.copytree(checkpoint, directory / PARTIAL, copy_function=link)
+    return (directory / PARTIAL).rename(directory / checkpoint.name)
+
+
 def tidy(directory: Path) -> None:
     """Clear what kills have left: half-written checkpoints go; one whose replacement never arrived comes back."""
     for path in directory.glob(f"{REPLACED}*"):

@@ -12,14 +12,16 @@ tracker, then the lock; the caller prints `run directory: ...` after that.
 
 import contextlib
 import math
+import shutil
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from gold_style.config.inheritance import INHERITING
 from gold_style.config.launch import is_main_process
 from gold_style.runs import trackers
-from gold_style.runs.checkpoints import checkpoints_in, step_of, tidy
+from gold_style.runs.checkpoints import adopt, checkpoints_in, step_of, tidy
 from gold_style.runs.files import ASIDE, FileLock, JsonLines, Locked, keep_rows_up_to, plain, read_json, write_json, write_json_lines
 from gold_style.runs.naming import group_name, job_overrides, key_of, run_name
 from gold_style.runs.provenance import command_line, device_name, differences, now, provenance
@@ -119,8 +121,14 @@ def open_run(settings, argv: Sequence[str] = ("train.py",), data: str | None = N
         def take() -> dict:
             nonlocal start
             start = _take(settings, argv, data, locked)
-            dated = template_date(start.directory if start.continues else settings.reproduce)
-            return {"directory": str(start.directory), "checkpoint": start.checkpoint and str(start.checkpoint), "date": dated}
+            own = start.directory / CHECKPOINTS
+            for checkpoint in start.adopted:  # before run.json is written: a run that has one can be resumed
+                adopt(checkpoint, own)
+            if start.adopted:
+                shutil.copy2(Path(settings.extend) / "metrics.jsonl", start.directory)
+            dated = template_date(start.directory if start.continues else settings.reproduce or settings.extend)
+            checkpoint = start.checkpoint and str(own / start.checkpoint.name)
+            return {"directory": str(start.directory), "checkpoint": checkpoint, "date": dated}
 
         taken = from_main(take)
         run = Run(Path(taken["directory"]), taken["checkpoint"] and Path(taken["checkpoint"]), is_main_process(), taken["date"])
@@ -190,7 +198,7 @@ def _begin(run: Run, start: RunStart, settings, argv: Sequence[str], data: str |
     tidy(run.checkpoints)
     (run.directory / SUMMARY).unlink(missing_ok=True)  # of a run that was killed as it completed
     overrides, recorded = job_overrides(argv), start.recorded or {}
-    again = [*(word for word in overrides if key_of(word) not in ("resume", "output_dir")), f"resume={run.directory}"]
+    again = [*(word for word in overrides if key_of(word) not in (*INHERITING, "output_dir")), f"resume={run.directory}"]
     device = device_name(settings.hardware.device)
     run.state = first_state(settings, argv, overrides) | {
         "resume_command": redact(command_line(argv, again)),
@@ -199,6 +207,7 @@ def _begin(run: Run, start: RunStart, settings, argv: Sequence[str], data: str |
         "device": device,
         "resumed": None,
         "resumes": [],
+        "extends": {"run": settings.extend, "step": step_of(start.checkpoint)} if start.adopted else recorded.get("extends"),
     }
     if start.continues:
         time = run.state["started"]
@@ -227,13 +236,14 @@ def _begin(run: Run, start: RunStart, settings, argv: Sequence[str], data: str |
 
 
 def _compared(run: Run, start: RunStart, settings, device: str | None) -> Iterator[str]:
-    """What differs from the run that is resumed or repeated; its bits may then differ too."""
+    """What differs from the run that is resumed, extended or repeated; its bits may then differ too."""
     if settings.reproduce:
         found = differences(read_json(Path(settings.reproduce) / STATE) or {}, device, run.state)
         ending = "; these differ, and its bits may:" if found else ": same code, packages and device"
         yield f"repeating {settings.reproduce}{ending}"
     else:
-        found = differences(start.recorded, device) if start.recorded else []
+        recorded = read_json(Path(settings.extend) / STATE) if start.adopted else start.recorded
+        found = differences(recorded, device) if recorded else []
         if found:
             yield "since this run started, these have changed, and its bits may differ:"
     yield from (f"  {line}" for line in found)

@@ -9,7 +9,7 @@ Example: `choose(settings, ["train.py", "resume=auto"]).directory`.
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -31,12 +31,14 @@ SEARCH_DEPTH = 3  # multirun/<date>/<time>/<n>
 
 @dataclass(frozen=True)
 class RunStart:
-    """Where a run starts. `recorded` is the run.json of the run that is resumed, `checkpoint` where it resumes."""
+    """Where a run starts. `recorded` is the run.json of the run that is resumed, `checkpoint` where it resumes; a run that extends
+    another starts from that one's `checkpoint`, and takes over the checkpoints `adopted`."""
 
     directory: Path
     recorded: dict | None = None
     checkpoint: Path | None = None
     notes: list[str] = field(default_factory=list)  # for the user
+    adopted: tuple[Path, ...] = ()
 
     @property
     def continues(self) -> bool:
@@ -119,10 +121,17 @@ def choose(settings, argv: Sequence[str] = (), excluding: Collection[Path] = (),
         start = _resume(Path(settings.resume).absolute(), settings)
     else:
         start = _new(Path(settings.output_dir))
-    then = (start.recorded or {}).get("data")
+    key, recorded = f"resume={start.directory}", start.recorded or {}
+    if settings.extend and not start.continues:
+        key, recorded = f"extend={settings.extend}", read_json(Path(settings.extend) / STATE) or {}
+        start = replace(start, **_extension(Path(settings.extend), recorded, settings))
+    if recorded and recorded.get("num_processes", 1) != world_size():
+        here = f"this launch has {world_size()}; another number would be another experiment"
+        raise ValueError(f"{key}: ran with {recorded['num_processes']} processes, {here}")
+    then = recorded.get("data")
     if data is not None and then is not None and data != then:
         raise ValueError(
-            f"resume={start.directory}: the rows of the data set have changed since this run started (their hash was {then} and is "
+            f"{key}: the rows of the data set have changed since this run started (their hash was {then} and is "
             f"{data}); going on would be another experiment"
         )
     return start
@@ -152,16 +161,37 @@ def _resume(directory: Path, settings) -> RunStart:
     if status == "running":
         raise ValueError(f"resume={directory}: is in use by {lock_owner(directory / LOCK)}")
     if status == "completed":
-        raise ValueError(f"resume={directory}: this run is completed; to repeat it: reproduce={directory}")
-    if recorded.get("num_processes", 1) != world_size():
         raise ValueError(
-            f"resume={directory}: ran with {recorded['num_processes']} processes, this launch has {world_size()}; "
-            "another number would be another experiment"
+            f"resume={directory}: this run is completed; to repeat it: reproduce={directory}; to train it further: "
+            f"extend={directory} train.max_steps=N"
         )
     notes = _judge_changes(directory, recorded, settings)
     checkpoint = newest_valid_checkpoint(directory / CHECKPOINTS, warn=notes.append)
     start = f"from step {step_of(checkpoint)}" if checkpoint else "from the start: it has no usable checkpoint"
     return RunStart(directory, recorded, checkpoint, [*notes, f"resuming {directory} ({status}) {start}"])
+
+
+def _extension(run: Path, recorded: dict, settings) -> dict:
+    """What RunStart says of a new run that trains the completed one in `run` further.
+
+    Raises ValueError for a run that is not completed, has no checkpoint of its last step or has done all steps asked for.
+    """
+    key, status, notes = f"extend={run}", status_of(run, recorded or None), []
+    steps, wanted = (read_json(run / "summary.json") or {}).get("steps") or 0, settings.train.get("max_steps") or -1
+    if status != "completed" or not steps:
+        remedy = f"; first continue it: resume={run}" if status in ("interrupted", "failed") else ""
+        raise ValueError(f"{key}: only a completed run can be trained further, and this one is {status or 'no run'}{remedy}")
+    if wanted <= steps:
+        raise ValueError(f"train.max_steps={wanted}: {key} has done {steps} steps; give a larger number, for instance {2 * steps}")
+    if steps < read_config(run)["train"].get("max_steps", -1) and settings.evaluation.early_stop_margin is not None:
+        raise ValueError(f"{key}: was stopped early after step {steps}; to train it further, add evaluation.early_stop_margin=null")
+    checkpoint = newest_valid_checkpoint(run / CHECKPOINTS, warn=notes.append)
+    if checkpoint is None or step_of(checkpoint) != steps:
+        remedy = f"train.save_steps={steps} keeps one. The same run with it: reproduce={run} train.save_steps={steps}"
+        raise ValueError(f"{key}: has no good checkpoint of its last step, {steps}; {remedy}")
+    best = run / CHECKPOINTS / f"checkpoint-{(recorded.get('student') or {}).get('step')}"
+    adopted = (checkpoint, *([best] if best != checkpoint and best.is_dir() else []))
+    return {"checkpoint": checkpoint, "adopted": adopted, "notes": [*notes, f"extending {run} from step {steps} to step {wanted}"]}
 
 
 def _judge_changes(directory: Path, recorded: dict, settings) -> list[str]:

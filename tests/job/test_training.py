@@ -1,6 +1,7 @@
 """train.py end to end in small: the origin's data, launchers, dry runs, other styles, interruption and resume. Three steps each."""
 
 import json
+import shutil
 import signal
 import time
 
@@ -116,12 +117,48 @@ def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path):
     assert whole.code == 0 and cut.code == 143, cut.stderr[-3000:]
     assert cut.run == tmp_path / "cut" and "Traceback" not in cut.stderr
     assert json.loads((cut.run / "run.json").read_text())["status"] == "interrupted"
-    resumed = python("train.py", *settings, "resume=cut", cwd=tmp_path)
+    resumed = python("train.py", "resume=cut", "hardware=cpu", cwd=tmp_path)  # its own settings, whatever it was started with
     assert resumed.code == 0 and resumed.run == cut.run, resumed.stderr[-3000:]
     name = "student/model.safetensors"
     assert (cut.run / name).read_bytes() == (whole.run / name).read_bytes()
     for expected, row in zip(rows_of(whole.run / "metrics.jsonl"), rows_of(cut.run / "metrics.jsonl"), strict=True):
         assert {k: v for k, v in row.items() if not k.endswith("_s")} == {k: v for k, v in expected.items() if not k.endswith("_s")}
+
+
+STEADY = ("train.lr_scheduler_type=constant", "train.lr_scheduler_kwargs=null", "train.warmup_steps=0")
+
+
+@pytest.mark.parametrize(
+    "kind", [(), ("evaluation.keep=best", "evaluation.every_steps=1"), ("model.lora.enabled=true", "train.optim=adamw_torch")]
+)
+def test_an_extended_run_has_the_bits_of_a_long_one(kind, tmp_path):
+    """4 steps, then 6, then 8, against 8 at once: weights, rows and counts; the runs that were extended may be gone."""
+    settings = (*SMALL, *STEADY, *kind)
+    whole = python("train.py", *settings, "train.max_steps=8", "output_dir=whole", cwd=tmp_path)
+    assert whole.code == 0, whole.stderr[-3000:]
+    python("train.py", *settings, "train.max_steps=4", "train.save_steps=4", "output_dir=4", cwd=tmp_path)
+    for steps, shorter in ((6, 4), (8, 6)):
+        done = python("train.py", f"extend={shorter}", f"train.max_steps={steps}", f"output_dir={steps}", cwd=tmp_path)
+        assert done.code == 0 and "depends on the number of steps" not in done.stderr, done.stderr[-3000:]
+        assert json.loads((done.run / "run.json").read_text())["extends"] == {"run": str(tmp_path / str(shorter)), "step": shorter}
+        shutil.rmtree(tmp_path / str(shorter))
+    name = "student/model.safetensors"
+    assert (done.run / name).read_bytes() == (whole.run / name).read_bytes()
+    summaries = [json.loads((run / "summary.json").read_text()) for run in (done.run, whole.run)]
+    assert [summary.pop("steps") for summary in summaries] == [8, 8]
+    assert len({json.dumps(summary["after"]) for summary in summaries}) == 1
+    for expected, row in zip(rows_of(whole.run / "metrics.jsonl"), rows_of(done.run / "metrics.jsonl"), strict=True):
+        assert {k: v for k, v in row.items() if not k.endswith("_s")} == {k: v for k, v in expected.items() if not k.endswith("_s")}
+
+
+def test_a_schedule_that_depends_on_the_length_is_that_of_the_longer_run(tmp_path):
+    """The first step that is added has the rate of the long schedule, not the last one of the short: 0 here."""
+    linear = ("train.lr_scheduler_type=linear", "train.lr_scheduler_kwargs=null", "train.warmup_steps=0")
+    python("train.py", *SMALL, *linear, "train.max_steps=2", "train.save_steps=2", "output_dir=short", cwd=tmp_path)
+    done = python("train.py", "extend=short", "train.max_steps=4", "output_dir=long", cwd=tmp_path)
+    assert done.code == 0 and "depends on the number of steps" in done.stderr, done.stderr[-3000:]
+    rates = [row["train/learning_rate"] / 2e-3 for row in rows_of(done.run / "metrics.jsonl")]
+    assert rates == pytest.approx([1, 0.5, 0.5, 0.25])
 
 
 def test_a_file_of_bare_requests_can_be_asked(tmp_path):

@@ -1,6 +1,7 @@
 """Checkpoints under kills and damage."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from gold_style.runs.checkpoints import (
     PARTIAL,
     REPLACED,
     SEAL,
+    adopt,
     checkpoint_fault,
     checkpoints_in,
     newest_valid_checkpoint,
@@ -144,3 +146,21 @@ def test_prune_keeps_the_newest_good_one_and_the_best_one(tmp_path_factory, step
     assert len(left - torn) <= max(limit, len((kept & set(good)) | {good[-1]}))
     gone = set(good) - left
     assert all(step > max(gone, default=0) for step in left - torn - kept)  # the oldest go first
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_an_adopted_checkpoint_is_whole_and_outlives_its_run(links, tmp_path, monkeypatch):
+    """Hard links where there are any: the weights of a large pair are not copied."""
+    if not links:
+        monkeypatch.delattr(os, "link")
+        monkeypatch.setattr(os, "link", _no_links, raising=False)
+    theirs = make_checkpoint(tmp_path / "theirs", 4)
+    own = adopt(theirs, tmp_path / "own")
+    assert own == tmp_path / "own" / "checkpoint-4" and newest_valid_checkpoint(tmp_path / "own") == own
+    assert (own / "model.safetensors").samefile(theirs / "model.safetensors") == links
+    shutil.rmtree(tmp_path / "theirs")
+    assert checkpoint_fault(own) is None
+
+
+def _no_links(source, target):
+    raise OSError("this file system has no hard links")

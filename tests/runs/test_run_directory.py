@@ -83,6 +83,47 @@ def test_resume_refuses_what_cannot_go_on(base, tmp_path):
     lock.release()
 
 
+def test_a_completed_run_is_trained_further_from_its_last_checkpoint(base, tmp_path):
+    """A new run; what cannot be gone on from is refused with the way out."""
+    done = leave_run(tmp_path / "done", changed(base, "train", max_steps=4), status="completed", student={"keep": "best", "step": 2})
+    longer = changed(at(base, tmp_path / "new", extend=str(done)), "train", max_steps=8)
+    with pytest.raises(ValueError, match="extend=.*only a completed run .* is completed"):  # no summary.json
+        choose(longer)
+    write_json(done / "summary.json", {"steps": 4})
+    make_checkpoint(done / "checkpoints", 2)
+    with pytest.raises(ValueError, match=f"no good checkpoint of its last step, 4; .*reproduce={done} train.save_steps=4"):
+        choose(longer)
+    last = make_checkpoint(done / "checkpoints", 4)
+    start = choose(longer)
+    assert (start.directory, start.checkpoint, start.continues) == (tmp_path / "new", last, False)
+    assert start.adopted == (last, done / "checkpoints" / "checkpoint-2")  # the best one so far may stay the best
+    assert choose(changed(longer, resume="auto"), ["train.py"]).checkpoint == last
+    for steps in (4, 3, -1):
+        with pytest.raises(ValueError, match=f"train.max_steps={steps}: .*has done 4 steps.* 8"):
+            choose(changed(longer, "train", max_steps=steps))
+    write_json(done / "run.json", {"status": "completed", "data": "old"})
+    with pytest.raises(ValueError, match="extend=.*rows of the data set have changed"):
+        choose(longer, data="new")
+    write_json(done / "run.json", {"status": "completed", "num_processes": 2})
+    with pytest.raises(ValueError, match="extend=.*ran with 2 processes"):
+        choose(longer)
+    write_json(done / "run.json", {"status": "running"})
+    with pytest.raises(ValueError, match=f"extend=.*this one is interrupted; first continue it: resume={done}"):
+        choose(longer)
+    with pytest.raises(ValueError, match="extend=.*this one is no run"):
+        choose(changed(longer, extend=str(tmp_path)))
+
+
+def test_a_run_that_stopped_early_is_extended_without_its_margin(base, tmp_path):
+    stopped = changed(base, "evaluation", early_stop_margin=0.5)
+    done = leave_run(tmp_path / "done", stopped, status="completed")
+    write_json(done / "summary.json", {"steps": 4})
+    make_checkpoint(done / "checkpoints", 4)
+    with pytest.raises(ValueError, match="stopped early after step 4.*evaluation.early_stop_margin=null"):
+        choose(at(stopped, tmp_path / "new", extend=str(done)))
+    assert choose(at(base, tmp_path / "new", extend=str(done))).adopted
+
+
 def test_a_changed_config_is_named_and_refused_where_it_is_another_experiment(base, tmp_path):
     run = leave_run(tmp_path / "run", base, resume_command="python train.py seed=0 resume=run")
     other = changed(changed(base, "loss", beta=0.7), "train", logging_steps=5)

@@ -32,12 +32,12 @@ from gold_style.config.check.paths import file_mistakes, output_fault
 from gold_style.config.check.presets import SWEEPER, with_preset
 from gold_style.config.check.rules import notes, rule_mistakes, untagged_mistakes
 from gold_style.config.gold_config import allowed_fields, gold_config_fields
+from gold_style.config.inheritance import INHERITING
 from gold_style.config.launch import is_main_process
-from gold_style.config.mirror import Mistake, is_below, keys_of, nodes, written
-from gold_style.config.settings import BESIDE, CONF, EvaluateSettings, Settings, SettingsError, compose_config, find_directory
+from gold_style.config.mirror import Mistake, keys_of, nodes, written
+from gold_style.config.settings import CONF, EvaluateSettings, Settings, SettingsError, compose_config, find_directory
 
 SETTINGS = {"config": Settings, "evaluate": EvaluateSettings}
-WITH_REPRODUCE = ({*BESIDE} - {"tracker"}) | {"tracker.run_name", "hydra"}  # a repetition is followed as its original was
 
 
 def hydra_main(
@@ -135,7 +135,7 @@ def check(arguments: Sequence[str], config_name: str) -> tuple[list[str], list[s
         usable = config.usable_overrides(line, keys, mistakes)
         shows_config = "--cfg" in line.options
         for number, job in enumerate(jobs_of(usable, config.groups)):
-            settings, found = cls.read(config.composed(job, mistakes))
+            settings, found = cls.read(config.composed(job, mistakes), [choice.text for choice in job])
             wrong, given = [mistake.key for mistake in found], [choice.key for choice in job]
             mistakes += [*found, *rule_mistakes(settings, wrong), *([] if wrong else untagged_mistakes(settings, given))]
             if not shows_config:
@@ -228,8 +228,13 @@ def _place_mistakes(settings: Any, wrong: Sequence[str], job: Sequence[Choice], 
     """What forbids starting here and now: the run directory, resume and reproduce, the number of processes."""
     given = {choice.key: choice.value for choice in job}
     asked = str(given.get("output_dir") or "")
-    resume, reproduce = getattr(settings, "resume", None), getattr(settings, "reproduce", None)
-    mistakes = []
+    named = {key: str(given[key]) for key in INHERITING if given.get(key) is not None}
+    resume, mistakes = named.pop("resume", None), []
+    if len(named) > 1 or (named and resume not in (None, "auto")):
+        others = " and ".join([*named, *(["resume"] if resume else [])])
+        mistakes.append(
+            Mistake(next(iter(named)), None, f"give one of {others}: resume continues in a directory, the others begin a new one")
+        )
     if resume not in (None, "auto"):
         if line.is_sweep:
             mistakes.append(Mistake("resume", resume, "is one run; to continue a sweep, add resume=auto to its command"))
@@ -239,10 +244,6 @@ def _place_mistakes(settings: Any, wrong: Sequence[str], job: Sequence[Choice], 
         path = os.path.abspath(asked) if asked else settings.output_dir
         if fault := output_fault(path):
             mistakes.append(Mistake("output_dir", path, fault))
-    if reproduce is not None:
-        others = [key for key in given if not is_below(key.replace("/", "."), WITH_REPRODUCE)]
-        reason = f"is taken from the run that reproduce={reproduce} names; leave it out"
-        mistakes += [Mistake(key, written(given[key]), reason) for key in others]
     if not getattr(settings, "dry_run", False) and not any(key.startswith("hardware") for key in wrong):
         hardware = settings.hardware
         found = launch_mistakes(hardware.name, hardware.num_processes, hardware.accelerate_config)

@@ -29,6 +29,7 @@ def file_mistakes(settings: Any, wrong: Iterable[str] = ()) -> list[Mistake]:
         "prompts.path": rows_fault,
         "prompts.name": dataset_fault,
         "resume": resume_fault,
+        "extend": run_fault,
         "reproduce": run_fault,
         "cache.dir": cache_fault,
     }

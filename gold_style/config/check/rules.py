@@ -19,6 +19,7 @@ from gold_style.verdicts import label_mistakes
 
 SUMMARY_KEYS = ("before", "after", "teacher", "gap_closed", "steps", "train_seconds")
 STYLE_KEYS = ("chosun_rate", "leakage", "untagged", "margin", "content", "degenerate", "ambiguous", "rates", "prompts")
+STEADY_SCHEDULES = ("constant", "constant_with_warmup", "inverse_sqrt")  # whose rates do not depend on train.max_steps
 RULES: list[tuple[tuple[str, ...], Callable[..., str | None]]] = []
 
 
@@ -130,8 +131,8 @@ def stopping_early_needs_live_evaluation(margin, every_steps, selection_samples)
 
 
 @rule("resume", "reproduce")
-def resume_or_reproduce(resume, reproduce):
-    if resume is not None and reproduce is not None:
+def auto_finds_no_repetition(resume, reproduce):
+    if resume == "auto" and reproduce is not None:
         return "cannot be given with reproduce: one continues in a directory, the other begins a new one"
 
 
@@ -242,6 +243,11 @@ def notes(settings: Any, given: Iterable[str]) -> list[str]:
     loss = value_at(settings, "loss")
     if loss is not ABSENT and loss.seq_kd and loss.lmbda == 1:
         said.append("loss.seq_kd=true has no effect while loss.lmbda=1: the student writes every row")
+    if value_at(settings, "extend") not in (ABSENT, None):
+        schedule, steps = settings.train["lr_scheduler_type"], settings.train["max_steps"]
+        if schedule not in STEADY_SCHEDULES or (schedule != "constant" and 0 < settings.train.get("warmup_steps", 0) < 1):
+            reason = f"the steps that extend= adds have the rates of train.max_steps={steps}; one run of that length has other weights"
+            said.append(f"train.lr_scheduler_type={schedule} depends on the number of steps: {reason}")
     model = value_at(settings, "model")
     if model is not ABSENT and model is not None and model.trust_remote_code:
         names = " and ".join(dict.fromkeys(filter(None, (getattr(model, "teacher", None), getattr(model, "student", None)))))

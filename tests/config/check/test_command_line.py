@@ -16,6 +16,7 @@ from gold_style.config.check.overrides import quoted_forms, read_arguments
 from gold_style.config.gold_config import gold_config_fields
 from gold_style.config.mirror import keys_of
 from gold_style.config.settings import PROJECT, Settings, SettingsError
+from gold_style.runs.run_directory import write_config
 
 PAIR = "model=qwen3b_to_1p5b"
 SCRIPT = """
@@ -316,7 +317,7 @@ def test_korean_values_of_a_sweep_are_values_of_their_own():
 
 
 def test_resume_and_reproduce_have_their_own_places(tmp_path):
-    (tmp_path / "config.yaml").write_text("seed: 0\n")
+    write_config(tmp_path, Settings.compose(PAIR).to_dict())
     run_directory = str(tmp_path)
     check([PAIR, f"resume={run_directory}"], "config")
     check([PAIR, f"resume={run_directory}", f"output_dir={run_directory}"], "config")
@@ -325,8 +326,34 @@ def test_resume_and_reproduce_have_their_own_places(tmp_path):
     assert list(faults(f"resume={run_directory}", f"output_dir={run_directory}/new")) == [f"output_dir={run_directory}/new"]
     assert "resume=auto" in faults("-m", "seed=0,1", f"resume={run_directory}")[f"resume={run_directory}"]
     found = faults(f"reproduce={run_directory}", "loss.beta=0.5", f"output_dir={run_directory}/new")
-    assert set(found) == {PAIR, "loss.beta=0.5"}
+    assert set(found) == {"loss.beta=0.5"}
     assert list(faults("resume=nowhere")) == ["resume=nowhere"]
+
+
+def test_a_run_keeps_its_own_numbers(tmp_path):
+    """What would change them is refused one by one, with the run's value; what is equal, or enters no number, goes through."""
+    write_config(tmp_path, Settings.compose(PAIR, "loss=jsd", "loss.beta=0.5", "train.max_steps=4", "seed=3").to_dict())
+    for key in ("resume", "extend", "reproduce"):
+        run = f"{key}={tmp_path}"
+        place = [] if key == "resume" else [f"output_dir={tmp_path}/new"]
+        check([run, *place, "loss.beta=0.5", "loss=jsd", "seed=3", "train.save_steps=2", "dry_run=true"], "config")
+        found = faults(run, *place, "loss.beta=0.3", "loss=uld_hybrid", "seed=0", "train.logging_steps=2", "styles=village")
+        assert set(found) == {"loss.beta=0.3", "loss=uld_hybrid", "seed=0", "styles=village"}  # defaults, too, where they were typed
+        assert "where it is 0.5" in found["loss.beta=0.3"] and "where loss.kind is jsd" in found["loss=uld_hybrid"]
+    assert set(faults(f"resume={tmp_path}", "experiment=smoke")) >= {"train.max_steps=3"}  # what an option brings along
+    assert set(faults(f"resume={tmp_path}", "train.max_steps=8")) == {"train.max_steps=8"}
+    check([f"extend={tmp_path}", f"output_dir={tmp_path}/new", "train.max_steps=8"], "config")
+    assert "one of" in faults(f"extend={tmp_path}", f"resume={tmp_path}", "dry_run=true")["extend"]
+    (tmp_path / "config.yaml").write_text("seed: {")
+    assert list(faults(f"resume={tmp_path}")) == [f"resume={tmp_path}"]
+
+
+def test_a_longer_run_says_what_its_schedule_depends_on(tmp_path):
+    for schedule, depends in (("linear", True), ("constant", False), ("inverse_sqrt", False)):
+        write_config(tmp_path, Settings.compose(PAIR, f"train.lr_scheduler_type={schedule}").to_dict())
+        _, remarks = check([f"extend={tmp_path}", f"output_dir={tmp_path}/new", "train.max_steps=200"], "config")
+        assert [remark for remark in remarks if "train.max_steps=200" in remark and schedule in remark] == remarks
+        assert bool(remarks) == depends
 
 
 def test_further_config_directories_are_looked_through(tmp_path):
