@@ -110,4 +110,4 @@ def test_evaluate_answers_a_request_of_ones_own(default_run, tmp_path):
     done = python("evaluate.py", f"target={checkpoint}", "request=친구에게 봄 축제를 소개해 줘.", cwd=tmp_path)
     assert done.code == 0, done.stderr[-3000:]
     assert "<style:chosun> [joseon]" in done.stdout and "<style:none> [modern]" in done.stdout and "(no tag)" in done.stdout
-    assert done.run.is_dir()
+    assert "run directory" not in done.stdout and not any(tmp_path.iterdir())

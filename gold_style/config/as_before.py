@@ -22,6 +22,7 @@ AS_BEFORE: dict[str, Any] = {
     "evaluation.untagged": False,
     "evaluation.misspelt": 0,
     "extend": None,
+    "model.student_adapter": None,
 }
 
 

@@ -80,6 +80,7 @@ class Model:
     teacher_dtype: Dtype | None
     teacher_revision: str | None
     student_revision: str | None
+    student_adapter: str | None
     student_file_dtype: Dtype | None
     trust_remote_code: bool
     student_template_kwargs: dict[str, Any] | None
@@ -234,6 +235,7 @@ class EvaluateRecipe:
 
 @dataclass(kw_only=True)
 class EvaluateModel:
+    student_adapter: str | None
     dtype: Dtype | None
     revision: str | None
     trust_remote_code: bool

@@ -144,13 +144,6 @@ class Settings(Composed):
     tracker: Beside[schema.Tracker]
 
     @classmethod
-    def from_config(cls, cfg: DictConfig, overrides: Sequence[str] | None = None) -> Self:
-        """As Composed.from_config; the runs that resume, extend and reproduce name are absolute paths."""
-        settings = super().from_config(cfg, overrides)
-        named = {key: value for key in INHERITING if (value := getattr(settings, key)) not in (None, "auto")}
-        return replace(settings, **{key: str(find_directory(value)) for key, value in named.items()})
-
-    @classmethod
     def read(cls, cfg: DictConfig, overrides: Sequence[str] | None = None) -> tuple[Self, list[Mistake]]:
         """As Composed.read; with resume, extend and reproduce, the settings are those of the run, and changes that it does not allow
         are mistakes."""
@@ -167,7 +160,7 @@ class Settings(Composed):
         # a new run has a place of its own, and is followed as the run that it repeats or extends
         kept = (key, "output_dir", "dry_run", *((*({*BESIDE} - {"tracker"}), "tracker.run_name") if key != "resume" else ()))
         free = (*ADJUSTABLE, *(BESIDE if key != "reproduce" else ()), *(EXTENSION if key == "extend" else ()))
-        mapping, mistakes = inherited(key, settings.to_dict(), _defaults(), own, overrides, kept, free)
+        mapping, mistakes = inherited(key, settings.to_dict() | {key: str(run)}, _defaults(), own, overrides, kept, free)
         if key == "extend" and (mapping["train"].get("max_steps") or -1) > 0:
             mapping["train"].pop("num_train_epochs", None)
         settings, found = cls.from_mapping(mapping)
@@ -187,9 +180,10 @@ class EvaluateSettings(Composed):
 
     target: str
     request: str | None
+    tags: list[str | None] | None
     teacher: str | None
     seed: Seed | None
-    output_dir: str
+    output_dir: str | None  # None: one request, whose answers are only printed
     model: schema.EvaluateModel
     prompts: schema.EvaluatePrompts
     styles: schema.Styles | None
@@ -276,14 +270,16 @@ def default_directory() -> str:
     return f"multirun/{run_stamp()}"
 
 
-def _output_directory(mapping: dict[str, Any]) -> str:
-    """The absolute directory of this run: as asked for, the job's own in a sweep, or a new one under multirun/."""
+def _output_directory(mapping: dict[str, Any]) -> str | None:
+    """The absolute directory of this run: as asked for, the job's own in a sweep, or a new one under multirun/; one request has none."""
     if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         return os.path.abspath(HydraConfig.get().runtime.output_dir)
     if isinstance(mapping.get("resume"), str) and mapping["resume"] != "auto":
         return str(find_directory(mapping["resume"]))
     leaf = "evaluate" if "target" in mapping else "0"
     asked = mapping.get("output_dir")
+    if asked is None and mapping.get("request") is not None:
+        return None
     return os.path.abspath(str(asked) if asked is not None else f"{default_directory()}/{leaf}")
 
 

@@ -5,7 +5,8 @@ tokenizer = load_tokenizer("Qwen/Qwen2.5-1.5B-Instruct", None, False)
 
 import contextlib
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -30,17 +31,41 @@ def load_tokenizer(name: str, revision: str | None, trust_remote_code: bool) -> 
     return tokenizer
 
 
-def load_model(name: str, dtype: torch.dtype, revision: str | None, model: Model) -> PreTrainedModel:
-    """A causal LM from safetensors, on the CPU; how it is loaded says `model`. Raises ValueError when it cannot be had."""
+def load_model(name: str, dtype: torch.dtype, revision: str | None, model: Model, adapters: Sequence[str] = ()) -> PreTrainedModel:
+    """A causal LM from safetensors, on the CPU; how it is loaded says `model`. Adapters of PEFT are added to its weights, in float32.
+
+    Raises ValueError when it cannot be had.
+    """
     with _hub_errors(name):
-        return AutoModelForCausalLM.from_pretrained(
+        loaded = AutoModelForCausalLM.from_pretrained(
             local_model(name),
-            dtype=dtype,
+            dtype=torch.float32 if adapters else dtype,
             revision=revision,
             trust_remote_code=model.trust_remote_code,
             attn_implementation=model.attn_implementation,
             use_safetensors=True,
         )
+    for adapter in adapters:
+        loaded = _with_adapter(loaded, local_model(adapter), name)
+    for parameter in loaded.parameters() if adapters else ():  # not buffers: rounded rotary frequencies move far positions
+        parameter.data = parameter.data.to(dtype)
+    return loaded
+
+
+def _with_adapter(model: PreTrainedModel, adapter: str, name: str) -> PreTrainedModel:
+    """`model` with an adapter merged into its weights. Raises ValueError where it cannot be had, or was trained on another model."""
+    from peft import PeftModel, get_peft_model_state_dict, load_peft_weights
+
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            adapted = PeftModel.from_pretrained(model, adapter)
+            stored = load_peft_weights(adapter, device="cpu").keys()
+            if strange := stored ^ get_peft_model_state_dict(adapted).keys():
+                raise ValueError(f"{len(strange)} of its weights have no place there, or are missing, for instance {min(strange)}")
+            return adapted.merge_and_unload().requires_grad_(True)
+    except Exception as error:  # PEFT raises whatever its parts do
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"the adapter {adapter} cannot be added to {name}: {type(error).__name__}: {reason}") from error
 
 
 @contextlib.contextmanager

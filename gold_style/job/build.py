@@ -78,7 +78,9 @@ def build_teacher(settings: Settings, inputs: Inputs) -> Teacher:
 
 def load_student(settings: Settings) -> PreTrainedModel:
     """The student with float32 weights, whatever the compute dtype."""
-    return load_model(settings.model.student, torch.float32, settings.model.student_revision, settings.model)
+    model = settings.model
+    adapters = [model.student_adapter] if model.student_adapter else []
+    return load_model(model.student, torch.float32, model.student_revision, model, adapters)
 
 
 def build_vllm(settings: Settings, run_directory: Path) -> Colocated | Served | None:

@@ -2,20 +2,21 @@
 
     margin = evaluate(EvaluateSettings.from_config(cfg), sys.argv)
 
-A target is a run directory, a checkpoint or student/ in one, a model directory, or a hub name. One that belongs to a run brings the run's
-settings along: pack, requests, teacher and the student before training.
+A target (gold_style.config.target) that belongs to a run brings the run's settings along: pack, requests, teacher and the student
+before training.
 """
 
 import functools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from transformers import PreTrainedModel
 
 from gold_style.config.hub import missing_models
-from gold_style.config.settings import EVALUATION_PROMPTS, EvaluateSettings, Settings, find_directory
+from gold_style.config.settings import EVALUATION_PROMPTS, EvaluateSettings, Settings
+from gold_style.config.target import Target
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.exam import Exam
 from gold_style.engine.models import DTYPES, load_model
@@ -35,40 +36,18 @@ from gold_style.runs.progress import Progress
 from gold_style.runs.provenance import now, provenance
 from gold_style.runs.redact import redact, say
 from gold_style.runs.run import Run, recorded
-from gold_style.runs.run_directory import STATE, template_date, write_config
+from gold_style.runs.run_directory import template_date, write_config
 from gold_style.runs.summary_number import summary_number
 from gold_style.show.report import write_report
 from gold_style.show.summary_table import print_summary
 
 
-@dataclass(frozen=True)
-class Target:
-    """What is to be evaluated, and the run it came from."""
-
-    model: str  # local directory or hub name
-    run: Path | None
-
-    @classmethod
-    def find(cls, text: str) -> "Target":
-        """Raises ValueError for a run without a student and for a directory that holds neither a run nor a model."""
-        path = find_directory(text)
-        if not path.exists():
-            return cls(text, None)
-        if (path / STATE).is_file():
-            if not (path / "student" / "config.json").is_file():
-                raise ValueError(f"target={text}: this run has no student/ yet; name one of its checkpoints, or resume={path}")
-            return cls(str(path / "student"), path)
-        if not (path / "config.json").is_file():
-            raise ValueError(f"target={text}: holds neither a run ({STATE}) nor a model (config.json)")
-        return cls(str(path), next((parent for parent in (path.parent, path.parent.parent) if (parent / STATE).is_file()), None))
-
-
 def evaluate(asked: EvaluateSettings, argv: Sequence[str]) -> float:
     """Ask, print and write what was asked for. Returns the target's margin, NaN where it could not be scored.
 
-    The last line on stdout names the directory that was written. Raises ValueError for the user's mistakes.
+    The last line on stdout names the directory that was written, if one was. Raises ValueError for the user's mistakes.
     """
-    target = Target.find(asked.target)
+    target = Target.find(asked)
     settings = settings_of(asked, target)
     names = {
         "target": (target.model, settings.model.student_revision),
@@ -77,13 +56,13 @@ def evaluate(asked: EvaluateSettings, argv: Sequence[str]) -> float:
     if missing := missing_models({key: model for key, model in names.items() if key == "target" or model[0] != target.model}):
         raise ValueError("\n".join(missing))
     check_device(settings.hardware.device)
-    inputs, run = Inputs.load(settings, template_date(target.run)), Run(Path(asked.output_dir), None, is_main=True)
+    inputs = Inputs.load(settings, template_date(target.run))
+    run = Run(Path(asked.output_dir), None, is_main=True) if asked.output_dir else None
     for note in inputs.chat.notes:
         say(note)
-    summary = (
-        score_target(asked, target, inputs, run, argv) if asked.request is None else answer_request(asked.request, target, inputs, run)
-    )
-    print(f"run directory: {run.directory}", flush=True)
+    summary = score_target(asked, target, inputs, run, argv) if asked.request is None else answer_request(asked, target, inputs, run)
+    if run is not None:
+        print(f"run directory: {run.directory}", flush=True)
     return summary_number(summary, "after.margin")
 
 
@@ -93,7 +72,10 @@ def settings_of(asked: EvaluateSettings, target: Target) -> Settings:
         asked = replace(asked, prompts=replace(asked.prompts, source=None, eval_samples=None))
     settings = asked.for_target(Settings.load(target.run) if target.run else None)
     settings.model.teacher = asked.teacher or (settings.model.teacher if target.run else target.model)
+    if asked.tags is not None:
+        settings.evaluation.untagged = None in asked.tags
     if target.run is None:
+        settings.model.student = target.model
         settings.model.dtype = asked.model.dtype or "bfloat16"
         settings.train["max_completion_length"] = 128
     settings.loss.lmbda = 1.0  # nothing is trained: rows need no answers, and one row is enough
@@ -124,25 +106,35 @@ def requests_of(asked: EvaluateSettings, target: Target, inputs: Inputs) -> list
     return requests[:limit] if limit else requests
 
 
-def answer_request(request: str, target: Target, inputs: Inputs, run: Run) -> dict:
-    """Print the target's answer to one request under every tag and without one; write samples.jsonl. Returns no summary: {}."""
-    prompt = Prompt(request=request, style=inputs.pack.untagged, tag=None)
-    exam = inputs.exam([prompt], tags=(*inputs.pack.tags, None), misspelt=0)
-    answers = inputs.judged(student_answers(load(target.model, inputs.settings), inputs, exam))
-    for answer in answers:
-        tag = f"<style:{answer.style}>" if answer.style else "(no tag)"
-        print(f"{tag} [{answer.verdict}]\n{answer.text}\n")
-    run.directory.mkdir(parents=True, exist_ok=True)
-    run.write_samples(sample_rows({"after": answers}))
+def answer_request(asked: EvaluateSettings, target: Target, inputs: Inputs, run: Run | None) -> dict:
+    """Print the target's answers to one request; write samples.jsonl where a directory was named. Returns no summary: {}."""
+    prompt = Prompt(request=asked.request, style=inputs.pack.untagged, tag=None)
+    tags = (*inputs.pack.tags, None) if asked.tags is None else asked.tags
+    exams = exams_of(inputs, [prompt], tags=tags, misspelt=0)
+    model = load(target.model, target.adapters, inputs.settings)
+    found = {name: inputs.judged(student_answers(model, inputs, exam)) for name, exam in exams.items()}
+    for name, answers in found.items():
+        for answer in answers:
+            tag = f"<style:{answer.style}>" if answer.style else "(no tag)"
+            print(f"{tag}{' sampled' if name == 'sampled' else ''} [{answer.verdict}]\n{answer.text}\n")
+    if run is not None:
+        run.directory.mkdir(parents=True, exist_ok=True)
+        run.write_samples(sample_rows({"after": found["greedy"]}))
     return {}
+
+
+def exams_of(inputs: Inputs, requests: list[Prompt], **others) -> dict[str, Exam]:
+    """The requests to be answered greedily, and with evaluation.sampled by drawing, too; `others` are fields of Exam."""
+    exams = {"greedy": inputs.exam(requests, **others)}
+    if inputs.settings.evaluation.sampled:
+        exams["sampled"] = replace(exams["greedy"], sampling=build_options(inputs.settings).sampling)
+    return exams
 
 
 def score_target(asked: EvaluateSettings, target: Target, inputs: Inputs, run: Run, argv: Sequence[str]) -> dict:
     """Ask all models, print and write the results. Returns the summary."""
     started, clock, settings = now(), time.monotonic(), inputs.settings
-    exams = {"greedy": inputs.exam(requests_of(asked, target, inputs))}
-    if settings.evaluation.sampled:
-        exams["sampled"] = replace(exams["greedy"], sampling=build_options(settings).sampling)
+    exams = exams_of(inputs, requests_of(asked, target, inputs))
     with Progress() as progress:
         found = answers_of_all(exams, target, inputs, progress, has_teacher=bool(target.run or asked.teacher))
     toggle = Toggle.from_pack(inputs.pack)
@@ -164,8 +156,9 @@ def answers_of_all(exams: dict[str, Exam], target: Target, inputs: Inputs, progr
     teacher = build_teacher(inputs.settings, inputs) if has_teacher else None
     if teacher:
         teacher.model.to(device_of(inputs.settings.hardware.device))
-    for role, path in {"before": inputs.settings.model.student if target.run else None, "after": target.model}.items():
-        model = path and load(path, inputs.settings)
+    start = inputs.settings.model.student, tuple(filter(None, [inputs.settings.model.student_adapter]))
+    for role, weights in {"before": start if target.run else None, "after": (target.model, target.adapters)}.items():
+        model = weights and load(*weights, inputs.settings)
         for name, exam in exams.items() if model else ():
             answers = student_answers(model, inputs, exam, functools.partial(progress.phase, role))
             found[name][role] = judged(answers, exam, inputs, teacher)
@@ -175,10 +168,10 @@ def answers_of_all(exams: dict[str, Exam], target: Target, inputs: Inputs, progr
     return found
 
 
-def load(path: str, settings: Settings) -> PreTrainedModel:
-    """A student for reading only, on the device of the settings."""
+def load(path: str, adapters: Sequence[str], settings: Settings) -> PreTrainedModel:
+    """A student for reading only, with adapters added to its weights, on the device of the settings."""
     revision = settings.model.student_revision if path == settings.model.student else None
-    student = load_model(path, DTYPES[settings.model.dtype], revision, settings.model)
+    student = load_model(path, DTYPES[settings.model.dtype], revision, settings.model, adapters)
     return student.eval().to(device_of(settings.hardware.device))
 
 

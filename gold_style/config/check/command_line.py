@@ -34,10 +34,11 @@ from gold_style.config.check.rules import notes, rule_mistakes, untagged_mistake
 from gold_style.config.gold_config import allowed_fields, gold_config_fields
 from gold_style.config.inheritance import INHERITING
 from gold_style.config.launch import is_main_process
-from gold_style.config.mirror import Mistake, keys_of, nodes, written
+from gold_style.config.mirror import Mistake, hints_of, keys_of, nodes, written
 from gold_style.config.settings import CONF, EvaluateSettings, Settings, SettingsError, compose_config, find_directory
 
 SETTINGS = {"config": Settings, "evaluate": EvaluateSettings}
+OWN_GROUPS = ("hardware", "prompts", "styles")  # of evaluate.py
 
 
 def hydra_main(
@@ -126,9 +127,14 @@ def check(arguments: Sequence[str], config_name: str) -> tuple[list[str], list[s
     """
     cls = SETTINGS[config_name]
     keys = set(keys_of(cls)) | ({f"train.{name}" for name in gold_config_fields()} if cls is Settings else set())
-    line = read_arguments(arguments, [*keys_of(cls), *(f"train.{name}" for name in allowed_fields())])
+    positional, fields = (None, allowed_fields()) if cls is Settings else ("target", ())
+    line = read_arguments(arguments, [*keys_of(cls), *(f"train.{name}" for name in fields)], positional)
     if line.only_shows:
         return list(arguments), []
+    targets = [override.value() for override in line.overrides if override.key_or_group == positional]
+    if positional and (line.is_sweep or len(targets) > 1 or not all(isinstance(target, (str, int, float)) for target in targets)):
+        reason = "is one model, scored once (a request is written request=TEXT); to compare runs: python -m gold_style.compare RUN RUN"
+        raise SettingsError([Mistake(positional, None, reason)])
     mistakes, remarks = list(line.mistakes), []
     try:
         config = _Config(line, config_name)
@@ -175,7 +181,9 @@ class _Config:
         self.directories = [self.directory, *self.searchpath]
         if missing := [path for path in self.directories if not path.is_dir()]:
             raise SettingsError(Mistake("config directory", str(path), "no such directory") for path in missing)
-        self.groups = groups_of(self.directories)
+        self.groups = {
+            group: options for group, options in groups_of(self.directories).items() if config_name != "evaluate" or group in OWN_GROUPS
+        }
         self._composed: dict[tuple[str, ...], DictConfig] = {}
 
     def compose(self, overrides: list[str]) -> DictConfig:
@@ -216,9 +224,15 @@ class _Config:
         options = [override for override in chosen if not override_mistake(override, self.groups, keys, line.is_sweep)]
         cfg = self.composed(next(jobs_of(options, self.groups)), mistakes)
         known = keys | {key for key, _ in nodes(OmegaConf.to_container(cfg, resolve=False))}
-        usable = []
+        usable, foreign = [], groups_of([CONF]).keys() - self.groups.keys()
         for override in line.overrides:
-            mistake = override_mistake(override, self.groups, known, line.is_sweep)
+            mistake, key = override_mistake(override, self.groups, known, line.is_sweep), override.key_or_group
+            is_option = key in foreign and not isinstance(override.value(), dict)
+            if self.name == "evaluate" and (is_option or (key not in known and (key.startswith("train.") or key in keys_of(Settings)))):
+                reason = f"unknown key: one of train.py; evaluate.py has {', '.join(hints_of(EvaluateSettings))}"
+                mistake = Mistake(key, override.input_line.partition("=")[2], reason)
+            elif self.name == "evaluate" and override.is_sweep_override():
+                mistake = Mistake(key, override.input_line.partition("=")[2], "several values make a sweep of train.py; do not add -m")
             mistakes += [mistake] if mistake else []
             usable += [] if mistake else [override]
         return usable
@@ -228,19 +242,16 @@ def _place_mistakes(settings: Any, wrong: Sequence[str], job: Sequence[Choice], 
     """What forbids starting here and now: the run directory, resume and reproduce, the number of processes."""
     given = {choice.key: choice.value for choice in job}
     asked = str(given.get("output_dir") or "")
-    named = {key: str(given[key]) for key in INHERITING if given.get(key) is not None}
-    resume, mistakes = named.pop("resume", None), []
-    if len(named) > 1 or (named and resume not in (None, "auto")):
-        others = " and ".join([*named, *(["resume"] if resume else [])])
-        mistakes.append(
-            Mistake(next(iter(named)), None, f"give one of {others}: resume continues in a directory, the others begin a new one")
-        )
+    resume, mistakes = getattr(settings, "resume", None), []
+    named = [key for key in INHERITING if given.get(key) not in ((None, "auto") if key == "resume" else (None,))]
+    if len(named) > 1:
+        mistakes.append(Mistake(named[1], written(given[named[1]]), f"cannot be given with {named[0]}=; each takes over a run's settings"))
     if resume not in (None, "auto"):
         if line.is_sweep:
             mistakes.append(Mistake("resume", resume, "is one run; to continue a sweep, add resume=auto to its command"))
         elif asked and find_directory(asked) != find_directory(resume):
             mistakes.append(Mistake("output_dir", asked, f"a run continues in its own directory, resume={resume}"))
-    elif resume is None and is_main_process() and "output_dir" not in wrong:
+    elif resume is None and is_main_process() and "output_dir" not in wrong and settings.output_dir:
         path = os.path.abspath(asked) if asked else settings.output_dir
         if fault := output_fault(path):
             mistakes.append(Mistake("output_dir", path, fault))

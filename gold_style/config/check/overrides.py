@@ -8,6 +8,7 @@ Hydra's own parser does the reading. Outside quotes its grammar knows no letters
 
 import itertools
 import math
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -90,8 +91,11 @@ class Choice:
         return self.override.key_or_group
 
 
-def read_arguments(arguments: Sequence[str], known_keys: Iterable[str] = ()) -> CommandLine:
-    """Tells Hydra's options from overrides, and quotes values that Hydra's grammar cannot read unquoted."""
+def read_arguments(arguments: Sequence[str], known_keys: Iterable[str] = (), positional: str | None = None) -> CommandLine:
+    """Tells Hydra's options from overrides, and quotes values that Hydra's grammar cannot read unquoted.
+
+    `positional`: the key that an argument without one is for.
+    """
     line, parser, rest = CommandLine(), OverridesParser.create(), list(arguments)
     if {"-m", "--multirun"} & set(rest):
         line.options["--multirun"] = ""
@@ -114,7 +118,8 @@ def read_arguments(arguments: Sequence[str], known_keys: Iterable[str] = ()) -> 
         elif line.only_shows and not equals:
             line.flags.append(argument)  # the topic of --info
         else:
-            _read_override(argument, line, parser, known_keys)
+            is_value = positional and (not equals or os.path.exists(argument))
+            _read_override(f"{positional}={argument}" if is_value else argument, line, parser, known_keys)
     return line
 
 

@@ -8,6 +8,7 @@ Nothing is opened or written: only names are looked at, before torch is imported
 import os
 import re
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def file_mistakes(settings: Any, wrong: Iterable[str] = ()) -> list[Mistake]:
         "model.teacher": model_fault,
         "model.student": model_fault,
         "teacher": model_fault,
+        "model.student_adapter": adapter_fault,
         "target": target_fault,
         "prompts.path": rows_fault,
         "prompts.name": dataset_fault,
@@ -53,19 +55,28 @@ def is_local(text: str) -> bool:
     return find_directory(text).exists() or text.startswith((".", "/", "~", "gold_style/")) or text.count("/") > 1
 
 
-def model_fault(text: str) -> str | None:
+def model_fault(text: str, files: tuple[str, ...] = ("config.json",), what: str = "model") -> str | None:
     """Why `text` names no model; None for a directory with a config.json, or for a hub name."""
     path = find_directory(text)
     if not is_local(text):
         return None if HUB_NAME.fullmatch(text) else "must be a hub name (organisation/name) or a local directory"
     if not path.is_dir():
         return no_directory(path)
-    return None if (path / "config.json").is_file() else "the directory has no config.json, so it holds no model"
+    missing = next((name for name in files if not (path / name).is_file()), None)
+    return f"the directory has no {missing}, so it holds no {what}" if missing else None
+
+
+def adapter_fault(text: str) -> str | None:
+    """As model_fault, of an adapter that PEFT has saved."""
+    fault = model_fault(text, ("adapter_config.json", "adapter_model.safetensors"), "adapter of PEFT")
+    return fault or (None if find_spec("peft") else "needs PEFT: pip install 'gold-style[lora]'")
 
 
 def target_fault(text: str) -> str | None:
-    """As model_fault, and a run directory will do."""
-    return None if (find_directory(text) / "config.yaml").is_file() else model_fault(text)
+    """As model_fault, and a run directory or an adapter will do."""
+    path = find_directory(text)
+    is_adapter = (path / "adapter_config.json").is_file() and not (path / "config.json").is_file()
+    return None if (path / "config.yaml").is_file() else (adapter_fault if is_adapter else model_fault)(text)
 
 
 def dataset_fault(text: str) -> str | None:

@@ -219,6 +219,12 @@ def a_request_says_something(request):
         return "must not be empty"
 
 
+@rule("request", "prompts.source", "prompts.eval_samples", "teacher")
+def a_request_is_asked_by_itself(request, *others):
+    if request is not None and any(other is not None for other in others):
+        return "is answered by the target, without scores; leave out prompts=, prompts.eval_samples and teacher="
+
+
 def untagged_mistakes(settings: Any, given: Iterable[str]) -> list[Mistake]:
     """A share of untagged rows that was `given` on the command line although no row can lose its tag."""
     key, prompts = next((key for key in given if key.endswith(".untagged_share")), None), value_at(settings, "prompts")

@@ -343,7 +343,7 @@ def test_a_run_keeps_its_own_numbers(tmp_path):
     assert set(faults(f"resume={tmp_path}", "experiment=smoke")) >= {"train.max_steps=3"}  # what an option brings along
     assert set(faults(f"resume={tmp_path}", "train.max_steps=8")) == {"train.max_steps=8"}
     check([f"extend={tmp_path}", f"output_dir={tmp_path}/new", "train.max_steps=8"], "config")
-    assert "one of" in faults(f"extend={tmp_path}", f"resume={tmp_path}", "dry_run=true")["extend"]
+    assert "with resume=" in faults(f"extend={tmp_path}", f"resume={tmp_path}", "dry_run=true")[f"extend={tmp_path}"]
     (tmp_path / "config.yaml").write_text("seed: {")
     assert list(faults(f"resume={tmp_path}")) == [f"resume={tmp_path}"]
 
@@ -381,6 +381,22 @@ def test_evaluate_has_its_own_keys(tmp_path):
     assert "prompts=jsonl" in faults(f"target={tmp_path}", "prompts.path=a.jsonl", config="evaluate")["prompts.path=a.jsonl"]
     assert "no such directory" in faults("target=./none", config="evaluate")["target=./none"]
     assert "add -m" in faults(f"target={tmp_path}", "seed=1,2", config="evaluate")["seed=1,2"]
+
+
+def test_evaluate_scores_one_target_that_needs_no_key(tmp_path):
+    (tmp_path / "lr=1").mkdir()
+    (tmp_path / "lr=1" / "config.yaml").write_text("seed: 0\n")
+    for target in (str(tmp_path / "lr=1"), "Qwen/Qwen2.5-1.5B-Instruct"):
+        assert check([target, "tags=[chosun,null]", "request=봄"], "evaluate")[0][0] in (f"target={target}", f'target="{target}"')
+    assert check(["--cfg", "job", "org/model"], "evaluate")[0] == ["target=org/model", "--cfg", "job"]
+    for several in (["org/a", "org/b"], ["org/a", "target=org/b"], ["target=org/a,org/b"], ["target=[org/a,org/b]"], ["org/a", "-m"]):
+        assert "python -m gold_style.compare" in faults(*several, config="evaluate")["target"]
+    found = faults("org/a", "loss=jsd", "train.max_steps=3", "model=tiny", "resume=x", "evaluation.sampld=true", config="evaluate")
+    assert set(found) == {"loss=jsd", "train.max_steps=3", "model=tiny", "resume=x", "evaluation.sampld=true"}
+    assert all("evaluate.py has target, request, tags" in found[key] for key in ("loss=jsd", "train.max_steps=3", "model=tiny", "resume=x"))
+    assert (
+        "without scores" in faults("org/a", "request=봄", "prompts=jsonl", "prompts.path=conf/config.yaml", config="evaluate")["request=봄"]
+    )
 
 
 def test_the_answer_to_a_wrong_command_comes_quickly_with_code_2_and_no_torch(tmp_path):
@@ -442,6 +458,10 @@ def test_help_lists_groups_and_options(tmp_path):
     assert "loss: jsd, seq_kd, tree, uld, uld_hybrid" in result.stdout
     assert "--cfg job" in result.stdout
     assert len(result.stdout.splitlines()) < 40
+    result = run([sys.executable, str(script_at(tmp_path, config="evaluate")), "--help"], tmp_path)
+    for words in ("TARGET", "request=", "tags=[chosun,none,null]", "prompts=jsonl prompts.path=", "evaluation.sampled=true", "output_dir="):
+        assert words in result.stdout
+    assert "loss" not in result.stdout and "-m KEY" not in result.stdout
 
 
 @pytest.mark.parametrize(
