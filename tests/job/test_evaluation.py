@@ -55,7 +55,7 @@ def test_an_adapter_that_does_not_fit_is_refused(adapter, damage, tmp_path):
 
 def test_one_request_is_answered_under_the_tags_asked_for_and_leaves_nothing(adapter, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    base = ["request=봄 축제를 알려 줘.", "hardware=cpu", "model.dtype=float32"]
+    base = ['request="봄 축제를 알려 줘."', "hardware=cpu", "model.dtype=float32"]
     evaluate(EvaluateSettings.compose(f"target={STUDENT}", *base, "tags=[chosun,null]", "evaluation.sampled=true"), ["evaluate.py"])
     printed = capsys.readouterr().out
     assert "<style:none>" not in printed and "run directory" not in printed and not any(tmp_path.iterdir())
