@@ -59,6 +59,10 @@ def _with_adapter(model: PreTrainedModel, adapter: str, name: str) -> PreTrained
     try:
         with warnings.catch_warnings(action="ignore"):
             adapted = PeftModel.from_pretrained(model, adapter)
+            named = adapted.peft_config["default"].base_model_name_or_path or name
+            are_paths = [os.path.isabs(local_model(text)) for text in (named, name)]
+            if are_paths[0] == are_paths[1] and Path(named).name != Path(name).name:  # a path may be another one elsewhere
+                raise ValueError(f"it was trained on {named} (base_model_name_or_path in its adapter_config.json)")
             stored = load_peft_weights(adapter, device="cpu").keys()
             if strange := stored ^ get_peft_model_state_dict(adapted).keys():
                 raise ValueError(f"{len(strange)} of its weights have no place there, or are missing, for instance {min(strange)}")
