@@ -41,8 +41,8 @@ class Objective(Protocol):
         """`batch.weight` x the sum over scored units, a scalar in nats; statistics go to `batch.stats`."""
 
 
-def install_scoring(model: nn.Module, objective: Objective) -> None:
-    """Give `model.forward` the keyword `scoring`; without it the forward is unchanged."""
+def install_scoring(model: nn.Module, objective: Objective) -> Backbone:
+    """Give `model.forward` the keyword `scoring`; without it the forward is unchanged. Returns the view that is trained through."""
     student, plain_forward = Backbone(model), model.forward
 
     def forward(*args, scoring: MicroBatch | None = None, **kwargs):
@@ -51,6 +51,7 @@ def install_scoring(model: nn.Module, objective: Objective) -> None:
         return objective.loss(student, scored_states(student, scoring), scoring)
 
     model.forward = forward
+    return student
 
 
 def scored_states(student: Backbone, batch: MicroBatch) -> Tensor:

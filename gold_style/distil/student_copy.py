@@ -35,14 +35,14 @@ class StudentCopy:
         """Unwrapped, in the compute dtype, in eval mode. Collective where the weights are sharded."""
         if self.accelerator.distributed_type == DistributedType.DEEPSPEED:
             with unwrap_model_for_generation(self.trainer.model_wrapped, self.accelerator) as unwrapped:
-                yield Backbone(unwrapped)
+                yield Backbone(unwrapped, self.trainer.backbone.reading)
             return
         student = self._unwrapped()
         if self._is_sharded or next(student.parameters()).dtype != self.compute_dtype:
             student = self._synced(student)
         was_training = student.training
         student.eval()
-        yield Backbone(student)
+        yield Backbone(student, self.trainer.backbone.reading)
         student.train(was_training)
 
     def for_files(self, dtype: torch.dtype | None = None) -> tuple[PreTrainedModel, dict[str, torch.Tensor]]:

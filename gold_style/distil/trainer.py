@@ -97,11 +97,12 @@ class StyleGOLDTrainer(GOLDTrainer):
                 peft_config=peft_config,
             )
         vars(args).update(wanted)
+        self.pad_token_id = row_maker.output_ids.stop_id  # the tokenizer's own may have no row in the embedding
         self.row_maker, self.options, self.decisions, self.run = row_maker, row_maker.options, row_maker.decisions, run
         self.decisions.tokens_per_microbatch = self.options.tokens_per_microbatch
         self.teacher = row_maker.teacher
         self.teacher.model = self.teacher_model
-        install_scoring(self.model, row_maker.objective)
+        self.backbone = install_scoring(self.model, row_maker.objective)
         self.meters = Meters()
         self.totals = Totals(self.meters)
         self.add_callback(self.totals)

@@ -6,25 +6,37 @@ Shapes: B batch, T tokens, N scored tokens, D hidden, V vocabulary rows of the h
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Cache
+from transformers.modeling_outputs import BaseModelOutputWithPast
+
+LARGE_LOGIT = 100.0  # where any soft cap shows
+
+
+@dataclass
+class Reading:
+    """Which shortcuts agree with the model's own forward; engine/agreement.py measures it, and all views of one model share it."""
+
+    plain_head: bool | None = None  # logits are exactly `hidden @ head.T (+ bias)`; None: not measured yet
+    packed: bool = True  # packed reading and decode step, where the model has the layers for them
+    prefix: bool = True  # keys and values of a prefix are kept
+    cached: bool = True  # a rollout keeps a cache; else every new token reads the whole row again
 
 
 class Backbone:
-    """View of `model` (a transformers causal LM, LoRA-wrapped or not); holds no weights of its own.
+    """View of `model` (a transformers causal LM, LoRA-wrapped or not); holds no weights of its own."""
 
-    `is_plain` tells whether logits are exactly `hidden @ head.T (+ bias)`: models that cap or scale their logits
-    (Gemma 2, Granite, ...) are not plain and keep their own forward.
-    """
-
-    def __init__(self, model: nn.Module):
-        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    def __init__(self, model: nn.Module, reading: Reading | None = None):
+        self.base = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.model = model
-        self.decoder = base.get_decoder()
-        self.head = base.get_output_embeddings()
-        self.is_plain = isinstance(self.head, nn.Linear) and not _transforms_logits(base.config.get_text_config())
+        decoder = self.base.get_decoder()
+        self.decoder = self.base.model if decoder is self.base else decoder
+        self.head = self.base.get_output_embeddings()
+        self.reading = reading or Reading()
 
     @property
     def device(self) -> torch.device:
@@ -34,27 +46,42 @@ class Backbone:
         self, input_ids_BT: Tensor, past: Cache | None = None, attention_mask: Tensor | None = None, position_ids_BT: Tensor | None = None
     ) -> Tensor:
         """Last hidden states, shape (B, T, D). Rows are right-padded: causal attention needs no mask for that."""
-        return self.decoder(
-            input_ids=input_ids_BT,
-            past_key_values=past,
-            attention_mask=attention_mask,
-            position_ids=position_ids_BT,
-            use_cache=past is not None,
-        ).last_hidden_state
+        given = {"past_key_values": past, "attention_mask": attention_mask, "position_ids": position_ids_BT}
+        given = {name: value for name, value in given.items() if value is not None}  # not every decoder takes each of them
+        return self.decoder(input_ids=input_ids_BT, use_cache=past is not None, **given).last_hidden_state
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the head does all the way to the logits: no scale, soft cap, adapter or quantised weight. Measured once."""
+        if self.reading.plain_head is None:
+            self.reading.plain_head = isinstance(self.head, nn.Linear) and self._adds_nothing_to_the_head()
+        return self.reading.plain_head
+
+    @torch.no_grad()
+    def _adds_nothing_to_the_head(self) -> bool:
+        """Whether head and model make the same logits of the same states, large ones included."""
+        weight, bias = self.head.weight, self.head.bias
+        states_2D = torch.randn(2, weight.shape[-1], generator=torch.Generator().manual_seed(0)).to(weight)
+        expected_2V = F.linear(states_2D, weight)
+        states_2D = states_2D * (LARGE_LOGIT / expected_2V.float().std()).to(weight)
+        expected_2V = F.linear(states_2D, weight, bias).float()
+        error = (self._own_logits(states_2D).float() - expected_2V).square().mean().sqrt()
+        return bool(error <= max(1e-3, 2 * torch.finfo(weight.dtype).eps) * expected_2V.std())
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """Logits, shape (N, V)."""
-        if self.is_plain:
-            return self.head(hidden_ND)
-        config = self.model.config.get_text_config()
-        logits = self.head(hidden_ND)
-        if scale := getattr(config, "logits_scaling", None):
-            logits = logits / scale
-        if scale := getattr(config, "logit_scale", None):
-            logits = logits * scale
-        if cap := getattr(config, "final_logit_softcapping", None):
-            logits = torch.tanh(logits / cap) * cap
-        return logits
+        return self.head(hidden_ND) if self.is_plain else self._own_logits(hidden_ND)
+
+    def _own_logits(self, hidden_ND: Tensor) -> Tensor:
+        """By the model's own forward around a decoder that hands these states back: scales and caps are known to nobody else."""
+        ids_1N = torch.zeros(1, len(hidden_ND), dtype=torch.long, device=hidden_ND.device)
+        decoder, before = vars(self.decoder), dict(vars(self.decoder))
+        decoder.update(forward=lambda *args, **kwargs: _States(last_hidden_state=hidden_ND[None]), _forward_hooks={}, _forward_pre_hooks={})
+        try:
+            return type(self.base).forward(self.base, input_ids=ids_1N).logits[0]
+        finally:
+            decoder.clear()
+            decoder.update(before)
 
     def full_logits(self, hidden_ND: Tensor) -> Tensor:
         """Logits in at least float32, shape (N, V); a float64 model's stay float64."""
@@ -62,9 +89,11 @@ class Backbone:
         return logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
 
 
-def _transforms_logits(config) -> bool:
-    names = ("final_logit_softcapping", "logits_scaling", "logit_scale")
-    return any(getattr(config, name, None) not in (None, 1.0) for name in names)
+class _States(BaseModelOutputWithPast):
+    """Hidden states, and None for whatever else a model looks for in its decoder's output."""
+
+    def __getattr__(self, name: str) -> None:
+        return None
 
 
 def padded_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:

@@ -106,19 +106,23 @@ class StepDecoder:
 
 
 def is_llama_like(backbone: Backbone) -> bool:
-    """Whether the model's layers are those of FAMILIES, with plain unsharded weights, without windows of attention, and with
-    positions that do not depend on the length."""
+    """Whether the model's layers are those of FAMILIES, with plain unsharded weights, without windows of attention, and with positions that
+    do not depend on the length; engine/agreement.py has the last word."""
     config = backbone.decoder.config
-    if config.model_type not in FAMILIES or getattr(config, "hidden_act", None) != "silu" or not only_full_attention(backbone):
+    if not backbone.reading.packed or config.model_type not in FAMILIES or not only_full_attention(backbone):
         return False
-    first = backbone.decoder.layers[0]
-    attention, mlp = first.self_attn, first.mlp
-    projections = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
-    if any(type(module) is not nn.Linear for module in projections) or mlp.down_proj.bias is not None:
-        return False  # adapters, quantised weights
+    if type(backbone.decoder.embed_tokens) is not nn.Embedding or any(map(_is_adapted, backbone.decoder.layers)):
+        return False
     if isinstance(backbone.decoder.embed_tokens.weight, DTensor):
         return False  # sharded: modules gather their weights as they run
     return (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default") in ("default", "linear", "llama3", "yarn")
+
+
+def _is_adapted(layer: nn.Module) -> bool:
+    """Whether an adapter, quantised weights or a bias is where a plain product is expected."""
+    attention, mlp = layer.self_attn, layer.mlp
+    products = (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj)
+    return any(type(module) is not nn.Linear for module in products) or mlp.down_proj.bias is not None
 
 
 def rotary_tables(decoder: nn.Module, positions_N: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gold_style.engine.backbone import Backbone
+from gold_style.engine.backbone import Backbone, padded_batches, right_pad
 from gold_style.engine.decode_step import is_llama_like, rotary_tables
 from gold_style.engine.prefix_cache import PrefixKV
 
@@ -122,6 +122,33 @@ class PackedReader:
         mixed = mixed.view(self.num_kv, num_tokens, groups, self.width).transpose(0, 1)
         lse = lse.view(self.num_kv, num_tokens, groups).transpose(0, 1)
         return mixed.reshape(num_tokens, self.num_heads, self.width), lse.reshape(num_tokens, self.num_heads)
+
+
+@torch.no_grad()
+def read_states(
+    backbone: Backbone, sequences: Sequence[tuple[int, ...]], num_kept: Sequence[int], prefix: PrefixKV | None, max_tokens: int
+) -> list[Tensor]:
+    """Last hidden states of the last `num_kept` tokens of each sequence, after the prefix: packed where that is known to work, else padded.
+
+    At most `max_tokens` are read at a time.
+    """
+    lengths = [len(sequence) for sequence in sequences]
+    reader = PackedReader.of(backbone)  # asked each time: the model may have moved to a GPU meanwhile
+    if reader:
+        batches = packed_batches(lengths, min(max_tokens, PACKED_TOKENS))
+    else:
+        num_prefix = prefix.num_tokens if prefix else 0  # its keys are copied for each row
+        batches = padded_batches([length + num_prefix for length in lengths], max_tokens)
+    states: dict[int, Tensor] = {}
+    for batch in batches:
+        if reader:
+            found = reader.read([sequences[i] for i in batch], [num_kept[i] for i in batch], prefix)
+        else:
+            ids_BT = right_pad([sequences[i] for i in batch], 0, backbone.device)
+            hidden_BTD = backbone.hidden(ids_BT, prefix.expand(len(batch), ids_BT.shape[1]) if prefix else None)
+            found = [hidden_BTD[row, lengths[i] - num_kept[i] : lengths[i]] for row, i in enumerate(batch)]
+        states.update(zip(batch, found, strict=True))
+    return [states[i] for i in range(len(sequences))]
 
 
 def _flash(query: Tensor, key: Tensor, value: Tensor, is_causal: bool, scale: float) -> tuple[Tensor, Tensor]:

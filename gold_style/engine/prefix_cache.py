@@ -48,10 +48,10 @@ class RoomyLayer(DynamicLayer):
         self.keys, self.values = keys[..., : filled + added, :], values[..., : filled + added, :]
         return self.keys, self.values
 
-    def batch_select_indices(self, indices: Tensor) -> None:
+    def reorder_cache(self, beam_idx: Tensor) -> None:
         filled = self.get_seq_length()
         if filled:
-            self._room = tuple(room[indices] for room in self._room)
+            self._room = tuple(room[beam_idx] for room in self._room)
             self.keys, self.values = (room[..., :filled, :] for room in self._room)
 
 
@@ -102,7 +102,7 @@ class PrefixCache:
 
     def get(self, prefix: tuple[int, ...]) -> PrefixKV | None:
         """The key/values of these ids, computed on first use; None where they cannot be cached."""
-        if not self.enabled or not prefix:
+        if not self.enabled or not self.backbone.reading.prefix or not prefix:
             return None
         if prefix not in self._prefixes:
             computed = self._compute(prefix)

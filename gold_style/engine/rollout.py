@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from gold_style.chat import stop_ids, template_stop_id
-from gold_style.engine.backbone import Backbone
+from gold_style.engine.backbone import Backbone, right_pad
 from gold_style.engine.decode_step import StepDecoder
 from gold_style.engine.packed_reading import PackedReader
 from gold_style.engine.prefix_cache import PrefixKV, RoomyLayer, only_full_attention, roomy_cache
@@ -47,8 +47,10 @@ class OutputIds:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> "OutputIds":
-        stops = stop_ids(tokenizer, model)
-        return cls(stops, template_stop_id(tokenizer, stops), min(len(tokenizer), model.get_output_embeddings().weight.shape[0]))
+        vocab_size = min(len(tokenizer), model.get_output_embeddings().weight.shape[0])
+        stops = tuple(i for i in stop_ids(tokenizer, model) if i < vocab_size)
+        stop = template_stop_id(tokenizer, stops)
+        return cls(stops, stop if stop in stops else stops[0], vocab_size)
 
 
 @dataclass(frozen=True)
@@ -132,13 +134,13 @@ def generate(
     for start in range(0, len(order), max_rows):
         rows = order[start : start + max_rows]
         chosen = None if uniforms_BG is None else uniforms_BG[rows].to(backbone.device)
-        batch = _Batch(backbone, [prompts[i] for i in rows], max_new_tokens, prefix)
+        batch = Batch(backbone, [prompts[i] for i in rows], max_new_tokens, prefix)
         for row, completion in zip(rows, batch.decode(output_ids, sampling, chosen), strict=True):
             completions[row] = completion
     return completions
 
 
-class _Batch:
+class Batch:
     """Rows that are decoded together."""
 
     def __init__(self, backbone: Backbone, prompts: list[Sequence[int]], max_new_tokens: int, prefix: PrefixKV | None):
@@ -154,11 +156,13 @@ class _Batch:
         self.positions_BT = (self.mask_BL.cumsum(-1) - 1)[:, self.num_prefix : self.num_prefix + width].clamp_min(0)
         self.cache = self._cache(prefix, len(prompts), width + max_new_tokens)
         self.padded = bool(padding.any())
-        roomy = isinstance(self.cache.layers[0], RoomyLayer)
+        roomy = self.cache is not None and isinstance(self.cache.layers[0], RoomyLayer)
         self.step_decoder = StepDecoder.of(backbone, self.mask_BL.shape[1], len(prompts)) if roomy else None
         self.bias_BL = torch.zeros_like(self.mask_BL, dtype=backbone.head.weight.dtype).masked_fill_(padding, -torch.inf)
 
-    def _cache(self, prefix: PrefixKV | None, batch_size: int, room: int) -> Cache:
+    def _cache(self, prefix: PrefixKV | None, batch_size: int, room: int) -> Cache | None:
+        if not self.backbone.reading.cached:
+            return None
         if prefix is not None:
             return prefix.expand(batch_size, room)
         config = self.backbone.decoder.config
@@ -174,7 +178,7 @@ class _Batch:
         alive = torch.arange(num_rows, device=device)  # rows of out_BG that the batch still holds
         stopped = torch.zeros(num_rows, dtype=torch.bool, device=device)
         for g in range(self.max_new_tokens):
-            logits_BV = self._next_logits(g)[:, : output_ids.vocab_size]
+            logits_BV = self.next_logits(g)[:, : output_ids.vocab_size]
             uniform_B = None if uniforms_BG is None else uniforms_BG[alive, g]
             next_B = draw(logits_BV, uniform_B, sampling)
             out_BG[alive, g] = torch.where(stopped, -1, next_B)
@@ -182,15 +186,18 @@ class _Batch:
             num_stopped = int(stopped.sum())
             if num_stopped == len(alive) or g + 1 == self.max_new_tokens:
                 break
-            self.ids_BT, self.positions_BT = next_B[:, None], self.positions_BT[:, -1:] + 1
+            self.advance(next_B)
             if 4 * num_stopped >= len(alive):  # let stopped rows leave once that saves a quarter of the work
                 keep = (~stopped).nonzero()[:, 0]
                 alive, stopped = alive[keep], stopped[keep]
-                self._keep(keep)
+                self.keep(keep)
         return [Completion.ending([i for i in row if i >= 0], output_ids.stop_ids) for row in out_BG.tolist()]
 
-    def _next_logits(self, g: int) -> Tensor:
+    def next_logits(self, g: int) -> Tensor:
         """Logits after the newest token of every row, shape (B, V)."""
+        if self.cache is None:
+            hidden_BTD = self.backbone.hidden(right_pad(self.prompts, 0, self.backbone.device))
+            return self.backbone.logits(hidden_BTD[range(len(self.prompts)), [len(row) - 1 for row in self.prompts]])
         if g and self.step_decoder:
             bias_BL = self.bias_BL[:, : self.cache.get_seq_length() + 1] if self.padded else None
             return self.step_decoder.logits(self.step_decoder.step(self.ids_BT[:, 0], self.positions_BT[:, 0], self.cache.layers, bias_BL))
@@ -203,6 +210,12 @@ class _Batch:
         hidden_BTD = self.backbone.hidden(self.ids_BT, self.cache, mask, self.positions_BT)
         return self.backbone.logits(hidden_BTD[:, -1])
 
+    def advance(self, next_B: Tensor) -> None:
+        """Put one more token into every row."""
+        if self.cache is None:
+            self.prompts = [(*row, i) for row, i in zip(self.prompts, next_B.tolist(), strict=True)]
+        self.ids_BT, self.positions_BT = next_B[:, None], self.positions_BT[:, -1:] + 1
+
     def _store(self, layer: int, keys_NKE: Tensor, values_NKE: Tensor) -> None:
         """Put one layer's keys and values of all prompt tokens into the cache, each row's before its first new token."""
         is_token_BT = self.mask_BL[:, self.num_prefix : self.num_prefix + self.ids_BT.shape[1]]
@@ -213,7 +226,11 @@ class _Batch:
             padded.append(states_BTKE.transpose(1, 2))
         self.cache.layers[layer].update(*padded)
 
-    def _keep(self, rows: Tensor) -> None:
-        self.cache.batch_select_indices(rows)
+    def keep(self, rows: Tensor) -> None:
+        """Let the other rows leave."""
+        if self.cache is None:
+            self.prompts = [self.prompts[i] for i in rows.tolist()]
+        else:
+            self.cache.reorder_cache(rows)  # recurrent layers have no other selection
         self.ids_BT, self.positions_BT = self.ids_BT[rows], self.positions_BT[rows]
         self.mask_BL, self.bias_BL = self.mask_BL[rows], self.bias_BL[rows]

@@ -12,9 +12,9 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gold_style.chat import TeacherIds
-from gold_style.engine.backbone import Backbone, padded_batches, right_pad
-from gold_style.engine.packed_reading import PACKED_TOKENS, PackedReader, packed_batches
-from gold_style.engine.prefix_cache import PrefixCache, PrefixKV
+from gold_style.engine.backbone import Backbone
+from gold_style.engine.packed_reading import read_states
+from gold_style.engine.prefix_cache import PrefixCache
 from gold_style.engine.rollout import GREEDY, Completion, OutputIds, Sampling, generate
 
 
@@ -52,30 +52,10 @@ class Teacher:
             kv = self.prefixes.get(prefix)
             members = [i for i in members if rows[i].completion]
             sequences = [(() if kv else prefix) + rows[i].prompt.rest + rows[i].completion[:-1] for i in members]
-            found = self._read(sequences, [len(rows[i].completion) for i in members], kv)
+            found = read_states(self.backbone, sequences, [len(rows[i].completion) for i in members], kv, self.tokens_per_batch)
             for i, state in zip(members, found, strict=True):
                 states[i] = state
         return states
-
-    def _read(self, sequences: list[tuple[int, ...]], num_kept: list[int], kv: PrefixKV | None) -> list[Tensor]:
-        """States of the last `num_kept` tokens of each sequence after the prefix: packed where that is known to work, else padded."""
-        lengths = [len(sequence) for sequence in sequences]
-        reader = PackedReader.of(self.backbone)  # asked each time: the model may have moved to a GPU meanwhile
-        if reader:
-            batches = packed_batches(lengths, min(self.tokens_per_batch, PACKED_TOKENS))
-        else:
-            num_prefix = kv.num_tokens if kv else 0  # its keys are copied for each row
-            batches = padded_batches([length + num_prefix for length in lengths], self.tokens_per_batch)
-        states: dict[int, Tensor] = {}
-        for batch in batches:
-            if reader:
-                found = reader.read([sequences[i] for i in batch], [num_kept[i] for i in batch], kv)
-            else:
-                ids_BT = right_pad([sequences[i] for i in batch], self.output_ids.stop_id, self.backbone.device)
-                hidden_BTD = self.backbone.hidden(ids_BT, kv.expand(len(batch), ids_BT.shape[1]) if kv else None)
-                found = [hidden_BTD[row, lengths[i] - num_kept[i] : lengths[i]] for row, i in enumerate(batch)]
-            states.update(zip(batch, found, strict=True))
-        return [states[i] for i in range(len(sequences))]
 
     def logprobs(self, rows: Sequence[Scored]) -> list[list[float]]:
         """For each row the log-probability of each of its completion's tokens, in nats."""

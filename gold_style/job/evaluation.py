@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from transformers import PreTrainedModel
-
 from gold_style.config.hub import missing_models
 from gold_style.config.settings import EVALUATION_PROMPTS, EvaluateSettings, Settings
 from gold_style.config.target import Target
@@ -26,6 +24,7 @@ from gold_style.job.build import build_options, build_teacher
 from gold_style.job.inputs import Inputs, device_of
 from gold_style.job.obstacles import check_device
 from gold_style.job.results import write_results
+from gold_style.job.teacher_check import Say, check_readings
 from gold_style.measure.answers import Answer, Judged
 from gold_style.measure.likelihood import likelihood_ratio, likelihood_summary
 from gold_style.measure.rates import Toggle
@@ -111,7 +110,7 @@ def answer_request(asked: EvaluateSettings, target: Target, inputs: Inputs, run:
     prompt = Prompt(request=asked.request, style=inputs.pack.untagged, tag=None)
     tags = (*inputs.pack.tags, None) if asked.tags is None else asked.tags
     exams = exams_of(inputs, [prompt], tags=tags, misspelt=0)
-    model = load(target.model, target.adapters, inputs.settings)
+    model = load(target.model, target.adapters, inputs, say)
     found = {name: inputs.judged(student_answers(model, inputs, exam)) for name, exam in exams.items()}
     for name, answers in found.items():
         for answer in answers:
@@ -156,9 +155,10 @@ def answers_of_all(exams: dict[str, Exam], target: Target, inputs: Inputs, progr
     teacher = build_teacher(inputs.settings, inputs) if has_teacher else None
     if teacher:
         teacher.model.to(device_of(inputs.settings.hardware.device))
+        check_readings(inputs, progress.say, teacher=teacher.backbone)
     start = inputs.settings.model.student, tuple(filter(None, [inputs.settings.model.student_adapter]))
     for role, weights in {"before": start if target.run else None, "after": (target.model, target.adapters)}.items():
-        model = weights and load(*weights, inputs.settings)
+        model = weights and load(*weights, inputs, progress.say)
         for name, exam in exams.items() if model else ():
             answers = student_answers(model, inputs, exam, functools.partial(progress.phase, role))
             found[name][role] = judged(answers, exam, inputs, teacher)
@@ -168,15 +168,18 @@ def answers_of_all(exams: dict[str, Exam], target: Target, inputs: Inputs, progr
     return found
 
 
-def load(path: str, adapters: Sequence[str], settings: Settings) -> PreTrainedModel:
-    """A student for reading only, with adapters added to its weights, on the device of the settings."""
+def load(path: str, adapters: Sequence[str], inputs: Inputs, say: Say) -> Backbone:
+    """A student for reading only, with adapters added to its weights, on the device of the settings, whose reading is checked."""
+    settings = inputs.settings
     revision = settings.model.student_revision if path == settings.model.student else None
-    student = load_model(path, DTYPES[settings.model.dtype], revision, settings.model, adapters)
-    return student.eval().to(device_of(settings.hardware.device))
+    model = load_model(path, DTYPES[settings.model.dtype], revision, settings.model, adapters)
+    student = Backbone(model.eval().to(device_of(settings.hardware.device)))
+    check_readings(inputs, say, student=student)
+    return student
 
 
-def student_answers(model: PreTrainedModel, inputs: Inputs, exam: Exam, begin=None) -> list[Answer]:
-    return exam.student(Backbone(model), OutputIds.of(inputs.chat.student_tokenizer, model), begin)
+def student_answers(student: Backbone, inputs: Inputs, exam: Exam, begin=None) -> list[Answer]:
+    return exam.student(student, OutputIds.of(inputs.chat.student_tokenizer, student.model), begin)
 
 
 def judged(answers: list[Answer], exam: Exam, inputs: Inputs, teacher: Teacher | None) -> list[Judged]:

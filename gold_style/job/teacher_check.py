@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from gold_style.chat import encode
 from gold_style.distil.openings import Opening, cold_start_warning, measure_openings
 from gold_style.distil.row_maker import RowMaker
+from gold_style.engine.agreement import check_reading
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.teacher import Teacher
 from gold_style.job.build import build_row_maker, load_student
@@ -38,10 +39,24 @@ def try_teacher(inputs: Inputs, progress: Progress) -> None:
     device = device_of(settings.hardware.device)
     row_maker.teacher.model.to(device)
     student.to(device, row_maker.options.compute_dtype).eval()
+    backbone = Backbone(student)
+    check_readings(inputs, progress.say, student=backbone, teacher=row_maker.teacher.backbone)
     exam = inputs.exam(inputs.source.evaluation()[:DRY_REQUESTS], tags=inputs.pack.tags, misspelt=0)
     answers = exam.teacher(row_maker.teacher, functools.partial(progress.phase, "teacher"))
     check_margin(inputs, inputs.judged(answers), progress.say)
-    check_openings(inputs, openings(row_maker, Backbone(student), inputs), progress.say)
+    check_openings(inputs, openings(row_maker, backbone, inputs), progress.say)
+
+
+def check_readings(inputs: Inputs, say: Say, **models: Backbone) -> None:
+    """Hold our reading of `student` and `teacher` against their own, and say what is read more slowly.
+
+    Raises ValueError for a model that cannot be read.
+    """
+    prompt, chat = inputs.source[0], inputs.chat
+    ids = {"student": chat.student_ids(prompt), "teacher": chat.teacher_ids(prompt).prefix + chat.teacher_ids(prompt).rest}
+    for name, backbone in models.items():
+        for note in check_reading(backbone, name, ids[name], prefixed=name == "teacher"):
+            say(f"note: {note}")
 
 
 def check_tags(inputs: Inputs, teacher: Teacher, say: Say) -> None:

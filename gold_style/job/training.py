@@ -32,7 +32,7 @@ from gold_style.job.card import write_card
 from gold_style.job.inputs import Inputs
 from gold_style.job.optimizer import optimizer_mistakes
 from gold_style.job.results import write_results
-from gold_style.job.teacher_check import check_margin, check_openings, check_tags, openings
+from gold_style.job.teacher_check import check_margin, check_openings, check_readings, check_tags, openings
 from gold_style.measure.answers import Answer, Judged
 from gold_style.measure.rates import Toggle, score
 from gold_style.runs.checkpoints import checkpoint_fault
@@ -117,6 +117,8 @@ class Job:
             callbacks.append(Pruning(self.live, Path(settings.output_dir).parent, settings.sweep.search))
         self.trainer = self.live.trainer = warm_start.trainer = build_trainer(settings, inputs, run, callbacks)
         self.exam = self._exam(inputs.source.evaluation())
+        with self.trainer.student_copy.for_rollouts() as student:
+            check_readings(inputs, progress.say, student=student, teacher=self.trainer.teacher.backbone)
 
     def _exam(self, requests, **others) -> Exam:
         accelerator = self.trainer.accelerator

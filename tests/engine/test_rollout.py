@@ -247,7 +247,7 @@ def test_roomy_cache_equals_dynamic_cache():
             assert roomy.get_seq_length() == dynamic.get_seq_length() == stop
             if stop == 9:
                 for cache in (roomy, dynamic):
-                    cache.batch_select_indices(torch.tensor([2, 0]))
+                    cache.reorder_cache(torch.tensor([2, 0]))
                 ids_BT = ids_BT[[2, 0]]
     for mine, theirs in zip(roomy.layers, dynamic.layers, strict=True):
         assert torch.equal(mine.keys, theirs.keys) and torch.equal(mine.values, theirs.values)

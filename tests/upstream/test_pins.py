@@ -69,7 +69,7 @@ METHODS = {
     (GradientState, "_set_sync_gradients"): ["sync_gradients"],
     (DynamicLayer, "update"): ["key_states", "value_states", "args", "kwargs"],
     (DynamicLayer, "lazy_initialization"): ["key_states", "value_states"],
-    (DynamicLayer, "batch_select_indices"): ["indices"],
+    (DynamicLayer, "reorder_cache"): ["beam_idx"],
     (DynamicLayer, "get_seq_length"): [],
     (ExportableState, "state"): [],
 }
