@@ -7,12 +7,17 @@ import contextlib
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.configuration_utils import PreTrainedConfig
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging
 
+from gold_style.chat import turn_end_id
 from gold_style.config.schema import Model
 from gold_style.config.settings import local_model
 
@@ -26,6 +31,8 @@ def load_tokenizer(name: str, revision: str | None, trust_remote_code: bool) -> 
     """Raises ValueError, in one sentence with the local alternative, when the tokenizer cannot be had."""
     with _hub_errors(name):
         tokenizer = AutoTokenizer.from_pretrained(local_model(name), revision=revision, trust_remote_code=trust_remote_code)
+    if not set(tokenizer.get_vocab()) - set(tokenizer.get_added_vocab()):  # transformers makes an empty one of a directory without any
+        raise ValueError(f"{name!r} has no tokenizer: neither tokenizer.json nor what it could be made of")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -37,13 +44,18 @@ def load_model(name: str, dtype: torch.dtype, revision: str | None, model: Model
     Raises ValueError when it cannot be had.
     """
     with _hub_errors(name):
-        loaded = AutoModelForCausalLM.from_pretrained(
+        loaded, found = AutoModelForCausalLM.from_pretrained(
             local_model(name),
             dtype=torch.float32 if adapters else dtype,
             revision=revision,
             trust_remote_code=model.trust_remote_code,
             attn_implementation=model.attn_implementation,
             use_safetensors=True,
+            output_loading_info=True,
+        )
+    if lacking := sorted(found["missing_keys"]):
+        raise ValueError(
+            f"{name!r} has no weights for {', '.join(lacking[:3])} ({len(lacking)} in all): its files are those of another model"
         )
     for adapter in adapters:
         loaded = _with_adapter(loaded, local_model(adapter), name)
@@ -80,7 +92,7 @@ def _hub_errors(name: str) -> Iterator[None]:
     os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "30")
     try:
         yield
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         is_local = Path(local_model(name)).is_dir()
         if isinstance(error, ValueError) and "trust_remote_code" in str(error):
             sentence = "comes with Python code of its own, which is not run; read it, and if you trust it, set model.trust_remote_code=true"
@@ -92,15 +104,58 @@ def _hub_errors(name: str) -> Iterator[None]:
                 "connection, or download it elsewhere and give the directory: model.teacher=PATH model.student=PATH"
             )
         else:
-            raise
+            sentence = f"cannot be loaded: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise ValueError(f"{name!r} {sentence}") from error
 
 
-def context_tokens(name: str, revision: str | None, trust_remote_code: bool) -> int:
-    """Longest sequence the model was built for, in tokens: its config's `max_position_embeddings`, else no limit."""
-    with _hub_errors(name):
-        config = AutoConfig.from_pretrained(local_model(name), revision=revision, trust_remote_code=trust_remote_code)
-    return getattr(config.get_text_config(), "max_position_embeddings", None) or 10**9
+@dataclass(frozen=True)
+class Limits:
+    """What a model's files say, before its weights are loaded, about the ids that it can read and write."""
+
+    name: str
+    tokenizer: PreTrainedTokenizerBase
+    context_tokens: int  # longest sequence it was built for
+    num_rows: int  # of its embedding
+    stop_ids: frozenset[int]  # that some file names: a tokenizer's class may have a stop token that the model never writes
+
+    @classmethod
+    def of(cls, name: str, revision: str | None, trust_remote_code: bool, tokenizer: PreTrainedTokenizerBase) -> "Limits":
+        """Raises ValueError for what is no causal language model."""
+        path = local_model(name)
+        with _hub_errors(name):
+            config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
+            named = [PreTrainedConfig.get_config_dict(path, revision=revision)[0].get("eos_token_id"), turn_end_id(tokenizer)]
+            if get_tokenizer_config(path, revision=revision).get("eos_token"):
+                named.append(tokenizer.eos_token_id)
+        with contextlib.suppress(OSError):  # not every model has one
+            named.append(GenerationConfig.from_pretrained(path, revision=revision).eos_token_id)
+        is_known = type(config) in AutoModelForCausalLM._model_mapping or hasattr(config, "auto_map")
+        if config.is_encoder_decoder or not is_known:
+            raise ValueError(f"{name!r} ({config.model_type}) is no causal language model: take one that reads and writes a single text")
+        stops = frozenset(i for ids in named for i in (ids if isinstance(ids, list) else [ids])) - {None}
+        text = config.get_text_config()
+        sizes = (getattr(text, size, None) or 10**9 for size in ("max_position_embeddings", "vocab_size"))
+        return cls(name, tokenizer, *sizes, stops)
+
+    def stop_mistakes(self, key: str) -> list[str]:
+        """Why no answer would ever end."""
+        if any(i < self.num_rows for i in self.stop_ids):
+            return []
+        beyond = f" below the {self.num_rows} rows of its embedding, only {sorted(self.stop_ids)}" if self.stop_ids else ""
+        where = (
+            "set the one that it writes after an answer, as eos_token in tokenizer_config.json or eos_token_id in generation_config.json"
+        )
+        return [f"{key}={self.name}: its files name no stop token{beyond}, so every answer would run into the length limit; {where}"]
+
+    def row_mistakes(self, key: str, ids: Sequence[int]) -> list[str]:
+        """Which tokens the embedding lacks, where one of these ids is of them."""
+        num_tokens, num_rows = len(self.tokenizer), self.num_rows
+        if max(ids, default=0) < num_rows:
+            return []
+        shown = ", ".join(map(repr, self.tokenizer.convert_ids_to_tokens(range(num_rows, num_tokens)[:5])))
+        what = f"its tokenizer has {num_tokens} tokens and its embedding {num_rows} rows, none for {shown}, and prompts hold such tokens"
+        remedy = f"call resize_token_embeddings({num_tokens}) and save the model, or save the tokenizer without them"
+        return [f"{key}={self.name}: {what}; {remedy}"]
 
 
 def special_tokens(*tokenizers: PreTrainedTokenizerBase) -> frozenset[str]:

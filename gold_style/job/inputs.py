@@ -13,7 +13,7 @@ from accelerate import PartialState
 from gold_style.chat import Chat, fix_arguments
 from gold_style.config.settings import Settings
 from gold_style.engine.exam import Exam
-from gold_style.engine.models import context_tokens, load_tokenizer, special_tokens
+from gold_style.engine.models import Limits, load_tokenizer, special_tokens
 from gold_style.job.steps import num_steps, rows_per_step, too_few_rows
 from gold_style.measure.answers import Answer, Judged, judge
 from gold_style.prompts import Prompt, PromptSource, build_source
@@ -35,8 +35,8 @@ class Inputs:
     source: PromptSource
     chat: Chat
     same_tokenizer: bool
-    student_context: int  # tokens of prompt and completion together
-    teacher_context: int
+    student_limits: Limits
+    teacher_limits: Limits
     template_notes: list[str]  # what the chat templates were given
 
     @classmethod
@@ -74,8 +74,8 @@ class Inputs:
             source=build_source(settings, pack, None, control_tokens(chat)),
             chat=chat,
             same_tokenizer=identical_tokenizers(student, teacher),
-            student_context=context_tokens(model.student, model.student_revision, model.trust_remote_code),
-            teacher_context=context_tokens(model.teacher, model.teacher_revision, model.trust_remote_code),
+            student_limits=Limits.of(model.student, model.student_revision, model.trust_remote_code, student),
+            teacher_limits=Limits.of(model.teacher, model.teacher_revision, model.trust_remote_code, teacher),
             template_notes=notes,
         )
 
@@ -138,12 +138,13 @@ class Inputs:
                 "loss.kind=jsd compares token by token, but teacher and student have different tokenizers: use loss=uld_hybrid, "
                 "loss=uld or loss=tree"
             )
+        mistakes += self.student_limits.stop_mistakes("model.student") + self.teacher_limits.stop_mistakes("model.teacher")
         return mistakes + self.length_mistakes()
 
     def length_mistakes(self) -> list[str]:
         """Rows that do not fit, among those that are checked before training."""
         checked = (*self.training_prompts(), *self.source.evaluation(), *self.source.selection())
-        found = [mistake for prompt in checked for mistake in self.row_mistakes(prompt)]
+        found = list(dict.fromkeys(mistake for prompt in checked for mistake in self.row_mistakes(prompt)))
         if len(found) > MAX_REPORTED_ROWS:
             found = [*found[:MAX_REPORTED_ROWS], f"... and {len(found) - MAX_REPORTED_ROWS} more"]
         return found
@@ -151,20 +152,23 @@ class Inputs:
     def row_mistakes(self, prompt: Prompt) -> list[str]:
         """What of a row does not fit: a prompt longer than the models' room, an answer longer than train.max_completion_length."""
         room = self.settings.train["max_completion_length"]
-        where, found = prompt.origin or f"prompts row {prompt.row}", []
+        where = prompt.origin or f"prompts row {prompt.row}"
         try:
             teacher_ids, student_ids = self.chat.teacher_ids(prompt), self.chat.student_ids(prompt)
         except ValueError as error:  # a chat template that this conversation does not suit
             return [f"{where}: {error}"]
+        found = self.student_limits.row_mistakes("model.student", student_ids)
+        found += self.teacher_limits.row_mistakes("model.teacher", teacher_ids.prefix + teacher_ids.rest)
         for side, length, limit in (
-            ("student's", len(student_ids), self.settings.prompts.max_prompt_tokens or self.student_context - room),
-            ("teacher's", len(teacher_ids.prefix) + len(teacher_ids.rest), self.teacher_context - room),
+            ("student's", len(student_ids), self.settings.prompts.max_prompt_tokens or self.student_limits.context_tokens - room),
+            ("teacher's", len(teacher_ids.prefix) + len(teacher_ids.rest), self.teacher_limits.context_tokens - room),
         ):
             if length > limit:
                 found.append(f"{where}: the {side} prompt has {length} tokens, {limit} fit; shorten the request")
         if self.settings.loss.lmbda < 1 and not self.settings.loss.seq_kd and prompt.reference is not None:
             answer = self.chat.student_tokenizer(prompt.reference, add_special_tokens=False, split_special_tokens=True)
             length = len(answer["input_ids"]) + 1
+            found += self.student_limits.row_mistakes("model.student", answer["input_ids"])
             if length > room:
                 found.append(f"{where}: the answer has {length} tokens, train.max_completion_length is {room}")
         return found
