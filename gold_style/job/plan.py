@@ -121,7 +121,7 @@ def _side_by_side(inputs: "Inputs", prompt: Prompt) -> Table:
         ("student reads", inputs.chat.student_tokenizer, inputs.chat.student_text(prompt)),
         ("teacher reads", inputs.chat.teacher_tokenizer, inputs.chat.teacher_text(prompt)),
     ):
-        stop = tokenizer.convert_ids_to_tokens(template_stop_id(tokenizer, stop_ids(tokenizer)))
+        stop = tokenizer.decode([i for i in [template_stop_id(tokenizer, stop_ids(tokenizer))] if i is not None])
         completion = PLACEHOLDER if inputs.settings.loss.lmbda > 0 or prompt.reference is None else prompt.reference
         table.add_column(f"{side} ({len(tokenizer(text, add_special_tokens=False)['input_ids'])} tokens)", ratio=1, overflow="fold")
         cells.append(Text.assemble(text, (completion + stop, SCORED)))
