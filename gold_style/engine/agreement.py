@@ -58,6 +58,8 @@ class _Check:
     def given_up(self, prefixed: bool) -> list[str]:
         """The shortcuts of `Reading` that are no longer taken."""
         reading, found = self.backbone.reading, []
+        if self.own_TV.isnan().any():
+            raise ValueError(f"its own forward makes logits that are not numbers in {self.backbone.head.weight.dtype}")
         reading.packed = False
         if not self._agrees(self._scored):
             raise ValueError("its own forward makes other logits than decoder and head, token after token")

@@ -48,7 +48,9 @@ class Backbone:
         """Last hidden states, shape (B, T, D). Rows are right-padded: causal attention needs no mask for that."""
         given = {"past_key_values": past, "attention_mask": attention_mask, "position_ids": position_ids_BT}
         given = {name: value for name, value in given.items() if value is not None}  # not every decoder takes each of them
-        return self.decoder(input_ids=input_ids_BT, use_cache=past is not None, **given).last_hidden_state
+        states_BTD = self.decoder(input_ids=input_ids_BT, use_cache=past is not None, **given).last_hidden_state
+        dtype = self.head.weight.dtype
+        return states_BTD.to(dtype) if dtype in (torch.bfloat16, torch.float16) else states_BTD  # Mamba's are float32 whatever the weights
 
     @property
     def is_plain(self) -> bool:
