@@ -157,8 +157,8 @@ def test_a_schedule_that_depends_on_the_length_is_that_of_the_longer_run(tmp_pat
     python("train.py", *SMALL, *linear, "train.max_steps=2", "train.save_steps=2", "output_dir=short", cwd=tmp_path)
     done = python("train.py", "extend=short", "train.max_steps=4", "output_dir=long", cwd=tmp_path)
     assert done.code == 0 and "depends on the number of steps" in done.stderr, done.stderr[-3000:]
-    rates = [row["train/learning_rate"] / 2e-3 for row in rows_of(done.run / "metrics.jsonl")]
-    assert rates == pytest.approx([1, 0.5, 0.5, 0.25])
+    rates = [row["train/learning_rate"] for row in rows_of(done.run / "metrics.jsonl")]
+    assert [rate / rates[0] for rate in rates] == pytest.approx([1, 0.5, 0.5, 0.25])
 
 
 def test_a_file_of_bare_requests_can_be_asked(tmp_path):
