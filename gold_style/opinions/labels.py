@@ -10,18 +10,18 @@ Example: `parsed("답: 조선", style_labels(pack))` is "joseon".
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from gold_style.measure.answers import AMBIGUOUS, OTHER, Judged
 from gold_style.measure.content import STYLE_TAG
 from gold_style.measure.rates import Toggle
 from gold_style.styles import StylePack
 
+TEXTS = yaml.safe_load(Path(__file__).with_name("texts.yaml").read_text(encoding="utf-8"))
 UNCLEAR, NOT_KOREAN, YES, NO, DEGENERATE = "unclear", "not_korean", "yes", "no", "degenerate"
-KNOWN = {  # verdict -> word, meaning; any other verdict goes by its own name and its rule
-    "joseon": ("조선", "사극에서처럼 조선시대 말투로 문장을 맺었다"),
-    "modern": ("현대", "존댓말이든 반말이든 오늘날 쓰는 말투로 문장을 맺었다"),
-}
 THOUGHT = re.compile(r".*</think>", re.DOTALL)  # what a reasoning model says to itself
 PREFIX = re.compile(r"(?:정답|답변|답|판정|label|answer)\s*(?:은|는|is\b)?\W*", re.IGNORECASE)
 MARKUP = re.compile("[*`\"'“”‘’「」]")
@@ -36,31 +36,19 @@ class Label:
     name: str
     word: str
     meaning: str = ""
-    also: tuple[str, ...] = ()  # other words that mean the same
+    also: Sequence[str] = ()  # other words that mean the same
 
 
-OUTSIDE = (
-    Label(UNCLEAR, "모호", "두 말투가 섞였거나, 어느 쪽인지 가릴 수 없다"),
-    Label(NOT_KOREAN, "한국어 아님", "비어 있거나, 깨졌거나, 한국어로 쓴 글이 아니다", ("한국어아님", "비한국어")),
-)
-CONTENT = (
-    Label(YES, "예", "요청한 내용을 실제로 다룬다", ("네",)),
-    Label(NO, "아니오", "다른 이야기를 하거나, 요청을 되풀이할 뿐이거나, 답이라 할 것이 없다", ("아니요",)),
-)
-FLUENCY = (  # of a judge
-    Label("fluent", "자연", "문법에 맞고 자연스럽게 읽힌다"),
-    Label("awkward", "어색", "어색한 곳이 있으나 뜻은 통한다"),
-    Label(DEGENERATE, "붕괴", "비어 있거나, 같은 말을 끝없이 되풀이하거나, 깨져서 뜻이 통하지 않는다"),
-)
-FLUENCY_SCALE = tuple(Label(word[0], word) for word in ("1 통하지 않음", "2", "3", "4", "5 매우 자연스러움"))  # of a rater
+LABELS = {name: tuple(Label(**fields) for fields in group) for name, group in TEXTS["labels"].items()}
+OUTSIDE, CONTENT, FLUENCY, COMPARISON = (LABELS[name] for name in ("outside", "content", "fluency", "comparison"))
 
 
 def style_labels(pack: StylePack) -> tuple[Label, ...]:
     """The labels of the style question: every verdict of the pack, unclear, not Korean."""
     labels = []
     for verdict in dict.fromkeys(style.verdict for style in pack.styles):
-        word, meaning = KNOWN.get(verdict, (verdict, "지침에 맞게 썼다"))
-        if verdict not in KNOWN or verdict == pack.target_verdict:  # the neutral rule is narrower than its verdict
+        word, meaning = TEXTS["known"].get(verdict, (verdict, "지침에 맞게 썼다"))
+        if verdict not in TEXTS["known"] or verdict == pack.target_verdict:  # the neutral rule is narrower than its verdict
             meaning += f" (지침: {' / '.join(style.rule for style in pack.styles if style.verdict == verdict)})"
         labels.append(Label(verdict, word, meaning))
     return (*labels, *OUTSIDE)
@@ -68,7 +56,7 @@ def style_labels(pack: StylePack) -> tuple[Label, ...]:
 
 def rater_labels(pack: StylePack) -> dict[str, tuple[Label, ...]]:
     """The labels of each question on a sheet."""
-    return {"style": style_labels(pack), "content": CONTENT, "fluency": FLUENCY_SCALE}
+    return {"style": style_labels(pack), "content": CONTENT, "fluency": LABELS["fluency_scale"]}
 
 
 def shown(text: str) -> str:

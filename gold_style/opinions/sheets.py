@@ -22,7 +22,7 @@ from typing import Any
 
 from gold_style.measure.answers import Judged
 from gold_style.measure.samples import MODELS, Samples
-from gold_style.opinions.labels import Label, shown
+from gold_style.opinions.labels import TEXTS, Label, shown
 from gold_style.runs.files import read_json
 from gold_style.show.page import page
 from gold_style.styles import StylePack
@@ -30,14 +30,6 @@ from gold_style.styles import StylePack
 KEY_FILE = "annotation_key.json"
 SCRIPT, CSS = (Path(__file__).with_suffix(ending).read_text(encoding="utf-8") for ending in (".js", ".css"))
 FORMULA = tuple("=+-@＝＋－＠\t\r")
-HEADINGS = {"style": "말투", "content": "내용", "fluency": "자연스러움"}
-GUIDE = (
-    "아래 글은 요청에 대한 답변들입니다. 글마다 세 가지를 따로 판단해 주세요. 하나의 판단이 다른 판단에 영향을 주지 않도록 해 주세요.",
-    "말투: 소재나 낱말이 아니라 문장을 맺는 방식을 봅니다. 마지막 문장이 중간에 끊겼다면 그 문장은 빼고 봅니다.",
-    "내용: 말투와 상관없이, 요청한 내용에 맞게 답했는지 봅니다.",
-    "자연스러움: 그 말투의 글로서 얼마나 매끄럽게 읽히는지 1~5로 매깁니다.",
-    "고를 때마다 이 브라우저에 남으므로 나중에 이어서 할 수 있습니다. 다 되면 저장을 눌러 파일을 보내 주세요.",
-)
 BAR = (
     '<div class="bar"><label>평가자 <input id="rater" autocomplete="off"></label><b id="progress"></b>'
     '<button id="save" type="button">저장</button><span id="said" role="status"></span>'
@@ -106,7 +98,7 @@ def read_key(run: Path) -> dict[str, Any]:
 
 def sheet_html(sheet: Sheet, labels: Mapping[str, Sequence[Label]]) -> str:
     """The page; `labels`: of each question."""
-    guide = "".join(f"<p>{escape(line)}</p>" for line in GUIDE)
+    guide = "".join(f"<p>{escape(line)}</p>" for line in TEXTS["guide"])
     meanings = "".join(f"<li><b>{escape(label.word)}</b>: {escape(label.meaning)}</li>" for label in labels["style"])
     items = "".join(item_html(number, answer, labels) for number, answer in enumerate(sheet.answers, 1))
     body = f'<main class="sheet" lang="ko" data-sheet="{escape(sheet.name)}"><h1>글 평가</h1>{guide}<ul>{meanings}</ul>'
@@ -119,7 +111,7 @@ def item_html(number: int, answer: Judged, labels: Mapping[str, Sequence[Label]]
     return (
         f'<fieldset class="item" data-item="{number}"><legend>{number}</legend>'
         f'<p class="soft">요청: {escape(shown(answer.request))}</p><p class="text">{text}</p>'
-        f"{''.join(question_html(number, question, labels[question]) for question in HEADINGS)}</fieldset>"
+        f"{''.join(question_html(number, question, labels[question]) for question in TEXTS['headings'])}</fieldset>"
     )
 
 
@@ -130,14 +122,14 @@ def question_html(number: int, question: str, labels: Sequence[Label]) -> str:
         f'value="{escape(label.name)}"> {escape(label.word)}</label>'
         for label in labels
     )
-    return f"<fieldset><legend>{HEADINGS[question]}</legend>{buttons}</fieldset>"
+    return f"<fieldset><legend>{TEXTS['headings'][question]}</legend>{buttons}</fieldset>"
 
 
 def sheet_csv(sheet: Sheet, labels: Mapping[str, Sequence[Label]]) -> str:
     """The same for a spreadsheet: three empty columns, their allowed values in the heading. Begins with a BOM."""
     output = io.StringIO(newline="")
     writer = csv.writer(output)
-    allowed = [f"{question} ({' | '.join(label.name for label in labels[question])})" for question in HEADINGS]
+    allowed = [f"{question} ({' | '.join(label.name for label in labels[question])})" for question in TEXTS["headings"]]
     writer.writerow(["item", "request", "answer", *allowed])
     for number, answer in enumerate(sheet.answers, 1):
         texts = [harmless(shown(text)) for text in (answer.request, answer.text)]

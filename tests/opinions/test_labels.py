@@ -3,7 +3,7 @@
 import pytest
 
 from gold_style.opinions.judge import COMPARISON
-from gold_style.opinions.labels import CONTENT, FLUENCY, parsed, style_labels
+from gold_style.opinions.labels import COMPARISON, CONTENT, FLUENCY, parsed, style_labels
 from tests.helpers.rated_runs import PACK
 
 
