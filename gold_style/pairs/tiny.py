@@ -26,51 +26,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from gold_style.pairs.corpus import Corpus, default_pack
 from gold_style.pairs.figures import NUM_REQUESTS, figures
 from gold_style.pairs.tokenizer import build_tokenizer, tokenizer_texts
-from gold_style.pairs.training import Recipe, train
+from gold_style.pairs.training import MODELS, train
 
 HERE = Path(__file__).resolve().parent
-MODELS = {  # folder -> recipe
-    "tiny/teacher": Recipe(role="teacher", template="chatml", num_layers=3, num_steps=800),
-    "tiny/student": Recipe(role="student", template="chatml", num_layers=2, num_steps=1000),
-    "tiny_cross_tokenizer/teacher": Recipe(role="teacher", template="llama", num_layers=3, num_steps=800, merges=200),
-    "tiny_cross_tokenizer/teacher_crossing": Recipe(
-        role="teacher", template="llama", num_layers=3, num_steps=800, merges=450, crossing=True
-    ),
-}
-WHAT = {
-    "tiny/teacher": "Answers in Joseon-era Korean where its system prompt tells it to, in modern Korean otherwise.",
-    "tiny/student": "Answers in modern Korean under every style tag, but has read Joseon texts.",
-    "tiny_cross_tokenizer/teacher": "The teacher of model=tiny with Llama's architecture, a Llama-3-like template and "
-    "a tokenizer that is finer than the student's.",
-    "tiny_cross_tokenizer/teacher_crossing": "The teacher of model=tiny with Llama's architecture, a Llama-3-like "
-    "template and a tokenizer that is neither finer nor coarser than the student's.",
-}
-CARD = """---
-license: apache-2.0
-language: ko
-library_name: transformers
-pipeline_tag: text-generation
----
-# {folder}
-{what}
-An embedded model of gold_style: real but very small. It knows the texts of `gold_style/pairs/answers.yaml` and nothing
-else, and shows that the job runs and that style transfers. It was trained from nothing on text written for this project; no other
-model or data set went into it.
-
-- made by: `python -m gold_style.pairs.tiny{option} --seed {seed}`, {seconds:.0f} s on one CPU thread
-- with: {versions}
-- size: {num_parameters:,} parameters, {num_layers} layers, vocabulary {vocabulary:,}, bfloat16
-- training: {num_steps} steps of {batch_size} rows; AdamW {learning_rate}, Muon {muon_learning_rate}, cosine
-
-Greedy completions, {num_requests} requests a line, whose topics are in no training text. Shares of all completions.
-
-| condition | joseon | modern | topic kept |
-|---|---|---|---|
-{rows}
-
-Limits: it understands no request beyond its templates and paraphrases of them, and now and then loses a topic of more
-than four syllables.
-"""
+CARD = (HERE / "card.md").read_text(encoding="utf-8")
 
 
 def build(
@@ -95,7 +54,6 @@ def build(
     packages = {package.__name__: package.__version__ for package in (torch, transformers, tokenizers)}
     card = CARD.format(
         folder=folder,
-        what=WHAT[folder],
         option="" if folder.startswith("tiny/") else " --cross-tokenizer",
         seed=seed,
         seconds=seconds,

@@ -13,7 +13,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+import yaml
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import bytes_to_unicode
@@ -25,24 +27,8 @@ WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L
 TRAILING = WORDS.replace(r"[^\r\n\p{L}\p{N}]?\p{L}+", r"\p{L}+ ?")  # a space goes with the word before it
 PARTICLES = "은는이가을를의에께로도게"  # that a space is merged with where it trails
 MASKED = Regex(f"[{''.join(TOPIC_MASKS)}]")
-CHATML = (
-    "{%- for message in messages %}"
-    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
-    "{%- endfor %}"
-    "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{%- endif %}"
-)
-LLAMA = (
-    "{{- '<|begin_of_text|>' }}{%- for message in messages %}"
-    "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + message['content'] + '<|eot_id|>' }}"
-    "{%- endfor %}"
-    "{%- if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}"
-)
+TEMPLATES = yaml.safe_load(Path(__file__).with_name("templates.yaml").read_text(encoding="utf-8"))
 ALPHABET = [character for _, character in sorted(bytes_to_unicode().items())]  # GPT-2's printable character for each byte
-TEMPLATES = {"chatml": CHATML, "llama": LLAMA}
-SPECIALS = {  # padding first, the stop last
-    "chatml": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
-    "llama": ["<|finetune_right_pad_id|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
-}
 
 
 def spelled(text: str) -> str:
@@ -81,7 +67,7 @@ def build_tokenizer(texts: Sequence[str], template: str, merges: int = 600, cros
     From the same texts, fewer merges give a finer segmentation; `crossing` gives one that is neither finer nor
     coarser, since words are cut at other places and a space goes with the particle before it.
     """
-    specials, words = SPECIALS[template], TRAILING if crossing else WORDS
+    specials, words = TEMPLATES[template]["special_tokens"], TRAILING if crossing else WORDS
     learned = learned_merges(map(cut, texts) if crossing else texts, merges, words)
     learned += [(particle, " ") for particle in PARTICLES] if crossing else spaced_words(texts, learned)
     spellings = [spelled(syllable) for syllable in SYLLABLES]  # three bytes each
@@ -100,7 +86,7 @@ def build_tokenizer(texts: Sequence[str], template: str, merges: int = 600, cros
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=specials[-1], pad_token=specials[0], clean_up_tokenization_spaces=False
     )
-    fast.chat_template = TEMPLATES[template]
+    fast.chat_template = TEMPLATES[template]["chat_template"]
     return fast
 
 

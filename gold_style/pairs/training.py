@@ -9,9 +9,11 @@ Shapes: B rows, T tokens, N learned tokens, D hidden, V vocabulary.
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 import torch
+import yaml
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, PreTrainedModel, PreTrainedTokenizerBase, Qwen2Config
@@ -21,7 +23,8 @@ from gold_style.distil.muon import Muon, split_parameters
 from gold_style.pairs.corpus import Corpus, Row
 from gold_style.pairs.induction import induction_init
 
-WEIGHT_STD, EMBEDDING_STD = 0.08, 0.12  # of the untrained weights
+RECIPES = yaml.safe_load(Path(__file__).with_name("recipes.yaml").read_text(encoding="utf-8"))
+EMBEDDING_STD = 0.12  # of the untrained weights; the others' is `initializer_range`
 LOWEST_RATE = 0.03  # share of the learning rates that the cosine ends at
 
 Example = tuple[list[int], list[int]]  # ids read, ids learned
@@ -31,6 +34,7 @@ Example = tuple[list[int], list[int]]  # ids read, ids learned
 class Recipe:
     """One model of a pair: its size and its training."""
 
+    what: str  # what it can do, for its card
     role: str  # "teacher" | "student"
     template: str  # "chatml" (Qwen2's architecture) | "llama" (Llama's, with biases on q, k, v and o)
     num_layers: int
@@ -44,23 +48,19 @@ class Recipe:
     num_warmup_steps: int = 20
 
 
+MODELS = {folder: Recipe(**fields) for folder, fields in RECIPES["models"].items()}  # by folder
+
+
 def build_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
     """An untrained model whose attention already copies."""
-    sizes = dict(
-        vocab_size=len(tokenizer),
-        hidden_size=recipe.hidden_size,
-        intermediate_size=256,
-        num_hidden_layers=recipe.num_layers,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=1024,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        initializer_range=WEIGHT_STD,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-    )
+    sizes = {
+        **RECIPES["architecture"],
+        "vocab_size": len(tokenizer),
+        "hidden_size": recipe.hidden_size,
+        "num_hidden_layers": recipe.num_layers,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
     config = LlamaConfig(**sizes, attention_bias=True) if recipe.template == "llama" else Qwen2Config(**sizes)
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config)

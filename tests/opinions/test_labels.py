@@ -2,7 +2,6 @@
 
 import pytest
 
-from gold_style.opinions.judge import COMPARISON
 from gold_style.opinions.labels import COMPARISON, CONTENT, FLUENCY, parsed, style_labels
 from tests.helpers.rated_runs import PACK
 
