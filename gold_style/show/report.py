@@ -16,18 +16,12 @@ from gold_style.runs.run_directory import status_of
 from gold_style.show.answers import answers_html, chosen_rows
 from gold_style.show.curves import metric_charts
 from gold_style.show.page import folded, grid, page, section, warning
-from gold_style.show.summary_table import gap_line, label, scored_models, summary_columns, toggle_of, verdict_line, warnings_of
+from gold_style.show.summary_table import TEXTS, gap_line, label, scored_models, summary_columns, toggle_of, verdict_line, warnings_of
 from gold_style.show.tables import Column, code, html_table, share
 
 NAMES = {"target_rate": "{target}", "style_rate": "asked style", "strict_style_rate": "every sentence", "accepted_level": "fitting level"}
 RATES = ("target_rate", "style_rate", "strict_style_rate", "content", "joint", "accepted_level", "ambiguous", "degenerate", "copied")
 BRIEF = ("target_rate", "style_rate", "accepted_level", "content", "joint", "ambiguous")  # of a slice by direction or era
-NOTE = (
-    "{confidence:.0%} intervals over requests. Rates are per answer and leave out ambiguous ones; degenerate answers "
-    "are failures. Content: the answer names the request's topic. Joint: style, content, neither degenerate nor a copy "
-    "of the request, per answer, then averaged. Verdicts come from a classifier of sentence endings that takes period "
-    "drama as its norm: a scholarly translation that ends in 입니다 counts as modern."
-)
 SHOWN_CHARTS, SHOWN_REQUESTS = 4, 6  # the others are behind a click
 FOLDED_REQUESTS = 250
 
@@ -85,7 +79,7 @@ def headline(summary: dict[str, Any]) -> str:
     scored, details = scored_models(summary), summary.get("details", {})
     if not scored:
         return "<p>Nothing was scored: no summary yet, or no requests were held out.</p>"
-    note = NOTE.format(confidence=details.get("confidence", 0.95))
+    note = TEXTS["note"].format(confidence=details.get("confidence", 0.95))
     if details.get("backend"):
         note += f" Backend: {details['backend']}."
     body = html_table(summary_columns(summary), scored, best=lambda row: row.name == "after")

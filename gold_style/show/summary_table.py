@@ -6,8 +6,10 @@ Everything is drawn from summary.json and samples.jsonl, so the same table can b
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
 from rich.console import Console
 from rich.text import Text
 
@@ -16,14 +18,7 @@ from gold_style.measure.verdict import verdict_of
 from gold_style.show.answers import answers_text, tag_text
 from gold_style.show.tables import Column, interval_text, markdown_table, number, share, terminal_table
 
-LABELS = {
-    "before": ("student before", "학생 · 학습 전"),
-    "after": ("student after", "학생 · 학습 후"),
-    "teacher": ("teacher+system", "교사 · 지침"),
-    "constant": ("cheat constant", "꼼수 · 같은 말"),
-    "copy": ("cheat copy", "꼼수 · 되풀이"),
-}
-KOREAN = {"learned": "배웠음", "partly": "일부만 배웠음", "not_learned": "아직 배우지 못했음", "unknown": "알 수 없음"}  # code of a verdict
+TEXTS = yaml.safe_load(Path(__file__).with_name("texts.yaml").read_text(encoding="utf-8"))
 SHOWN_REQUESTS = 3
 
 
@@ -37,7 +32,7 @@ class Scored(NamedTuple):
 
 def label(name: str) -> str:
     """A model or cheat as a table calls it."""
-    return LABELS.get(name, (name,))[0]
+    return TEXTS["labels"].get(name, (name,))[0]
 
 
 def scored_models(summary: dict[str, Any]) -> list[Scored]:
@@ -69,7 +64,7 @@ def warnings_of(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def verdict_line(summary: dict[str, Any]) -> str:
     """Whether the student has learned the style: the sentence, and a word of Korean."""
     verdict = verdict_of(summary)
-    return f"{verdict['sentence']} · {KOREAN[verdict['code']]}"
+    return f"{verdict['sentence']} · {TEXTS['verdicts'][verdict['code']]}"
 
 
 def gap_line(summary: dict[str, Any]) -> str:
@@ -108,7 +103,7 @@ def summary_columns(summary: dict[str, Any]) -> list[Column]:
 
 def label_text(row: Scored) -> Text:
     """The label in English and Korean."""
-    english, korean = LABELS.get(row.name, (row.name, ""))
+    english, korean = TEXTS["labels"].get(row.name, (row.name, ""))
     return Text.assemble((english, "bold" if row.name == "after" else ""), (f"\n{korean}", "dim"))
 
 
@@ -118,19 +113,11 @@ def margin_text(row: Scored) -> Text:
     return Text.assemble(f"{number(margin)}\n", (interval_text(row.intervals.get("margin") if margin is not None else None), "dim"))
 
 
-def legend_lines(summary: dict[str, Any]) -> list[str]:
+def legend(summary: dict[str, Any]) -> str:
     """What the columns mean, in English and in Korean."""
-    toggle = toggle_of(summary)
-    target, first, neutral = toggle["target"], tag_text(toggle["first"]), tag_text(toggle["neutral"])
-    prompts = scored_models(summary)[0].scores.get("prompts", "–")
-    return [
-        f"{target}: answers in {target} style under {first}; leakage: under {neutral};",
-        f"untag.: without a tag; margin: {target} minus leakage; {prompts} requests per tag;",
-        "joint: in the asked style, on topic, neither degenerate nor a copy, per answer",
-        f"말투: {first} 답 중 {target} 비율; 누출: {neutral} 답 중 {target} 비율;",
-        f"무태그: 태그 없이 물었을 때; 차이: 말투 - 누출; 태그마다 요청 {prompts}개;",
-        "종합: 말투와 내용이 다 맞고 붕괴도 되풀이도 아닌 답의 비율",
-    ]
+    toggle, prompts = toggle_of(summary), scored_models(summary)[0].scores.get("prompts", "–")
+    first, neutral = tag_text(toggle["first"]), tag_text(toggle["neutral"])
+    return TEXTS["legend"].format(target=toggle["target"], first=first, neutral=neutral, prompts=prompts)
 
 
 def print_summary(summary: dict[str, Any], rows: Sequence[dict[str, Any]] = (), console: Console | None = None) -> None:
@@ -142,7 +129,7 @@ def print_summary(summary: dict[str, Any], rows: Sequence[dict[str, Any]] = (), 
     console.print(Text(f"{verdict_line(summary)}\n", style="bold"))
     console.print(terminal_table(summary_columns(summary), scored_models(summary)))
     console.print()
-    console.print(Text("\n".join([*filter(None, [gap_line(summary)]), *legend_lines(summary)]), style="dim"))
+    console.print(Text("\n".join([*filter(None, [gap_line(summary)]), legend(summary)]), style="dim"))
     for model, sentence in warnings_of(summary):
         console.print(Text(f"warning, {model}: {sentence}", style="yellow"))
     if rows:
