@@ -5,12 +5,14 @@ One self-contained file, also for a thousand runs: curves are drawn for the best
 Example: `compare_html(leaderboard(runs))`.
 """
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 from gold_style.comparison.charts import costs, curves, heatmap
 from gold_style.comparison.leaderboard import Leaderboard, settings_text
 from gold_style.comparison.leaderboard_table import leaderboard_columns
+from gold_style.comparison.records import RunRecord
 from gold_style.comparison.verdict import sentence
 from gold_style.show.answers import answers_html
 from gold_style.show.page import folded, grid, page, section, warning
@@ -31,6 +33,9 @@ NOTE = (
 def compare_html(board: Leaderboard) -> str:
     """The page of a leaderboard."""
     drawn = heatmap(board)
+    runs = [run for entry in board.entries for run in entry.runs]
+    every = runs_html(board, runs, "#", "status", "settings", "margin", "command")
+    failed = warning(f"{len(board.failed)} of {len(board.runs)} runs are not completed.") if board.failed else ""
     facts = f"{board.outcome} · varied: {', '.join(board.varied) or 'nothing'}"
     return page(
         "Comparison of runs · gold_style",
@@ -41,9 +46,9 @@ def compare_html(board: Leaderboard) -> str:
             section("Curves", grid(curves(board))),
             section("What it costs", grid(costs(board))),
             section("Answers side by side", side_by_side(board)),
-            section("Not completed", failed_html(board)),
-            section("Resumed or run again", mended_html(board)),
-            section("Every run", runs_html(board)),
+            section("Not completed", failed + runs_html(board, board.failed, "status", "reason", "settings", "directory")),
+            section("Resumed or run again", runs_html(board, board.mended, "status", "what happened before", "settings")),
+            section("Every run", folded(f"{len(runs)} runs and the commands that repeat them", every)),
         ],
         SCRIPT,
     )
@@ -77,38 +82,17 @@ def side_by_side(board: Leaderboard) -> str:
     return "".join(blocks)
 
 
-def failed_html(board: Leaderboard) -> str:
-    """Runs that did not complete, with their reason."""
-    columns = [
-        Column("status", lambda run: run.status),
-        Column("reason", lambda run: run.reason or "no reason recorded"),
-        settings_column(board),
-        Column("directory", lambda run: code(str(run.directory))),
-    ]
-    said = warning(f"{len(board.failed)} of {len(board.runs)} runs are not completed.") if board.failed else ""
-    return said + html_table(columns, board.failed)
-
-
-def mended_html(board: Leaderboard) -> str:
-    """Runs that did not end at their first attempt."""
-    history = Column("what happened before", lambda run: "; ".join(run.history))
-    return html_table([Column("status", lambda run: run.status), history, settings_column(board)], board.mended)
-
-
-def settings_column(board: Leaderboard) -> Column:
-    """The varied settings of a run, and its seed."""
-    return Column("settings", lambda run: settings_text({**{key: run.settings.get(key) for key in board.varied}, "seed": run.seed}))
-
-
-def runs_html(board: Leaderboard) -> str:
-    """Every run with the command that repeats it."""
+def runs_html(board: Leaderboard, runs: Sequence[RunRecord], *shown: str) -> str:
+    """A row per run, with the columns of these headings. Settings: those that varied, and the seed."""
     ranks = {run.directory: entry.rank for entry in board.entries for run in entry.runs}
-    runs = [run for entry in board.entries for run in entry.runs]
     columns = [
         Column("#", lambda run: ranks[run.directory], right=True),
         Column("status", lambda run: run.status),
-        settings_column(board),
+        Column("reason", lambda run: run.reason or "no reason recorded"),
+        Column("what happened before", lambda run: "; ".join(run.history)),
+        Column("settings", lambda run: settings_text({**{key: run.settings.get(key) for key in board.varied}, "seed": run.seed})),
         Column("margin", lambda run: share(run.after.get("margin")), right=True),
+        Column("directory", lambda run: code(str(run.directory))),
         Column("command", lambda run: code(run.repeat_command)),
     ]
-    return folded(f"{len(runs)} runs and the commands that repeat them", html_table(columns, runs))
+    return html_table([column for column in columns if column.heading in shown], runs)

@@ -8,7 +8,6 @@ Shapes: N student tokens of the micro-batch, M teacher tokens, D hidden, V vocab
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,26 +18,10 @@ from gold_style.distil.window import Row
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.rollout import Completion, OutputIds
 from gold_style.engine.teacher import Teacher
-from gold_style.tokens.alignment import Span, align, retokenise
+from gold_style.losses.tree.loss import Tree
+from gold_style.losses.uld import ULD
+from gold_style.tokens.alignment import align, retokenise
 from gold_style.tokens.token_bytes import TokenBytes
-
-
-class SpanLoss(Protocol):
-    """ULD, hybrid ULD or the tree loss (gold_style/losses)."""
-
-    def units(self, span: Span, student_ids: Sequence[int]) -> int:
-        """How many losses a span of a completion contributes."""
-
-    def per_unit(
-        self,
-        student_logits_NV: Tensor,
-        teacher_logits_MV: Tensor,
-        student_ids_N: Tensor,
-        teacher_ids_M: Tensor,
-        spans_S4: Tensor,
-        teacher_lengths: Sequence[int],
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """-> (losses in nats, span by span, (U,); their terms, detached). Spans are flat indices (s0, s1, t0, t1)."""
 
 
 @dataclass(kw_only=True)
@@ -50,7 +33,7 @@ class CrossTokenizer:
     output_ids: OutputIds  # the student's
     student_bytes: TokenBytes
     teacher_bytes: TokenBytes
-    span_loss: SpanLoss
+    span_loss: ULD | Tree
 
     def prepare(self, rows: Sequence[Row]) -> None:
         for row in rows:

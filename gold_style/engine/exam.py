@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 
-import torch
 from accelerate.utils import gather_object
 from transformers import PreTrainedTokenizerBase
 
@@ -64,20 +63,16 @@ class Exam:
     def student(self, backbone: Backbone, output_ids: OutputIds, begin: Begin | None = None) -> list[Answer]:
         """Answers to the prompt as the student reads it: tag and request."""
 
-        def write(prompts: list[Prompt], numbers: torch.Tensor | None) -> list[Completion]:
-            ids = [self.chat.student_ids(prompt) for prompt in prompts]
-            return generate(
-                backbone, ids, max_new_tokens=self.max_completion_length, output_ids=output_ids, sampling=self.sampling, uniforms_BG=numbers
-            )
+        def write(prompts: list[Prompt], **how) -> list[Completion]:
+            return generate(backbone, [self.chat.student_ids(prompt) for prompt in prompts], output_ids=output_ids, **how)
 
         return self._answers(write, self.chat.student_tokenizer, begin)
 
     def teacher(self, teacher: Teacher, begin: Begin | None = None) -> list[Answer]:
         """Answers of the teacher with its system prompt in view: the ceiling."""
 
-        def write(prompts: list[Prompt], numbers: torch.Tensor | None) -> list[Completion]:
-            ids = [self.chat.teacher_ids(prompt) for prompt in prompts]
-            return teacher.generate(ids, max_new_tokens=self.max_completion_length, sampling=self.sampling, uniforms_BG=numbers)
+        def write(prompts: list[Prompt], **how) -> list[Completion]:
+            return teacher.generate([self.chat.teacher_ids(prompt) for prompt in prompts], **how)
 
         return self._answers(write, teacher.tokenizer, begin)
 
@@ -88,11 +83,11 @@ class Exam:
         answers: list[tuple[int, Answer]] = []
         for batch in (part[start : start + self.batch_size] for part in mine for start in range(0, len(part), self.batch_size)):
             prompts = [prompt for *_, prompt in batch]
-            numbers = None
+            how = {"max_new_tokens": self.max_completion_length, "sampling": self.sampling}
             if self.sampling.temperature:
                 keys = [(self.seed, "evaluation", prompt.request, prompt.tag or "") for prompt in prompts]
-                numbers = uniforms(keys, self.max_completion_length)
-            for (place, number, prompt), completion in zip(batch, write(prompts, numbers), strict=True):
+                how["uniforms_BG"] = uniforms(keys, self.max_completion_length)
+            for (place, number, prompt), completion in zip(batch, write(prompts, **how), strict=True):
                 answers.append((place, self._answer(number, prompt, completion, tokenizer)))
             if tick:
                 tick(len(answers), total)
