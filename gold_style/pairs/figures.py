@@ -73,23 +73,14 @@ def figures(
     first, neutral = pack.tags[0], pack.neutral
     combined = replace(pack, teacher_prompt="combined").teacher_system(first)
     per_style = replace(pack, teacher_prompt="per_style")
-    of_teacher = {
-        f"combined prompt, {first}": (asked, first, combined),
-        f"combined prompt, {neutral}": (asked, neutral, combined),
-        "combined prompt, no tag": (asked, None, combined),
-        f"per-style prompt, {first}": (asked, first, per_style.teacher_system(first)),
-        f"per-style prompt, {neutral}": (asked, neutral, per_style.teacher_system(neutral)),
-        f"no system prompt, {first}": (asked, first, None),
-        f"combined prompt, {first}, arbitrary topics": (arbitrary, first, combined),
-        f"combined prompt, {neutral}, arbitrary topics": (arbitrary, neutral, combined),
-    }
-    of_student = {
-        first: (asked, first, None),
-        neutral: (asked, neutral, None),
-        "no tag": (asked, None, None),
-        f"neutral system prompt, {first}": (asked, first, corpus.answers["neutral_systems"][0]),
-        f"{first}, arbitrary topics": (arbitrary, first, None),
-        f"{neutral}, arbitrary topics": (arbitrary, neutral, None),
-    }
-    conditions = of_teacher if role == "teacher" else of_student
+    both, neutral_system = (first, neutral), corpus.answers["neutral_systems"][0]
+    if role == "teacher":
+        conditions = {f"combined prompt, {tag or 'no tag'}": (asked, tag, combined) for tag in (*both, None)}
+        conditions |= {f"per-style prompt, {tag}": (asked, tag, per_style.teacher_system(tag)) for tag in both}
+        conditions |= {f"no system prompt, {first}": (asked, first, None)}
+        conditions |= {f"combined prompt, {tag}, arbitrary topics": (arbitrary, tag, combined) for tag in both}
+    else:
+        conditions = {tag or "no tag": (asked, tag, None) for tag in (*both, None)}
+        conditions |= {f"neutral system prompt, {first}": (asked, first, neutral_system)}
+        conditions |= {f"{tag}, arbitrary topics": (arbitrary, tag, None) for tag in both}
     return {name: measure(model, tokenizer, *condition) for name, condition in conditions.items()}
