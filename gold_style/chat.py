@@ -1,14 +1,14 @@
 """Prompt -> the token ids the student reads and the token ids the teacher reads: only here do the two differ.
 
-The student reads [student_system] + turns in its own chat template; the teacher reads teacher_system + the same turns in
-*its* own template and tokenizer. Nothing is ever prepended to rendered text, so there is exactly one system block, one BOS
+The student reads [student_system] + turns in its own chat template; the teacher reads teacher_system + [examples] + the same
+turns in *its* own template and tokenizer. Nothing is ever prepended to rendered text, so there is exactly one system block, one BOS
 and one generation prompt on each side (facts 8 and 9 of docs/upstream.md).
 
 Every turn's text is looked for in what a template wrote. A template that loses one is filled in another way, or refused. A template
 that asks for the clock gets one date in the whole run.
 
-The teacher's prompt falls into `prefix` (constant for one system text, so its key/values can be cached) and `rest`; the cut
-lies just before a special token, where no merge of the tokenizer can reach across.
+The teacher's prompt falls into `prefix` (system text and examples: constant for one style, so its key/values can be cached) and
+`rest`; the cut lies just before a special token, where no merge of the tokenizer can reach across.
 """
 
 import html
@@ -184,9 +184,9 @@ class TeacherIds:
 class Chat:
     """Renders prompts for both sides.
 
-    `teacher_system_prompt` replaces the style pack's text for every style; `student_system_prompt` is what the student reads
-    as its system turn (None: none, as at inference). Both sides read a row's own system turn, the teacher after its own. `today` is
-    the date for templates that ask for it.
+    `teacher_system_prompt` replaces the style pack's text for every style, examples that are turns stay; `student_system_prompt` is
+    what the student reads as its system turn (None: none, as at inference). Both sides read a row's own system turn, the teacher
+    after its own. `today` is the date for templates that ask for it.
     """
 
     student_tokenizer: PreTrainedTokenizerBase
@@ -195,7 +195,7 @@ class Chat:
     student_system_prompt: str | None = None
     teacher_system_prompt: str | None = None
     today: date = field(default_factory=date.today)
-    _prefixes: dict[str | None, tuple[int, ...]] = field(default_factory=dict, init=False)
+    _prefixes: dict[tuple[tuple[str, str], ...], tuple[int, ...]] = field(default_factory=dict, init=False)
 
     @property
     def notes(self) -> list[str]:
@@ -219,7 +219,12 @@ class Chat:
         return _with_system(prompt.system or self.student_system_prompt, prompt.messages())
 
     def teacher_messages(self, prompt: Prompt) -> list[Message]:
-        return _with_system(self.teacher_system(prompt), prompt.messages())
+        return [*_messages(self._opening(prompt)), *prompt.messages()]
+
+    def _opening(self, prompt: Prompt) -> tuple[tuple[str, str], ...]:
+        """(role, content) turns that the teacher reads before the row's own."""
+        system = self.teacher_system(prompt)
+        return ((("system", system),) if system else ()) + self.pack.example_turns(prompt.style, prompt.tag is not None)
 
     def student_text(self, prompt: Prompt) -> str:
         return render(self.student_tokenizer, self.student_messages(prompt), self.today, "student")
@@ -233,23 +238,40 @@ class Chat:
 
     @lru_cache(maxsize=4096)  # noqa: B019
     def teacher_ids(self, prompt: Prompt) -> TeacherIds:
+        prefix = self._prefix(self._opening(prompt))
         ids = tuple(encode(self.teacher_tokenizer, self.teacher_text(prompt)))
-        prefix = self._prefix(self.teacher_system(prompt))
         if ids[: len(prefix)] != prefix:  # a template that looks at the whole conversation first
             prefix = ()
         return TeacherIds(prefix, ids[len(prefix) :])
 
-    def _prefix(self, system: str | None) -> tuple[int, ...]:
-        """Ids that every prompt under this system text begins with, cut just before a special token."""
-        if system not in self._prefixes:
-            asked = ([{"role": "user", "content": text}] for text in (f"가{PROBE}", PROBE))
-            texts = [render(self.teacher_tokenizer, _with_system(system, messages), self.today, "teacher") for messages in asked]
-            probes = [encode(self.teacher_tokenizer, text) for text in texts]
+    def _prefix(self, opening: tuple[tuple[str, str], ...]) -> tuple[int, ...]:
+        """Ids that every prompt under these first turns begins with, cut just before a special token.
+
+        Raises ValueError where the chat template does not write example turns.
+        """
+        if opening not in self._prefixes:
+            probes = [encode(self.teacher_tokenizer, self._probed(opening, text)) for text in (f"가{PROBE}", PROBE)]
             special = _special_ids(self.teacher_tokenizer)
             common = next((i for i, (a, b) in enumerate(zip(*probes, strict=False)) if a != b), 0)
             cut = max((i for i in range(common) if probes[0][i] in special), default=0)
-            self._prefixes[system] = tuple(probes[0][:cut])
-        return self._prefixes[system]
+            self._prefixes[opening] = tuple(probes[0][:cut])
+        return self._prefixes[opening]
+
+    def _probed(self, opening: tuple[tuple[str, str], ...], text: str) -> str:
+        asked: list[Message] = [{"role": "user", "content": text}]
+        try:
+            return render(self.teacher_tokenizer, [*_messages(opening), *asked], self.today, "teacher")
+        except ValueError as error:
+            system = tuple(turn for turn in opening if turn[0] == "system")
+            if system == opening:
+                raise
+            render(self.teacher_tokenizer, [*_messages(system), *asked], self.today, "teacher")  # else the examples are not to blame
+            other = "few_shots=0 leaves them out" if self.teacher_system_prompt else "examples=system writes them into the system text"
+            raise ValueError(f"styles.examples=turns: {error}; styles.{other}") from None
+
+
+def _messages(turns: tuple[tuple[str, str], ...]) -> list[Message]:
+    return [{"role": role, "content": content} for role, content in turns]
 
 
 def _with_system(system: str | None, messages: list[Message]) -> list[Message]:

@@ -2,7 +2,8 @@
 
 A pack is one YAML with two or more tags. The first tag is the style of interest, `neutral` the one whose share of that
 style counts as leakage. `combined` teacher prompts hold the intro and every rule (the row's tag says which to follow),
-`per_style` ones the row's own rule, which a row without a tag always gets: no tag says which of several to follow.
+`per_style` ones the row's own rule, which a row without a tag always gets: no tag says which of several to follow. The examples
+of the styles that are spoken of are part of the system text, or turns between it and the request (`examples`).
 
 Example: `StylePack.from_settings(settings.styles).teacher_system("chosun")`.
 """
@@ -55,7 +56,8 @@ class StylePack:
     neutral: str
     untagged: str
     teacher_prompt: str = "combined"
-    few_shots: int = 0  # examples per style in the teacher's system prompt
+    few_shots: int = 0  # examples per style that the teacher reads
+    examples: str = "system"  # where it reads them: "system" text | "turns" of the conversation
     classifier: Mapping[str, Any] = field(default_factory=dict)
     requests: Mapping[str, Any] = field(default_factory=dict)
 
@@ -89,6 +91,7 @@ class StylePack:
             untagged=source["untagged"],
             teacher_prompt=source.get("teacher_prompt", "combined"),
             few_shots=few_shots,
+            examples=source.get("examples", "system"),
             classifier=source.get("classifier") or {},
             requests=source.get("requests") or {},
         )
@@ -123,11 +126,23 @@ class StylePack:
 
     def teacher_system(self, style: str, is_tagged: bool = True) -> str:
         """The system prompt that only the teacher reads before a row of `style`; before a row without a tag the per_style one."""
-        is_own = not is_tagged or self.teacher_prompt == "per_style"
-        shown = [self.style(style)] if is_own else self.styles
-        rules = [shown[0].rule] if is_own else [f"<style:{entry.tag}>: {entry.rule}" for entry in shown]
-        examples = [f"{tagged(entry.tag, shot.request)}\n→ {shot.answer}" for entry in shown for shot in entry.few_shots[: self.few_shots]]
+        shown = self._shown(style, is_tagged)
+        rules = [shown[0].rule] if len(shown) == 1 else [f"<style:{entry.tag}>: {entry.rule}" for entry in shown]
+        shots = [(entry.tag, shot) for entry in shown for shot in entry.few_shots[: self.few_shots]] if self.examples == "system" else []
+        examples = [f"{tagged(tag, shot.request)}\n→ {shot.answer}" for tag, shot in shots]
         return "\n".join(part for part in (self.intro, *rules, *examples) if part)
+
+    def example_turns(self, style: str, is_tagged: bool = True) -> tuple[tuple[str, str], ...]:
+        """(role, content) turns that only the teacher reads before the row's own: with examples="turns" the first example of
+        each style that its system prompt speaks of, then the second of each, and so on. A row without a tag gets none with a tag.
+        """
+        shown, number = self._shown(style, is_tagged), self.few_shots if self.examples == "turns" else 0
+        shots = [(entry.tag if is_tagged else None, entry.few_shots[place]) for place in range(number) for entry in shown]
+        return tuple(turn for tag, shot in shots for turn in (("user", tagged(tag, shot.request)), ("assistant", shot.answer)))
+
+    def _shown(self, style: str, is_tagged: bool) -> tuple[Style, ...]:
+        """The styles that the teacher reads about before a row of `style`: its own, or all."""
+        return (self.style(style),) if not is_tagged or self.teacher_prompt == "per_style" else self.styles
 
 
 def read_style(tag: str, entry: Mapping[str, Any], mistakes: list[str]) -> Style:

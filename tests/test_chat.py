@@ -9,6 +9,7 @@ from transformers import AutoTokenizer
 
 from gold_style.chat import Chat, encode, fix_arguments, render, stop_ids, takes_parts, template_stop_id
 from gold_style.prompts import Prompt
+from gold_style.styles import FewShot
 from tests.helpers import toys
 
 CHATML = toys.byte_tokenizer()
@@ -154,6 +155,94 @@ def test_a_template_that_looks_at_the_whole_conversation_has_no_prefix():
     assert any(row.prefix == () for row in ids)
     for row, prompt in zip(ids, toys.prompts(8), strict=True):
         assert list(row.prefix + row.rest) == encode(counting, chat.teacher_text(prompt))
+
+
+# ---- examples as turns -----------------------------------------------------------------------------------------------
+
+SHOWN = {"chosun": (("달?", "달이로소이다."), ("별?", "별이옵니다.")), "none": (("달?", "달입니다."), ("별?", "별이에요."))}
+SHOTS = {tag: tuple(FewShot(request=request, answer=answer) for request, answer in pairs) for tag, pairs in SHOWN.items()}
+WITH_SHOTS = replace(toys.PACK, few_shots=2, styles=tuple(replace(style, few_shots=SHOTS[style.tag]) for style in toys.PACK.styles))
+IN_TURNS = replace(WITH_SHOTS, examples="turns")
+UNTAGGED = Prompt(request="오늘은?", style="none", tag=None)
+
+
+def test_examples_are_turns_between_system_text_and_request():
+    text = Chat(CHATML, CHATML, IN_TURNS).teacher_text(PROMPT)
+    turns = [("user", "<style:chosun> 달?"), ("assistant", "달이로소이다."), ("user", "<style:none> 달?"), ("assistant", "달입니다.")]
+    turns += [("user", "<style:chosun> 별?"), ("assistant", "별이옵니다."), ("user", "<style:none> 별?"), ("assistant", "별이에요.")]
+    turns = [("system", toys.PACK.teacher_system("chosun")), *turns, ("user", "<style:chosun> 봄 축제를 알려 줘.")]
+    assert text == "".join(f"<|im_start|>{role}\n{content}<|im_end|>\n" for role, content in turns) + "<|im_start|>assistant\n"
+    assert "<style:none> 별?\n→ 별이에요." in Chat(CHATML, CHATML, WITH_SHOTS).teacher_system(PROMPT), "in the system text by default"
+    assert Chat(CHATML, CHATML, IN_TURNS).student_text(PROMPT) == Chat(CHATML, CHATML, toys.PACK).student_text(PROMPT)
+
+
+@pytest.mark.parametrize("tokenizer", [NO_SYSTEM, SILENT], ids=["no system", "silent"])
+def test_without_system_turns_the_rules_are_in_the_first_examples_request(tokenizer):
+    text = Chat(CHATML, tokenizer, replace(IN_TURNS, teacher_prompt="per_style", few_shots=1)).teacher_text(PROMPT)
+    assert text == (
+        "<|im_start|>user\n규칙을 따르라.\n조선 말투로 답하라.\n\n<style:chosun> 달?<|im_end|>\n"
+        "<|im_start|>assistant\n달이로소이다.<|im_end|>\n"
+        "<|im_start|>user\n<style:chosun> 봄 축제를 알려 줘.<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+@pytest.mark.parametrize("teacher_prompt", ["combined", "per_style"])
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_the_prefix_of_a_style_holds_all_its_examples(name, teacher_prompt):
+    tokenizer = TOKENIZERS[name]
+    chat = Chat(CHATML, tokenizer, replace(IN_TURNS, teacher_prompt=teacher_prompt))
+    for prompt in (PROMPT, PROMPT.under("none", "none"), UNTAGGED):
+        ids, turns = chat.teacher_ids(prompt), chat.pack.example_turns(prompt.style, prompt.tag is not None)
+        held = tokenizer.decode(ids.prefix)
+        assert len(turns) == (8 if teacher_prompt == "combined" and prompt.tag else 4)
+        assert all(text in held for _, text in turns) and prompt.request not in held
+        assert tokenizer.decode(ids.prefix + ids.rest) == chat.teacher_text(prompt)
+        assert chat.teacher_ids(replace(prompt, request="다른 말")).prefix == ids.prefix
+
+
+def test_an_untagged_row_reads_no_tag_in_the_examples_either():
+    text = Chat(CHATML, CHATML, IN_TURNS).teacher_text(UNTAGGED)
+    assert "<style:" not in text and "달입니다." in text and "달이로소이다." not in text
+
+
+def test_a_rows_own_turns_follow_the_examples():
+    prompt = Prompt(
+        request="그리고?", style="chosun", tag="chosun", before=(("user", "안녕"), ("assistant", "네.")), system="역사 선생이다."
+    )
+    for chat, rules in (
+        (Chat(CHATML, CHATML, IN_TURNS), toys.PACK.teacher_system("chosun")),
+        (Chat(CHATML, CHATML, IN_TURNS, teacher_system_prompt="옛말로 답하라."), "옛말로 답하라."),
+    ):
+        first, *turns = chat.teacher_messages(prompt)
+        assert first == {"role": "system", "content": f"{rules}\n\n역사 선생이다."}
+        assert [(turn["role"], turn["content"]) for turn in turns[:-3]] == [*IN_TURNS.example_turns("chosun")]
+        assert turns[-3:] == prompt.messages()
+        assert CHATML.decode(chat.teacher_ids(prompt).rest).startswith("<|im_start|>user\n안녕")
+
+
+ONE_EXCHANGE = "{% if messages | length > 2 %}{{ raise_exception('one exchange only') }}{% endif %}" + toys.CHATML
+DEAF = toys.CHATML.replace("+ m['content'] +", "+ (m['content'] if m['role'] != 'assistant' else '') +")
+
+
+@pytest.mark.parametrize(
+    ("template", "fault"),
+    [(ONE_EXCHANGE, "fails with TemplateError: one exchange only"), (DEAF, "leaves out the assistant turn '달이로소이다.'")],
+)
+def test_a_template_that_writes_no_example_turns_is_refused_with_what_helps(template, fault):
+    tokenizer = toys.byte_tokenizer(template=template)
+    for own, remedy, helps in (
+        (None, "styles.examples=system writes them into the system text", WITH_SHOTS),
+        ("옛말로.", "styles.few_shots=0 leaves them out", replace(IN_TURNS, few_shots=0)),
+    ):
+        with pytest.raises(ValueError, match=f"styles.examples=turns: the teacher's .* {fault}; {remedy}"):
+            Chat(CHATML, tokenizer, IN_TURNS, teacher_system_prompt=own).teacher_ids(PROMPT)
+        assert Chat(CHATML, tokenizer, helps, teacher_system_prompt=own).teacher_ids(PROMPT).prefix
+
+
+def test_a_template_that_fails_without_examples_too_is_refused_for_its_own_fault():
+    broken = toys.byte_tokenizer(template="{{ raise_exception('wrong role') }}")
+    with pytest.raises(ValueError, match=r"^the teacher's tokenizer .* wrong role$"):
+        Chat(CHATML, broken, IN_TURNS).teacher_ids(PROMPT)
 
 
 # ---- stops and mistakes ----------------------------------------------------------------------------------------------

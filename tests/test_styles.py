@@ -51,6 +51,28 @@ def test_few_shots_of_the_styles_that_the_prompt_speaks_of_are_appended(teacher_
         assert present == [style.tag in shown and number < 2 for number in range(len(present))]
 
 
+def test_examples_as_turns_take_one_of_each_style_in_turn_and_leave_the_system_text():
+    pack = StylePack.from_settings(joseon(few_shots=2, examples="turns"))
+    bare = StylePack.from_settings(joseon())
+    (chosun, none), turns = pack.styles, pack.example_turns("none")
+    in_order = [("chosun", chosun.few_shots[0]), ("none", none.few_shots[0]), ("chosun", chosun.few_shots[1]), ("none", none.few_shots[1])]
+    assert turns[::2] == tuple(("user", f"<style:{tag}> {shot.request}") for tag, shot in in_order)
+    assert turns[1::2] == tuple(("assistant", shot.answer) for _, shot in in_order)
+    assert turns == pack.example_turns("chosun"), "one prefix for every tagged row"
+    assert pack.teacher_system("chosun") == bare.teacher_system("chosun")
+    assert bare.example_turns("chosun") == StylePack.from_settings(joseon(few_shots=2)).example_turns("chosun") == ()
+
+
+@pytest.mark.parametrize("teacher_prompt", ["combined", "per_style"])
+def test_an_untagged_row_has_its_own_styles_examples_without_tag(teacher_prompt):
+    pack = StylePack.from_settings(joseon(few_shots=2, examples="turns", teacher_prompt=teacher_prompt))
+    shots = pack.style("none").few_shots[:2]
+    assert pack.example_turns("none", False) == tuple(turn for s in shots for turn in (("user", s.request), ("assistant", s.answer)))
+    own = pack.example_turns("none")
+    assert len(own) == (8 if teacher_prompt == "combined" else 4)
+    assert all(text.startswith("<style:none> ") for role, text in own if role == "user") == (teacher_prompt == "per_style")
+
+
 def test_shipped_few_shots_are_written_in_their_style():
     for path in CONF.glob("*.yaml"):
         pack = StylePack.from_settings({**yaml.safe_load(path.read_text(encoding="utf-8")), "few_shots": 0})

@@ -19,6 +19,7 @@ AS_BEFORE: dict[str, Any] = {
     "model.teacher_template_kwargs": {},
     "prompts.untagged_share": 0.0,
     "prompts.style_column": None,
+    "styles.examples": "system",
     "evaluation.untagged": False,
     "evaluation.misspelt": 0,
     "extend": None,

@@ -74,7 +74,7 @@ def _filled(cls: type[T], mapping: Any, key: str, known: list[str], mistakes: li
         mistakes.append(Mistake(key, written(mapping), f"must be a mapping with the keys {', '.join(hints)}"))
         mapping = {}
     for name, hint in hints.items():
-        own_key, value = joined(key, name), mapping.get(name, MISSING)
+        own_key, value = joined(key, name), mapping.get(name, getattr(cls, name, MISSING))
         if value is None and NoneType in get_args(hint):
             values[name] = None
         elif group := group_of(hint):

@@ -126,6 +126,7 @@ class Styles:
     teacher_prompt: Literal["combined", "per_style"]
     untagged: str
     few_shots: CountOrZero
+    examples: Literal["system", "turns"] = "system"  # evaluate.py reads packs that do not say
     neutral: str
     intro: str
     styles: dict[str, dict[str, Any]]  # tag -> rule, verdict, few_shots, levels

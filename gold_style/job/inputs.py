@@ -159,12 +159,13 @@ class Inputs:
             return [f"{where}: {error}"]
         found = self.student_limits.row_mistakes("model.student", student_ids)
         found += self.teacher_limits.row_mistakes("model.teacher", teacher_ids.prefix + teacher_ids.rest)
-        for side, length, limit in (
-            ("student's", len(student_ids), self.settings.prompts.max_prompt_tokens or self.student_limits.context_tokens - room),
-            ("teacher's", len(teacher_ids.prefix) + len(teacher_ids.rest), self.teacher_limits.context_tokens - room),
+        fewer = " or lower styles.few_shots" if self.pack.few_shots else ""
+        for side, length, limit, other in (
+            ("student's", len(student_ids), self.settings.prompts.max_prompt_tokens or self.student_limits.context_tokens - room, ""),
+            ("teacher's", len(teacher_ids.prefix) + len(teacher_ids.rest), self.teacher_limits.context_tokens - room, fewer),
         ):
             if length > limit:
-                found.append(f"{where}: the {side} prompt has {length} tokens, {limit} fit; shorten the request")
+                found.append(f"{where}: the {side} prompt has {length} tokens, {limit} fit; shorten the request{other}")
         if self.settings.loss.lmbda < 1 and not self.settings.loss.seq_kd and prompt.reference is not None:
             answer = self.chat.student_tokenizer(prompt.reference, add_special_tokens=False, split_special_tokens=True)
             length = len(answer["input_ids"]) + 1

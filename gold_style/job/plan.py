@@ -81,10 +81,11 @@ def _facts(settings: Settings, pack: StylePack, source: PromptSource | None) -> 
     """What the settings say, and the rows where they can be read."""
     loss, train, rows = settings.loss, settings.train, rows_per_step(settings)
     tags = ", ".join(f"<style:{tag}>" for tag in pack.tags)
+    examples = f", examples per style: {pack.few_shots} ({pack.examples})" if pack.few_shots else ""
     facts = {
         "run directory": settings.output_dir,
         "pair": f"{settings.model.teacher} -> {settings.model.student} ({settings.model.dtype})",
-        "styles": f"{pack.name}: {tags} (teacher prompt {pack.teacher_prompt})",
+        "styles": f"{pack.name}: {tags} (teacher prompt {pack.teacher_prompt}{examples})",
         "prompts": settings.prompts.source,
         "loss": f"{loss.kind}, beta {loss.beta}, lmbda {loss.lmbda}, seq_kd {str(loss.seq_kd).lower()}",
         "optimizer": f"{train['optim']}, learning rate {train['learning_rate']}",
@@ -107,7 +108,7 @@ def _token_facts(inputs: "Inputs") -> dict[str, str]:
     return {
         "compared": "token by token (one tokenizer)" if inputs.same_tokenizer else "over spans of common bytes (two tokenizers)",
         "student prompt": f"{student[0]} to {student[-1]} tokens, median {student[len(student) // 2]}",
-        "teacher prompt": f"{teacher[0]} to {teacher[-1]} tokens, median {teacher[len(teacher) // 2]}; system text read once: "
+        "teacher prompt": f"{teacher[0]} to {teacher[-1]} tokens, median {teacher[len(teacher) // 2]}; read once for all rows: "
         + ", ".join(f"{tag} {tokens}" for tag, tokens in prefixes.items()),
     }
 

@@ -83,7 +83,7 @@ def check_margin(inputs: Inputs, answers: Sequence[Judged], say: Say) -> None:
         return
     scores, required = score(answers, Toggle.from_pack(inputs.pack)), inputs.settings.evaluation.require_teacher_margin
     margin, own = scores["margin"], {tag: rates[inputs.pack.verdict_of(tag)] for tag, rates in scores["rates"].items()}
-    remedy = "change its rules (styles, prompts.teacher_system_prompt, styles.few_shots) or take another teacher"
+    remedy = "change its rules (styles, prompts.teacher_system_prompt, styles.few_shots, styles.examples) or take another teacher"
     if required is not None and (margin is None or margin < required):
         raise ValueError(
             f"evaluation.require_teacher_margin={required}: the teacher's margin on the held-out requests is {number(margin)}; {remedy}"

@@ -42,7 +42,7 @@ def test_a_key_that_a_run_lacks_is_read_as_before(tmp_path):
 
 
 def test_what_a_run_has_stays():
-    assert as_before({"prompts": {"untagged_share": 0.3}})["prompts"] == {"untagged_share": 0.3}
+    assert as_before({"prompts": {"untagged_share": 0.3}})["prompts"]["untagged_share"] == 0.3
 
 
 def test_a_config_of_another_shape_is_left_to_the_schema():
@@ -56,7 +56,7 @@ def test_styles_and_train_are_read_with_the_table(monkeypatch):
     for key, value in new.items():
         monkeypatch.setitem(AS_BEFORE, key, value)
     found = as_before({"train": {}, "styles": {"new": "b"}})
-    assert (found["train"], found["styles"]) == ({"new": 1}, {"new": "b"})
+    assert (found["train"], found["styles"]["new"]) == ({"new": 1}, "b")
     assert found["new"] == {"group": {"first": {}, "second": [1]}}
 
 

@@ -275,6 +275,7 @@ def test_reproduce_beside_resume_is_refused():
         (["model.recipe.muon_learning_rate=1"], "model.recipe.muon_learning_rate"),
         (["tracker=none", "tracker.entity=me"], "tracker.entity"),
         (["loss.seq_kd=true"], "loss.seq_kd=true"),
+        (["styles.examples=turns", "styles.few_shots=0"], "styles.examples"),
     ],
 )
 def test_settings_without_effect_are_said(overrides, key):
@@ -396,6 +397,13 @@ def test_an_evaluation_may_bring_its_own_prompts_and_pack(tmp_path):
     assert (settings.seed, settings.model.dtype, settings.styles.name) == (1, "float32", "village")
     assert (settings.prompts.source, settings.prompts.path) == ("jsonl", str(path))
     assert settings.prompts.pairing == run.prompts.pairing
+
+
+def test_a_pack_that_does_not_say_where_its_examples_are_read_is_evaluated():
+    config = EvaluateSettings.compose("target=x", "styles=village").to_dict()
+    del config["styles"]["examples"]
+    settings, mistakes = EvaluateSettings.from_mapping(config)
+    assert (mistakes, settings.styles.examples) == ([], "system")
 
 
 def test_a_bare_model_is_its_own_student():

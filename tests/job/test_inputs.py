@@ -1,6 +1,7 @@
 """What is read before any weights: how many rows and steps a run has."""
 
 import json
+import shutil
 
 import pytest
 
@@ -28,3 +29,23 @@ def test_a_source_without_end_has_no_epochs():
     inputs = Inputs.load(Settings.compose(*EPOCHS))
     with pytest.raises(ValueError, match="give the number of optimizer steps"):
         assert inputs.num_steps
+
+
+TURNS = ("styles.examples=turns", "styles.few_shots=3")
+
+
+def test_examples_count_against_the_teachers_context(tmp_path):
+    """As many tokens as the longest prompt with its examples fit; one fewer do not, and the message says what to lower."""
+    inputs = Inputs.load(Settings.compose(*TURNS))
+    asked = (*inputs.training_prompts(), *inputs.source.evaluation(), *inputs.source.selection())
+    longest = max(len(ids.prefix) + len(ids.rest) for ids in map(inputs.chat.teacher_ids, asked))
+    small, room = shutil.copytree(inputs.settings.model.teacher, tmp_path / "teacher"), inputs.settings.train["max_completion_length"]
+    config = json.loads((small / "config.json").read_text())
+    for missing in (0, 1):
+        (small / "config.json").write_text(json.dumps({**config, "max_position_embeddings": longest + room - missing}))
+        settings = Settings.compose(*TURNS, f"model.teacher={small}")
+        if not missing:
+            assert Inputs.load(settings).mistakes() == []
+    fits = f"the teacher's prompt has {longest} tokens, {longest - 1} fit; shorten the request or lower styles.few_shots"
+    with pytest.raises(ValueError, match=fits):
+        Inputs.load(settings)

@@ -267,6 +267,7 @@ def _idle(settings: Any, key: str) -> str | None:
         ("loss.uld_hybrid_", "loss.kind", lambda kind: kind != "uld_hybrid"),
         ("loss.uld_", "loss.kind", lambda kind: kind == "jsd"),
         (("prompts.chosun_probability", "prompts.pairing", "prompts.random_topics"), "prompts.source", lambda source: source != "dynamic"),
+        ("styles.examples", "styles.few_shots", lambda number: number == 0),
         ("hardware.vllm_gpu_memory", "hardware.rollouts", lambda rollouts: rollouts != "vllm_colocate"),
         (("hardware.vllm_server", "hardware.vllm_handover"), "hardware.rollouts", lambda rollouts: rollouts != "vllm_server"),
         (("tracker.entity", "tracker.mode"), "tracker.name", lambda name: name != "wandb"),
