@@ -22,6 +22,7 @@ from hydra.errors import HydraException
 from gold_style import did_you_mean, nearest
 from gold_style.config.gold_config import gold_config_fields, refusal
 from gold_style.config.mirror import Mistake, nearest_key, unknown_key, written
+from gold_style.config.yaml_file import read_mapping
 
 SHOWING = {"--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc", "--info", "-i", "--experimental-rerun"}
 FLAGS = {*SHOWING, "--resolve", "--run", "-r", "--multirun", "-m"}
@@ -36,21 +37,7 @@ QUOTED = re.compile(r"""null|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|""", re.DOTALL)
 MAX_VALUES = 10_000  # of one key in a sweep
 MAX_JOBS = 48  # of a sweep that are checked one by one; of larger ones each value is checked once
 
-# Flags of the origin's script that no key here resembles, for those who type them; README.md has the table for readers.
-ORIGIN_FLAGS = {"prompt-source": "prompts", "dataset-path": "prompts.path", "dataset-name": "prompts.name", "report-to": "tracker"}
-OTHER_NAMES = {  # what other trainers call it
-    "lr": "train.learning_rate",
-    "epochs": "train.max_steps=-1 train.num_train_epochs",
-    "steps": "train.max_steps",
-    "batch-size": "train.per_device_train_batch_size",
-    "max-new-tokens": "train.max_completion_length",
-    "model-name-or-path": "model.student",
-    "lora-r": "model.lora.r",
-}
-GROUP_HINTS = {  # group -> what to write for a name or a path that is none of its options
-    "model": "of another pair write model.teacher={0} model.student={0}, each with its own",
-    "prompts": "of a file write prompts=jsonl prompts.path={0}, of a data set prompts=hf prompts.name={0}",
-}
+ORIGIN_FLAGS, OTHER_NAMES, GROUP_HINTS = read_mapping(Path(__file__).with_suffix(".yaml")).values()
 
 
 @dataclass
