@@ -1,7 +1,13 @@
-"""The console command.
+"""The console command; `gold-style COMMAND` is `python -m gold_style.COMMAND`.
 
-gold-style train seed=1      as python train.py seed=1
-gold-style compare DIR       as python -m gold_style.compare DIR
+usage: gold-style COMMAND ARGUMENTS
+  train     distil a style toggle; with -m a sweep
+  evaluate  score a run, a checkpoint or a model, or ask it one request
+  compare   compare many runs
+  report    draw report.html of a run again, or print its table
+  judge     ask a language model about the answers of a run
+  annotate  ask people about the answers of a run, with blind sheets
+gold-style COMMAND --help says more
 """
 
 import runpy
@@ -9,21 +15,8 @@ import sys
 
 from gold_style import PROJECT
 
-COMMANDS = {
-    "train": "distil a style toggle; with -m a sweep",
-    "evaluate": "score a run, a checkpoint or a model, or ask it one request",
-    "compare": "compare many runs",
-    "report": "draw report.html of a run again, or print its table",
-    "judge": "ask a language model about the answers of a run",
-    "annotate": "ask people about the answers of a run, with blind sheets",
-}
-USAGE = "\n".join(
-    [
-        "usage: gold-style COMMAND ARGUMENTS",
-        *(f"  {name:10}{text}" for name, text in COMMANDS.items()),
-        "gold-style COMMAND --help says more",
-    ]
-)
+USAGE = __doc__.partition("\n\n")[2].rstrip()
+COMMANDS = [line.split()[0] for line in USAGE.splitlines()[1:-1]]
 
 
 def main() -> None:
