@@ -1,25 +1,29 @@
 """What has to hold between settings: combinations that cannot work, files that are missing, keys that would do nothing.
 
 Each rule names the keys it reads and gets their values; it returns None, or what is wrong with the first of them. A
-rule is left out where one of its values is wrong by itself, so that one mistake is not reported twice.
+rule is left out where one of its values is wrong by itself, so that one mistake is not reported twice. Rules without arithmetic
+are in rules.yaml.
 
     mistakes = rule_mistakes(settings) + file_mistakes(settings)
 """
 
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from gold_style import did_you_mean
 from gold_style.config.gold_config import entry_of, train_fields
 from gold_style.config.mirror import Mistake, written
+from gold_style.config.yaml_file import read_mapping
 from gold_style.styles import StylePack
 from gold_style.verdicts import label_mistakes
 
 SUMMARY_KEYS = ("before", "after", "teacher", "gap_closed", "steps", "train_seconds")
 STYLE_KEYS = ("chosun_rate", "leakage", "untagged", "margin", "content", "degenerate", "ambiguous", "rates", "prompts")
 STEADY_SCHEDULES = ("constant", "constant_with_warmup", "inverse_sqrt")  # whose rates do not depend on train.max_steps
+TABLE = read_mapping(Path(__file__).with_suffix(".yaml"))
 RULES: list[tuple[tuple[str, ...], Callable[..., str | None]]] = []
 
 
@@ -51,12 +55,7 @@ ABSENT = object()
 def value_at(settings: Any, key: str) -> Any:
     """The value under a dotted key; ABSENT where these settings have no such key. Unset train fields are None."""
     for word in key.split("."):
-        if isinstance(settings, dict):
-            settings = settings.get(word)
-        else:
-            settings = getattr(settings, word, ABSENT)
-        if settings is ABSENT:
-            return ABSENT
+        settings = settings.get(word) if isinstance(settings, dict) else getattr(settings, word, ABSENT)
     return settings
 
 
@@ -71,37 +70,11 @@ def _pack_mistakes(styles: Any) -> list[Mistake]:
     return [Mistake(key if key.startswith("styles") else f"styles.{key}", None, reason) for key, _, reason in pairs]
 
 
-@rule("loss.lmbda", "loss.seq_kd", "prompts.source")
-def off_policy_rows_need_an_author(lmbda, seq_kd, source):
-    if source == "dynamic" and lmbda < 1 and not seq_kd:
-        return "prompts=dynamic has no answers for the off-policy rows; add loss.seq_kd=true (the teacher writes them)"
-
-
-@rule("train.max_steps", "prompts.source", "train.num_train_epochs")
-def a_run_needs_an_end(max_steps, source, epochs):
-    if max_steps in (None, -1) and source == "dynamic":
-        return "prompts=dynamic never ends; give the number of optimizer steps"
-    if max_steps in (None, -1) and epochs is None:
-        return "give the number of optimizer steps, or train.num_train_epochs"
-
-
-@rule("train.num_train_epochs", "train.max_steps")
-def epochs_or_steps(epochs, max_steps):
-    if epochs is not None and max_steps not in (None, -1):
-        return f"has no effect while train.max_steps={max_steps}; add train.max_steps=-1"
-
-
 @rule("train.num_generations", "train.per_device_train_batch_size", "train.gradient_accumulation_steps")
 def generations_fill_the_window(num_generations, batch, accumulation):
     rows = (batch or 1) * (accumulation or 1)
     if num_generations and rows % num_generations:
         return f"must divide the rows of one step of one process, {batch} x {accumulation} = {rows}"
-
-
-@rule("loss.uld_hybrid_matched_weight", "loss.uld_hybrid_unmatched_weight")
-def hybrid_weights_come_together(matched, unmatched):
-    if (matched is None) != (unmatched is None):
-        return f"must be null together with loss.uld_hybrid_unmatched_weight={written(unmatched)}, or both be numbers"
 
 
 @rule("loss.warm_start_steps", "train.max_steps")
@@ -110,43 +83,14 @@ def a_warm_start_ends(warm_start_steps, max_steps):
         return f"leaves no step after the warm start; train.max_steps={max_steps} must be larger"
 
 
-@rule("train.lr_scheduler_kwargs", "train.lr_scheduler_type")
-def plain_schedules_take_no_arguments(arguments, schedule):
-    if arguments and schedule in ("linear", "constant", "constant_with_warmup"):
-        return f"train.lr_scheduler_type={schedule} takes none; add train.lr_scheduler_kwargs=null"
+def combination(when: dict[str, str], reason: str) -> Callable[..., str | None]:
+    """A rule of rules.yaml: `reason` where each value is one of those given under its key."""
+    return lambda *values: reason.format(*map(written, values)) if all(map(is_among, values, when.values())) else None
 
 
-@rule("evaluation.keep", "evaluation.every_steps", "prompts.selection_samples")
-def keeping_the_best_needs_live_evaluation(keep, every_steps, selection_samples):
-    if keep == "best" and not every_steps:
-        return "needs live evaluation; set evaluation.every_steps to at least 1"
-    if keep == "best" and not selection_samples:
-        return "needs requests to choose by; set prompts.selection_samples to at least 1"
-
-
-@rule("evaluation.early_stop_margin", "evaluation.every_steps", "prompts.selection_samples")
-def stopping_early_needs_live_evaluation(margin, every_steps, selection_samples):
-    if margin is not None and not (every_steps and selection_samples):
-        return "needs live evaluation; set evaluation.every_steps and prompts.selection_samples to at least 1"
-
-
-@rule("resume", "reproduce")
-def auto_finds_no_repetition(resume, reproduce):
-    if resume == "auto" and reproduce is not None:
-        return "cannot be given with reproduce: one continues in a directory, the other begins a new one"
-
-
-def belongs_to(option: str, what: str) -> Callable[..., str | None]:
-    """A rule for a key that one prompt source reads, and that only this one reads."""
-
-    def fault(value, source):
-        if value is not None and source != option:
-            others = "the run's own prompts" if source is None else f"prompts={source}"
-            return f"is read only by prompts={option}, not by {others}; add prompts={option}"
-        if value is None and source == option:
-            return f"must be given with prompts={option}: {what}"
-
-    return fault
+def is_among(value: Any, patterns: str) -> bool:
+    """Whether a value is one of `patterns` between spaces; after a "!", whether it is none of them."""
+    return (entry_of(written(value), {"": patterns.removeprefix("!")}) is None) == patterns.startswith("!")
 
 
 def needs_a_package(packages: dict[str, str]) -> Callable[..., str | None]:
@@ -162,14 +106,8 @@ def needs_a_package(packages: dict[str, str]) -> Callable[..., str | None]:
 
 for key, packages in train_fields()["packages"].items():
     rule(key)(needs_a_package(packages))
-rule("prompts.path", "prompts.source")(belongs_to("jsonl", "a file of rows: .jsonl, .json, .csv or .parquet"))
-rule("prompts.name", "prompts.source")(belongs_to("hf", "a hub name or a local directory"))
-
-
-@rule("prompts.style_column", "prompts.source")
-def only_rows_have_columns(style_column, source):
-    if style_column is not None and source not in ("jsonl", "hf"):
-        return "is read only by prompts=jsonl and prompts=hf; name one of them"
+for entry in TABLE["combinations"]:
+    rule(*entry["when"])(combination(**entry))
 
 
 @rule("hardware.vllm_server", "hardware.rollouts")
@@ -183,18 +121,6 @@ def a_server_has_an_address(address, rollouts):
         return "must be an address such as http://127.0.0.1:8000, without a password"
 
 
-@rule("hardware.rollouts", "hardware.num_processes")
-def a_colocated_engine_belongs_to_one_process(rollouts, num_processes):
-    if rollouts == "vllm_colocate" and num_processes != 1:
-        return "runs in one process; add hardware.num_processes=1, or use hardware=vllm_server"
-
-
-@rule("tracker.log_model", "tracker.name")
-def artifacts_need_wandb(log_model, name):
-    if log_model and name != "wandb":
-        return f"only W&B takes artifacts, tracker={name} does not; add tracker=wandb"
-
-
 @rule("objective")
 def the_objective_is_a_number_of_the_summary(objective):
     first, *rest = (objective or "after.margin").split(".")
@@ -205,12 +131,6 @@ def the_objective_is_a_number_of_the_summary(objective):
         return f"must continue with one of {', '.join(STYLE_KEYS)}{did_you_mean(word, STYLE_KEYS)}"
     if word == "rates" and len(rest) != 3:
         return f"names a table; a number of it is {first}.rates.TAG.VERDICT, for example {first}.rates.none.modern"
-
-
-@rule("loss.uld_distillation_weight", "loss.uld_crossentropy_weight", "loss.kind")
-def a_loss_weighs_something(distillation, crossentropy, kind):
-    if kind != "jsd" and distillation == crossentropy == 0:
-        return "leaves nothing to minimise while loss.uld_crossentropy_weight=0; raise one of them above 0"
 
 
 @rule("request")
@@ -263,21 +183,8 @@ def notes(settings: Any, given: Iterable[str]) -> list[str]:
 
 def _idle(settings: Any, key: str) -> str | None:
     """Why a key does nothing beside the other settings; None where it does something."""
-    for prefixes, other, idle in (
-        ("loss.uld_hybrid_", "loss.kind", lambda kind: kind != "uld_hybrid"),
-        ("loss.uld_", "loss.kind", lambda kind: kind == "jsd"),
-        (("prompts.chosun_probability", "prompts.pairing", "prompts.random_topics"), "prompts.source", lambda source: source != "dynamic"),
-        ("styles.examples", "styles.few_shots", lambda number: number == 0),
-        ("hardware.vllm_gpu_memory", "hardware.rollouts", lambda rollouts: rollouts != "vllm_colocate"),
-        (("hardware.vllm_server", "hardware.vllm_handover"), "hardware.rollouts", lambda rollouts: rollouts != "vllm_server"),
-        (("tracker.entity", "tracker.mode"), "tracker.name", lambda name: name != "wandb"),
-        ("model.lora.", "model.lora.enabled", lambda enabled: not enabled),
-        ("model.recipe.muon_learning_rate", "train.optim", lambda optim: optim != "muon"),
-        ("train.warmup_steps", "train.lr_scheduler_type", lambda schedule: schedule == "constant"),
-        ("train.logging_first_step", "train.logging_steps", lambda steps: steps == 1),
-        ("train.save_total_limit", "train.save_steps", lambda steps: steps is None),
-    ):
+    for keys, other, values in TABLE["idle"]:
         value = value_at(settings, other)
-        if key.startswith(prefixes) and key != other and value is not ABSENT and idle(value):
+        if value is not ABSENT and key != other and entry_of(key, {other: keys}) and is_among(value, values):
             return f"while {other}={written(value)}"
     return None
