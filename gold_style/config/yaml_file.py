@@ -31,3 +31,11 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{path}: cannot be read as the settings of a run: not a mapping")
     return value
+
+
+def mapping_in(path: Path) -> dict[str, Any]:
+    """As `read_mapping`, of a file that somebody else will complain about; empty where it cannot be read."""
+    try:
+        return read_mapping(path)
+    except ValueError:
+        return {}

@@ -18,9 +18,10 @@ from typing import Any
 
 from gold_style import PACKAGE
 from gold_style.config.check.overrides import CommandLine, choices_of, groups_of, read_arguments
-from gold_style.config.check.presets import SWEEPER, read_preset
+from gold_style.config.check.presets import SWEEPER
 from gold_style.config.launch import is_main_process
 from gold_style.config.settings import CONF
+from gold_style.config.yaml_file import mapping_in
 from gold_style.runs.files import FileLock, Locked, read_json, write_json
 from gold_style.runs.provenance import now, script_words
 from gold_style.runs.redact import redact, say
@@ -86,7 +87,7 @@ def sweep_directory_override(directory: Path) -> str:
 def num_jobs(line: CommandLine, given: dict[str, Any]) -> int:
     """Jobs of a grid, or trials of a search."""
     if SWEEPER in given:
-        preset = read_preset(CONF / "sweep" / f"{given.get('sweep')}.yaml").get("search") or {}
+        preset = mapping_in(CONF / "sweep" / f"{given.get('sweep')}.yaml").get("search") or {}
         return int(given.get("sweep.search.trials") or preset.get("trials") or 1)
     groups = groups_of([CONF])
     return math.prod(len(choices_of(override, groups)) for override in line.overrides)

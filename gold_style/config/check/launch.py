@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
-import yaml
 
 from gold_style.config.launch import world_size
+from gold_style.config.yaml_file import mapping_in
 
 LAUNCHERS = ("accelerate", "torchrun", "torch.distributed.run", "torch/distributed/run.py")
 
@@ -58,7 +58,7 @@ def asked_processes(command: Sequence[str], script: str) -> tuple[int, str] | No
     if any("accelerate" in part for part in command[:4]):
         number, place = given.num_processes, f"--num_processes {given.num_processes}"
         if number is None and (path := _accelerate_config(given.config_file)):
-            number = _read(path).get("num_processes")
+            number = mapping_in(path).get("num_processes")  # JSON is YAML; what is wrong with it, the launcher has said
             place = f"num_processes: {number} in {path}"
         return None if number is None else (int(number) if str(number).isdigit() else 0, place)
     per_node, nodes = given.nproc_per_node, given.nnodes or "1"
@@ -80,11 +80,3 @@ def _accelerate_config(given: str | None) -> Path | None:
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
     candidates = [Path(home, "accelerate", f"default_config.{suffix}").expanduser() for suffix in ("yaml", "json")]
     return next((path for path in candidates if path.is_file()), None)
-
-
-def _read(path: Path) -> dict:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return {}  # the launcher has read it, so it will have said what is wrong
-    return content if isinstance(content, dict) else {}

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
+from gold_style.config.yaml_file import mapping_in
 
 SWEEPER = "hydra/sweeper"
 PRESET = re.compile(r"\+{0,2}sweep=['\"]?([A-Za-z0-9_-]+)['\"]?")
@@ -20,7 +20,7 @@ def with_preset(arguments: Sequence[str], conf: Path) -> list[str]:
     """The arguments, with what a preset varies written out; unchanged where no preset of that name is there to be read."""
     names = [match[1] for argument in arguments if (match := PRESET.fullmatch(argument))]
     path = conf / "sweep" / f"{names[-1]}.yaml" if names else None
-    preset = read_preset(path) if path is not None and path.is_file() else {}
+    preset = mapping_in(path) if path is not None else {}  # Hydra will say what is wrong with it
     varied = preset.get("vary") if isinstance(preset.get("vary"), dict) else {}
     given = {argument.partition("=")[0].lstrip("+") for argument in arguments}
     added = [f"{key}={value}" for key, value in varied.items() if key not in given]
@@ -33,12 +33,3 @@ def _sweeper(arguments: Sequence[str], preset: dict, given: set[str]) -> list[st
     asked = next((text.partition("=")[2] for text in arguments if text.startswith("sweep.search.trials=")), None)
     trials = asked if asked is not None else (preset.get("search") or {}).get("trials", 0)
     return [f"{SWEEPER}=gold_style_search"] if str(trials) != "0" and SWEEPER not in given else []
-
-
-def read_preset(path: Path) -> dict:
-    """The content of a preset's file; empty where it cannot be read."""
-    try:
-        preset = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return {}  # Hydra will say what is wrong with it
-    return preset if isinstance(preset, dict) else {}
