@@ -20,7 +20,7 @@ from gold_style.comparison.leaderboard_table import leaderboard_rows
 from gold_style.comparison.verdict import sentence
 from gold_style.runs.naming import label
 from gold_style.runs.redact import redact
-from gold_style.runs.trackers.wandb import FINISH_S, INIT_S, has_key
+from gold_style.runs.trackers.wandb import FINISH_S, INIT_S, mode_of
 
 CONFIG = "gold_style"  # the key of W&B's config that holds ours
 
@@ -32,8 +32,7 @@ def publish(board: Leaderboard, output: Path, directories: Sequence[Path]) -> li
     except ImportError:
         raise ValueError("--wandb: not installed: pip install wandb") from None
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    asked = os.environ.get("WANDB_MODE", "").lower()
-    mode = "online" if has_key() and asked not in ("offline", "dryrun", "disabled") else "offline"
+    mode = "online" if mode_of("auto") == "online" else "offline"
     where = {name: most_common(run.settings.get(f"tracker.{name}") for run in board.runs) for name in ("project", "entity")}
     groups = sorted({label(run.directory.parent) for run in board.runs})
     settings = wandb.Settings(console="off", silent=True, init_timeout=INIT_S, finish_timeout=FINISH_S, disable_code=True, disable_git=True)

@@ -267,7 +267,7 @@ def test_a_secret_on_the_command_line_is_not_passed_on(tmp_path, monkeypatch):
 
 def test_the_mode_follows_the_key_and_the_environment(monkeypatch, tmp_path):
     def mode(setting="auto"):
-        return wandb_tracker.mode_of(replace(SETTINGS, mode=setting))
+        return wandb_tracker.mode_of(setting)
 
     assert mode() == "offline"
     monkeypatch.setenv("WANDB_API_KEY", KEY)

@@ -54,10 +54,10 @@ def has_key() -> bool:
     return urlsplit(server()).netloc in netrc_passwords()
 
 
-def mode_of(settings) -> str:
-    """online, offline or disabled; tracker.mode=auto obeys WANDB_MODE, then looks for a key."""
-    if settings.mode != "auto":
-        return settings.mode
+def mode_of(mode: str) -> str:
+    """online, offline or disabled; auto (of tracker.mode) obeys WANDB_MODE, then looks for a key."""
+    if mode != "auto":
+        return mode
     asked = os.environ.get("WANDB_MODE", "").lower()
     if asked == "disabled" or os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1"):
         return "disabled"
@@ -72,7 +72,7 @@ def check(settings) -> None:
 
 
 def open_tracker(settings, run: TrackedRun) -> Tracker:
-    mode = mode_of(settings)
+    mode = mode_of(settings.mode)
     if mode == "disabled":
         say("W&B is disabled by its environment variable; this run is not tracked")
         return Tracker()
