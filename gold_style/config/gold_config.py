@@ -24,10 +24,9 @@ ADJUSTABLE = ("logging_steps", "save_steps", "save_total_limit")  # as gold_styl
 
 # What TRL's own checks would only say once it is loaded, or not at all.
 RANGES = {
-    Interval(1): "per_device_train_batch_size gradient_accumulation_steps max_completion_length num_generations save_total_limit "
-    "torch_empty_cache_steps ddp_timeout",
+    Interval(1): "per_device_train_batch_size gradient_accumulation_steps max_completion_length num_generations save_total_limit",
     Interval(1, also=(-1,)): "max_steps",
-    Interval(0): "learning_rate weight_decay max_grad_norm warmup_steps dataloader_num_workers neftune_noise_alpha",
+    Interval(0): "learning_rate weight_decay max_grad_norm warmup_steps",
     Interval(0, open_low=True): "num_train_epochs adam_epsilon logging_steps save_steps",
     Interval(0, 1, open_high=True): "adam_beta1 adam_beta2",
 }

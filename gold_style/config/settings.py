@@ -44,6 +44,13 @@ class SettingsError(ValueError):
         super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
 
 
+def sound(settings: Any, mistakes: Sequence[Mistake]) -> Any:
+    """`settings`. Raises SettingsError where there are mistakes in them."""
+    if mistakes:
+        raise SettingsError(mistakes)
+    return settings
+
+
 class Composed:
     """What Settings and EvaluateSettings have in common: out of a config, and into a plain mapping and back."""
 
@@ -56,10 +63,7 @@ class Composed:
         `overrides`: the command line that composed it; None asks Hydra. Raises SettingsError, a ValueError, naming every value
         that is wrong.
         """
-        settings, mistakes = cls.read(cfg, overrides)
-        if mistakes:
-            raise SettingsError(mistakes)
-        return settings
+        return sound(*cls.read(cfg, overrides))
 
     @classmethod
     def read(cls, cfg: DictConfig, overrides: Sequence[str] | None = None) -> tuple[Self, list[Mistake]]:
@@ -91,10 +95,7 @@ class Composed:
     @classmethod
     def from_dict(cls, mapping: dict[str, Any]) -> Self:
         """The settings that `to_dict` gave. Raises SettingsError for what this version does not know."""
-        settings, mistakes = cls.from_mapping(mapping)
-        if mistakes:
-            raise SettingsError(mistakes)
-        return settings
+        return sound(*cls.from_mapping(mapping))
 
     @classmethod
     def load(cls, run: str | os.PathLike) -> Self:

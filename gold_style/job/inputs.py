@@ -14,7 +14,7 @@ from gold_style.chat import Chat, fix_arguments
 from gold_style.config.settings import Settings
 from gold_style.engine.exam import Exam
 from gold_style.engine.models import Limits, load_tokenizer, special_tokens
-from gold_style.job.steps import num_steps, rows_per_step, too_few_rows
+from gold_style.job.steps import num_steps, too_few_rows
 from gold_style.measure.answers import Answer, Judged, judge
 from gold_style.prompts import Prompt, PromptSource, build_source
 from gold_style.styles import StylePack
@@ -78,11 +78,6 @@ class Inputs:
             teacher_limits=Limits.of(model.teacher, model.teacher_revision, model.trust_remote_code, teacher),
             template_notes=notes,
         )
-
-    @property
-    def rows_per_step(self) -> int:
-        """Rows of one optimizer step, over all processes."""
-        return rows_per_step(self.settings)
 
     @property
     def num_steps(self) -> int:

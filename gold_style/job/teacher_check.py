@@ -15,6 +15,7 @@ from gold_style.engine.backbone import Backbone
 from gold_style.engine.teacher import Teacher
 from gold_style.job.build import build_row_maker, load_student
 from gold_style.job.inputs import Inputs, device_of
+from gold_style.job.steps import rows_per_step
 from gold_style.measure.answers import Judged
 from gold_style.measure.rates import Toggle, score
 from gold_style.measure.verdict import TEACHES
@@ -106,7 +107,7 @@ def openings(row_maker: RowMaker, student: Backbone, inputs: Inputs) -> list[Ope
 def check_openings(inputs: Inputs, found: Sequence[Opening], say: Say) -> None:
     """Print P(style opening | tag), and warn where on-policy learning could hardly start."""
     loss = inputs.settings.loss
-    on_policy_rows = max(0, inputs.num_steps - loss.warm_start_steps) * inputs.rows_per_step * loss.lmbda
+    on_policy_rows = max(0, inputs.num_steps - loss.warm_start_steps) * rows_per_step(inputs.settings) * loss.lmbda
     styles = [inputs.source[number].style for number in range(256)]
     for opening in found:
         say(

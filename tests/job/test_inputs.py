@@ -7,7 +7,7 @@ import pytest
 
 from gold_style.config.settings import Settings
 from gold_style.job.inputs import Inputs
-from gold_style.job.steps import prompts_per_step
+from gold_style.job.steps import prompts_per_step, rows_per_step
 
 EPOCHS = ("train.max_steps=-1", "train.num_train_epochs=3", "train.per_device_train_batch_size=2", "train.gradient_accumulation_steps=2")
 
@@ -20,7 +20,7 @@ def test_epochs_are_counted_in_prompts(tmp_path):
     given = ("prompts=jsonl", f"prompts.path={path}", "prompts.eval_samples=0", "prompts.selection_samples=0", *EPOCHS)
     for num_generations, num_steps in ((1, 8), (2, 15)):
         inputs = Inputs.load(Settings.compose(*given, f"train.num_generations={num_generations}"))
-        assert (inputs.rows_per_step, prompts_per_step(inputs.settings)) == (4, 4 // num_generations)
+        assert (rows_per_step(inputs.settings), prompts_per_step(inputs.settings)) == (4, 4 // num_generations)
         assert inputs.num_steps == num_steps
     assert Inputs.load(Settings.compose(*given, "train.max_steps=7")).num_steps == 7
 
