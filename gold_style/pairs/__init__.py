@@ -1,2 +1,2 @@
 """Teacher/student pairs that are built here rather than downloaded: the embedded pair, its cross-tokenizer twin, and
-their builder."""
+their builder. And SmolLM2, unpacked from a Python package."""

@@ -32,7 +32,7 @@ def test_the_groups_are_the_promised_ones():
 
 def test_the_promised_options_are_there():
     promised = {
-        "model": "tiny tiny_cross_tokenizer qwen3b_to_1p5b qwen7b_to_1p5b llama8b_to_qwen1p5b",
+        "model": "tiny tiny_cross_tokenizer smollm2 qwen3b_to_1p5b qwen7b_to_1p5b llama8b_to_qwen1p5b",
         "prompts": "dynamic jsonl hf",
         "styles": "joseon village",
         "loss": "uld_hybrid uld jsd seq_kd tree",

