@@ -16,9 +16,9 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from gold_style import PACKAGE
+from gold_style.runs.files import write_bytes
 
 LOOK_EVERY = 64  # entries written between two looks at the size
 KEPT = 0.8  # of max_bytes, once too much is there
@@ -75,12 +75,7 @@ class DiskCache:
 
     def _write(self, path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{uuid4().hex}")
-        try:
-            aside.write_bytes(hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
+        write_bytes(path, hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
         if self.misses % LOOK_EVERY == 0 or len(data) > self.max_bytes / LOOK_EVERY:
             self.shrink()
 

@@ -12,8 +12,6 @@ of older weights would not be on-policy.
 import importlib.util
 import json
 import os
-import shutil
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +19,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -125,15 +124,13 @@ class Served:
         state, self.num_logits = with_head(model, state), model.config.vocab_size
         if student.accelerator.is_main_process:
             self.handover.mkdir(parents=True, exist_ok=True)
-            directory = Path(tempfile.mkdtemp(dir=self.handover))
-            try:
+            with TemporaryDirectory(dir=self.handover, ignore_cleanup_errors=True) as name:
+                directory = Path(name)
                 with full_disk_explained(self.handover, "the weights for vLLM"):
                     save_file({name: tensor.clone() for name, tensor in state.items()}, directory / "model.safetensors")
                 directory.chmod(0o755)  # the server may run as another user
                 self._call("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(directory.resolve())}})
                 self._call("/reset_prefix_cache", {})
-            finally:
-                shutil.rmtree(directory, ignore_errors=True)
         student.accelerator.wait_for_everyone()
 
     def write(
