@@ -211,8 +211,6 @@ def compare_with_best(entries: Sequence[Entry]) -> None:
     Which entry is best was read from the same answers, so the comparisons count as chosen from all pairs of entries:
     corrected for their own number only, twelve equal settings have a "significant" loser in 12% of all sweeps, not 5%.
     """
-    if not entries:
-        return
     best = entries[0].contributions()
     p_values = [difference_p(best, entry.contributions()) for entry in entries[1:]]
     all_pairs = len(entries) * (len(entries) - 1) // 2

@@ -3,8 +3,10 @@
 import csv
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.text import Text
 
@@ -13,6 +15,7 @@ from gold_style.comparison.records import REACHED, RunRecord
 from gold_style.comparison.verdict import sentence
 from gold_style.show.tables import Cell, Column, amount, interval_text, share, terminal_table
 
+TEXTS = yaml.safe_load(Path(__file__).with_name("texts.yaml").read_text(encoding="utf-8"))
 SHOWN_ENTRIES, SHOWN_FAILED = 20, 10  # in the terminal; the csv and the page hold all
 SCORES = ("margin", "chosun_rate", "leakage", "untagged", "content", "degenerate", "ambiguous", "prompts")
 
@@ -51,13 +54,7 @@ def print_leaderboard(board: Leaderboard, console: Console) -> None:
     console.print(terminal_table(leaderboard_columns(board.varied), board.entries[:SHOWN_ENTRIES], best=lambda entry: entry is board.best))
     if len(board.entries) > SHOWN_ENTRIES:
         console.print(f"... and {len(board.entries) - SHOWN_ENTRIES} more in leaderboard.csv", style="dim")
-    console.print(
-        "margin: mean over seeds, with its interval over requests and seeds; leak: leakage; untag: without a tag; cont.: content kept; "
-        "runs: completed of all; "
-        f"to {REACHED:g}: tokens until {REACHED:g} of the teacher's margin; p: against the best, over requests, Holm",
-        style="dim",
-        highlight=False,
-    )
+    console.print(TEXTS["legend"].format(reached=REACHED), style="dim", highlight=False)
     for run in board.failed[:SHOWN_FAILED]:
         console.print(Text(f"{run.status}: {run.directory}: {run.reason or 'no reason recorded'}", style="yellow"))
     for run in [run for run in board.mended if run.status == "completed"][:SHOWN_FAILED]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gold_style.comparison.charts import costs, curves, heatmap
 from gold_style.comparison.leaderboard import Leaderboard, settings_text
-from gold_style.comparison.leaderboard_table import leaderboard_columns
+from gold_style.comparison.leaderboard_table import TEXTS, leaderboard_columns
 from gold_style.comparison.records import RunRecord
 from gold_style.comparison.verdict import sentence
 from gold_style.show.answers import answers_html
@@ -23,11 +23,6 @@ SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 SAMPLE_REQUESTS = 6
 FEW_ROWS = 10  # of the leaderboard, which need no filter
 FILTER = '<input type="search" placeholder="filter rows" aria-label="filter rows">'
-NOTE = (
-    "Runs that differ only in the seed are one row. Margin: mean over seeds, 95% interval over requests and "
-    "seeds. p: sign-flip permutation test on the margin of each request, seeds averaged, corrected for all "
-    "pairs of rows, since the best is chosen by the same answers (Holm): it is about other requests, not about other seeds."
-)
 
 
 def compare_html(board: Leaderboard) -> str:
@@ -57,7 +52,7 @@ def compare_html(board: Leaderboard) -> str:
 def leaderboard_html(board: Leaderboard) -> str:
     """A row per entry, sorted by a click on a heading, with a filter."""
     body = html_table(leaderboard_columns(board.varied), board.entries, kind="board", best=lambda entry: entry is board.best)
-    return f"{FILTER if len(board.entries) > FEW_ROWS else ''}{body}<p class=soft>{NOTE}</p>"
+    return f"{FILTER if len(board.entries) > FEW_ROWS else ''}{body}<p class=soft>{TEXTS['note']}</p>"
 
 
 def side_by_side(board: Leaderboard) -> str:
