@@ -16,8 +16,9 @@ from gold_style.measure.rates import Toggle, mean
 from gold_style.measure.samples import MODELS, Samples
 from gold_style.measure.statistics import agreement, krippendorff_alpha, wilson
 from gold_style.opinions.filled_sheets import Ratings
-from gold_style.opinions.labels import YES, agreement_lines, own_labels, share_text, shares_text, toggled
+from gold_style.opinions.labels import YES, agreement_lines, own_labels, shares_text, toggled
 from gold_style.opinions.sheets import digest
+from gold_style.show.tables import interval_text, number
 
 LEVELS = {"style": "nominal", "content": "nominal", "fluency": "interval"}  # question -> how labels differ
 FEW_ITEMS = 30  # per model and tag, below which the summary warns
@@ -109,9 +110,8 @@ def annotation_lines(summary: dict[str, Any]) -> list[str]:
     for model, tags in summary["rates"].items():
         lines.append(f"{model}: {shares_text(summary['toggle'][model])}")
         for tag, part in tags.items():
-            interval = part["style_interval"]
-            limits = f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""
-            asked = f"asked style {share_text(part['style_rate'])}{limits}, content {share_text(part['content'])}"
-            lines.append(f"  {tag:9} {asked}, fluency {share_text(part['fluency'])} of 5  ({part['items']} answers)")
+            rate = f"{number(part['style_rate'])} {interval_text(part['style_interval'])}".rstrip()
+            asked = f"asked style {rate}, content {number(part['content'])}"
+            lines.append(f"  {tag:9} {asked}, fluency {number(part['fluency'])} of 5  ({part['items']} answers)")
     lines.append(f"agreement between raters (alpha): {shares_text(summary['between_raters'])}")
     return lines + agreement_lines(summary["with_own_verdicts"]) + [f"warning: {text}" for text in summary["warnings"]]

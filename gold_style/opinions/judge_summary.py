@@ -15,7 +15,8 @@ from gold_style.measure.rates import Toggle
 from gold_style.measure.samples import MODELS
 from gold_style.measure.statistics import agreement, wilson
 from gold_style.opinions.judge import FIRST, MISSING, SECOND, TIE, Plan, Replies
-from gold_style.opinions.labels import DEGENERATE, agreement_lines, own_labels, share_text, shares_text, toggled
+from gold_style.opinions.labels import DEGENERATE, agreement_lines, own_labels, shares_text, toggled
+from gold_style.show.tables import number
 
 MANY_FAILED = 0.05  # share of replies without a label above which the summary warns
 
@@ -144,5 +145,5 @@ def judge_lines(summary: dict[str, Any]) -> list[str]:
     lines += agreement_lines(summary["agreement"])
     if summary["position"]["choices"]:
         chosen, choices = summary["position"]["share_of_a"], summary["position"]["choices"]
-        lines.append(f"A chosen in {share_text(chosen)} of {choices} choices (0.5: the order does not matter)")
+        lines.append(f"A chosen in {number(chosen)} of {choices} choices (0.5: the order does not matter)")
     return lines + [f"warning: {text}" for text in summary["warnings"]]

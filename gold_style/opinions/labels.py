@@ -18,6 +18,7 @@ import yaml
 from gold_style.measure.answers import AMBIGUOUS, OTHER, Judged
 from gold_style.measure.content import STYLE_TAG
 from gold_style.measure.rates import Toggle
+from gold_style.show.tables import number
 from gold_style.styles import StylePack
 
 TEXTS = yaml.safe_load(Path(__file__).with_name("texts.yaml").read_text(encoding="utf-8"))
@@ -110,13 +111,9 @@ def toggled(styles: Mapping[str, Mapping[str, float]], toggle: Toggle) -> dict[s
     return {"chosun_rate": high, "leakage": low, "margin": None if high is None or low is None else high - low}
 
 
-def share_text(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
-
-
 def shares_text(shares: Mapping[str, float | None]) -> str:
     """What is printed of {name: share}."""
-    return ", ".join(f"{name} {share_text(share)}" for name, share in shares.items()) or "–"
+    return ", ".join(f"{name} {number(share)}" for name, share in shares.items()) or "–"
 
 
 def agreement_lines(agreements: Mapping[str, dict[str, Any]]) -> list[str]:
