@@ -59,15 +59,15 @@ class RememberingTeacher(Teacher):
 
     @torch.no_grad()
     def generate(
-        self, prompts: Sequence[TeacherIds], *, max_new_tokens: int, sampling: Sampling = GREEDY, uniforms_BG: Tensor | None = None
+        self, prompts: Sequence[TeacherIds], *, uniforms_BG: Tensor | None = None, sampling: Sampling = GREEDY, **how
     ) -> list[Completion]:
         """As Teacher.generate."""
         drawn = None if uniforms_BG is None else hashlib.sha256(uniforms_BG.numpy().tobytes()).hexdigest()
         asked = [[prompt.prefix, prompt.rest] for prompt in prompts]
-        key = ["completions", self.identity, asdict(self.output_ids), asked, max_new_tokens, asdict(sampling), drawn]
+        key = ["completions", self.identity, asdict(self.output_ids), asked, how, asdict(sampling), drawn]
 
         def compute() -> list:
-            written = Teacher.generate(self, prompts, max_new_tokens=max_new_tokens, sampling=sampling, uniforms_BG=uniforms_BG)
+            written = Teacher.generate(self, prompts, uniforms_BG=uniforms_BG, sampling=sampling, **how)
             return [[completion.ids, completion.finished] for completion in written]
 
         return [Completion(tuple(ids), finished) for ids, finished in self.disk.remember(key, compute)]

@@ -15,7 +15,7 @@ from gold_style.chat import TeacherIds
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.packed_reading import read_states
 from gold_style.engine.prefix_cache import PrefixCache
-from gold_style.engine.rollout import GREEDY, Completion, OutputIds, Sampling, generate
+from gold_style.engine.rollout import Completion, OutputIds, generate
 
 
 @dataclass(frozen=True)
@@ -66,22 +66,14 @@ class Teacher:
             found.append(logprobs_NV.gather(1, chosen)[:, 0].tolist())
         return found
 
-    def generate(
-        self, prompts: Sequence[TeacherIds], *, max_new_tokens: int, sampling: Sampling = GREEDY, uniforms_BG: Tensor | None = None
-    ) -> list[Completion]:
+    def generate(self, prompts: Sequence[TeacherIds], *, uniforms_BG: Tensor | None = None, **how) -> list[Completion]:
         """A completion for each prompt, written with the teacher's system prompt in view. Arguments as in `rollout.generate`."""
         completions: list[Completion | None] = [None] * len(prompts)
         for prefix, members in _by_prefix(prompts):
             kv = self.prefixes.get(prefix)
-            written = generate(
-                self.backbone,
-                [(() if kv else prefix) + prompts[i].rest for i in members],
-                max_new_tokens=max_new_tokens,
-                output_ids=self.output_ids,
-                sampling=sampling,
-                uniforms_BG=None if uniforms_BG is None else uniforms_BG[members],
-                prefix=kv,
-            )
+            rows = [(() if kv else prefix) + prompts[i].rest for i in members]
+            drawn = None if uniforms_BG is None else uniforms_BG[members]
+            written = generate(self.backbone, rows, output_ids=self.output_ids, uniforms_BG=drawn, prefix=kv, **how)
             for i, completion in zip(members, written, strict=True):
                 completions[i] = completion
         return completions

@@ -89,13 +89,11 @@ class Colocated:
         self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(state.items())})
         self.engine.reset_prefix_cache()
 
-    def write(
-        self, prompts: Sequence[Sequence[int]], seeds: list[int], *, max_new_tokens: int, output_ids: OutputIds, sampling: Sampling
-    ) -> list[Completion]:
+    def write(self, prompts: Sequence[Sequence[int]], seeds: list[int], *, output_ids: OutputIds, **how) -> list[Completion]:
         """One completion for each prompt, in order. Arguments as in `rollout.generate`."""
         from vllm import SamplingParams
 
-        fields = request_fields(self.num_logits, max_new_tokens, output_ids, sampling)
+        fields = request_fields(self.num_logits, output_ids=output_ids, **how)
         sampled = [SamplingParams(**fields, seed=seed, detokenize=False) for seed in seeds]
         answers = self.engine.generate([{"prompt_token_ids": list(ids)} for ids in prompts], sampled, use_tqdm=False)
         return [Completion.ending(answer.outputs[0].token_ids, output_ids.stop_ids) for answer in answers]
@@ -133,11 +131,9 @@ class Served:
                 self._call("/reset_prefix_cache", {})
         student.accelerator.wait_for_everyone()
 
-    def write(
-        self, prompts: Sequence[Sequence[int]], seeds: list[int], *, max_new_tokens: int, output_ids: OutputIds, sampling: Sampling
-    ) -> list[Completion]:
+    def write(self, prompts: Sequence[Sequence[int]], seeds: list[int], *, output_ids: OutputIds, **how) -> list[Completion]:
         """One completion for each prompt, in order. Arguments as in `rollout.generate`."""
-        fields = request_fields(self.num_logits, max_new_tokens, output_ids, sampling) | {"model": self.model, "return_token_ids": True}
+        fields = request_fields(self.num_logits, output_ids=output_ids, **how) | {"model": self.model, "return_token_ids": True}
 
         def one(prompt: list[int], seed: int) -> Completion:
             answer = self._call("/v1/completions", {**fields, "prompt": list(prompt), "seed": seed})

@@ -39,9 +39,6 @@ class TokenBytes:
     fallback: np.ndarray  # (V,) bool
     byte_level: bool
 
-    def __post_init__(self) -> None:
-        assert self.special.shape == self.fallback.shape == (len(self.pieces),)
-
     def __len__(self) -> int:
         return len(self.pieces)
 

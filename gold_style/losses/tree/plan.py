@@ -100,6 +100,7 @@ class TreePlan:
     tables: list[Table]
 
 
+@dataclass(eq=False)
 class PlanWriter:
     """Walks the positions of a batch through a `Lifting` and collects the arrays of a `TreePlan`.
 
@@ -108,19 +109,16 @@ class PlanWriter:
     before.
     """
 
-    def __init__(
-        self,
-        lifting: Lifting,
-        positions: Positions,
-        teacher_ids: Sequence[int],
-        row_first_M: Sequence[int],
-        row_stop_M: Sequence[int],
-        canonical: Sequence[int | None],
-        previous: Sequence[int | None],
-    ):
-        self.lifting, self.positions, self.teacher_ids = lifting, positions, teacher_ids
-        self.row_first_M, self.row_stop_M, self.canonical, self.previous = row_first_M, row_stop_M, canonical, previous
-        self.rows, self.offsets = positions.teacher_P.tolist(), positions.offset_P.tolist()
+    lifting: Lifting
+    positions: Positions
+    teacher_ids: Sequence[int]
+    row_first_M: Sequence[int]
+    row_stop_M: Sequence[int]
+    canonical: Sequence[int | None]
+    previous: Sequence[int | None]
+
+    def __post_init__(self) -> None:
+        self.rows, self.offsets = self.positions.teacher_P.tolist(), self.positions.offset_P.tolist()
         # At positions with offset 0 the static table of `Lifting` applies, but levels resolve the teacher token
         # `removed_P` (if not -1), and the tokens of `cuts` weigh less.
         self.removed_P = np.full(len(self.rows), -1)
