@@ -33,7 +33,7 @@ class RatedRun:
         if not samples.is_file():
             raise ValueError(f"{directory}: no samples.jsonl in it; name the directory of a finished run")
         resolved = run_config(directory, config)
-        if not isinstance(resolved.get("styles"), dict):
+        if not isinstance(resolved.get("styles"), dict) or "styles" not in resolved["styles"]:  # keys of today are filled in
             raise ValueError(f"{CONFIG}: holds no styles; name the run's own with --config FILE")
         pack = StylePack.from_settings(resolved["styles"])
         return cls(directory, resolved, pack, Toggle.from_pack(pack), samples_from(read_json_lines(samples), samples))
