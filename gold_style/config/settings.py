@@ -71,6 +71,8 @@ class Composed:
         try:
             mapping = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
         except OmegaConfBaseException as error:
+            if missing := str(error).splitlines()[0].partition("Missing mandatory value: ")[2]:  # which another value is taken from
+                raise SettingsError([Mistake(missing, None, "must be given")]) from None
             reason = f"{str(error).splitlines()[0]}; to mean the characters themselves, write \\${{ for ${{"
             raise SettingsError([Mistake(error.full_key or "conf", None, reason)]) from None
         try:

@@ -18,7 +18,7 @@ from gold_style.config.settings import CONF, PROJECT, EvaluateSettings, Settings
 PAIR = "model=qwen3b_to_1p5b"
 GROUPS = ("model", "prompts", "styles", "loss", "hardware", "tracker", "experiment", "sweep")
 OPTIONS = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]
-NEEDED = {"hf": ["prompts.name=user/dataset"], "seq_kd": []}  # what an option cannot know by itself
+NEEDED = {"hf": ["prompts.name=user/dataset"], "seq_kd": [], "self": ["model.student=a/b"]}  # what an option cannot know by itself
 ORIGIN_ROWS = re.findall(r"^\| `--([a-z-]+) (\S+)` \| `([^`]+)` \|", (PROJECT / "README.md").read_text(), re.M)
 
 
@@ -32,7 +32,7 @@ def test_the_groups_are_the_promised_ones():
 
 def test_the_promised_options_are_there():
     promised = {
-        "model": "tiny tiny_cross_tokenizer smollm2 qwen3b_to_1p5b qwen7b_to_1p5b llama8b_to_qwen1p5b",
+        "model": "tiny tiny_cross_tokenizer smollm2 self qwen3b_to_1p5b qwen7b_to_1p5b llama8b_to_qwen1p5b",
         "prompts": "dynamic jsonl hf",
         "styles": "joseon village",
         "loss": "uld_hybrid uld jsd seq_kd tree",
@@ -88,7 +88,7 @@ def test_the_origins_example_run():
 
 @pytest.mark.parametrize("model", [option for group, option in OPTIONS if group == "model"])
 def test_every_pair_samples_the_whole_distribution(model):
-    loss = compose(f"model={model}").loss
+    loss = compose(f"model={model}", *NEEDED.get(model, [])).loss
     assert (loss.temperature, loss.top_p) == (1.0, 1.0)
 
 
@@ -125,6 +125,13 @@ def test_a_pair_may_bring_its_loss_and_the_command_line_takes_it_back():
     assert compose("model=tiny_cross_tokenizer").loss.kind == "tree"
     assert compose("model=tiny_cross_tokenizer", "loss=uld").loss.kind == "uld"
     assert compose("model=tiny").loss.kind == "uld_hybrid"
+
+
+def test_a_model_may_be_its_own_teacher_at_one_revision():
+    model = compose("model=self", "model.student=a/b", "model.student_revision=v1").model
+    assert (model.teacher, model.teacher_revision) == ("a/b", "v1")
+    with pytest.raises(ValueError, match="model.student: must be given"):
+        compose("model=self")
 
 
 def test_a_misspelt_overlay_is_an_error():
