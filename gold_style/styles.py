@@ -9,11 +9,12 @@ Example: `StylePack.from_settings(settings.styles).teacher_system("chosun")`.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gold_style import did_you_mean
+from gold_style.speech.languages import LANGUAGES
 
 DIRECTIONS = ("up", "equal", "down")  # who writes to whom: to a superior, to an equal, to a subordinate
 TAG = re.compile(r"[a-z0-9_-]{1,32}")
@@ -58,7 +59,8 @@ class StylePack:
     teacher_prompt: str = "combined"
     few_shots: int = 0  # examples per style that the teacher reads
     examples: str = "system"  # where it reads them: "system" text | "turns" of the conversation
-    classifier: Mapping[str, Any] = field(default_factory=dict)
+    language: str = "ko"  # of requests and answers: one of gold_style.speech.languages
+    classifier: Mapping[str, Any] | Sequence[Mapping[str, Any]] = field(default_factory=dict)
     requests: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -77,6 +79,7 @@ class StylePack:
             mistakes += one_of(f"styles.{key}", source.get(key), [style.tag for style in parsed])
         if source.get("neutral") == parsed[0].tag:
             mistakes.append(f"styles.neutral: {parsed[0].tag!r} is the pack's first tag, the style of interest; name another tag")
+        mistakes += one_of("styles.language", language := source.get("language", "ko"), LANGUAGES)
         few_shots = source.get("few_shots", 0)
         fewest = min(parsed, key=lambda style: len(style.few_shots))
         if few_shots > (number := len(fewest.few_shots)):
@@ -92,6 +95,7 @@ class StylePack:
             teacher_prompt=source.get("teacher_prompt", "combined"),
             few_shots=few_shots,
             examples=source.get("examples", "system"),
+            language=language,
             classifier=source.get("classifier") or {},
             requests=source.get("requests") or {},
         )

@@ -2,8 +2,10 @@
 
     classifier: {name: speech_level, backend: rules}    joseon or modern, by sentence endings (gold_style.speech)
     classifier: {name: markers, markers: {village: [", 도토!"]}, otherwise: modern}    a word that ends most sentences
+    classifier: {name: markers, markers: {bard: {words: [thou, "'tis"], endings: [eth], except: [teeth]}}}    anywhere in a sentence
+    classifier: [{...}, {...}]    the first that gives a verdict of the pack other than its `otherwise`
 
-Every classifier calls a text `other` that is empty, looping, broken or not Korean, and `ambiguous` where nothing
+Every classifier calls a text `other` that is empty, looping, broken or not in the pack's language, and `ambiguous` where nothing
 decides: both labels are reserved, and `other` is always a failure, never a style. A pack can name a classifier of this
 file and nothing else: no imports, no regular expressions, no code from YAML.
 
@@ -15,13 +17,16 @@ file and nothing else: no imports, no regular expressions, no code from YAML.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from gold_style import did_you_mean
 from gold_style.speech import BACKENDS, LEVELS, VERDICTS, classify, is_degenerate, sentences
-from gold_style.speech.text import is_korean, normalise, split_sentences
+from gold_style.speech.languages import KOREAN, is_prose
+from gold_style.speech.marks import Marks, unquoted
+from gold_style.speech.text import normalise, split_sentences
 from gold_style.styles import StylePack, one_of
 
 AMBIGUOUS, OTHER = "ambiguous", "other"
@@ -66,17 +71,25 @@ class SpeechLevel:
 
 
 class Markers:
-    """The verdict whose marker closes more than half of the sentences; `otherwise` for Korean text without any marker.
+    """The verdict whose marks are in enough of the sentences; `otherwise` for text of the language without any.
 
-    A marker is compared with the end of a sentence, punctuation and spaces aside: ", 도토!" and "도토" are the same
-    marker. A text with markers in half of its sentences or fewer is `ambiguous`: it is neither in the style nor free
-    of it.
+    A list: a marker closes more than half of the sentences, punctuation and spaces aside: ", 도토!" and "도토" are the
+    same marker. A mapping (`Marks`): at least half of the sentences have enough of its words and endings, anywhere. A
+    text with fewer marked sentences is `ambiguous`: it is neither in the style nor free of it.
     """
 
-    def __init__(self, markers: Mapping[str, Sequence[str]], otherwise: str, backend: str = "rules") -> None:
-        self.markers = {verdict: tuple(_bare(word) for word in words) for verdict, words in markers.items()}
-        self.otherwise, self.backend = otherwise, backend
+    def __init__(
+        self, markers: Mapping[str, Sequence[str] | Marks], otherwise: str, backend: str = "rules", language: str = KOREAN
+    ) -> None:
+        self.markers = {verdict: marks if isinstance(marks, Marks) else tuple(map(_bare, marks)) for verdict, marks in markers.items()}
+        self.otherwise, self.backend, self.language = otherwise, backend, language
         self.labels = (*dict.fromkeys((*self.markers, otherwise)), *RESERVED)
+        anywhere = [marks for marks in self.markers.values() if isinstance(marks, Marks)]
+        elided = "|".join(map(re.escape, sorted(word for marks in anywhere for word in marks.elided)))
+        self._split = split_sentences
+        if anywhere:
+            opening = re.compile(rf"(?<!\w)['’‘]({elided or '(?!)'})(?![\w'’])", re.IGNORECASE)
+            self._split = lambda text: unquoted(text, opening)
 
     def __call__(self, text: str) -> str:
         found = self.sentences(text)
@@ -84,18 +97,54 @@ class Markers:
             return OTHER
         marked = {verdict: found.count(verdict) for verdict in self.markers}
         best = max(marked, key=marked.__getitem__)
-        if 2 * marked[best] > len(found):
+        if 2 * marked[best] >= len(found) + (not isinstance(self.markers[best], Marks)):
             return best
         return AMBIGUOUS if any(marked.values()) else self.otherwise
 
     def level(self, text: str) -> str | None:
-        return classify(text, self.backend).level
+        return classify(text, self.backend).level if self.language == KOREAN else None
 
     def sentences(self, text: str) -> list[str]:
-        if is_degenerate(text) or not is_korean(normalise(text)):
+        if is_degenerate(text, self.language) or not is_prose(text, self.language):
             return []
-        ends = [_bare(sentence) for sentence in split_sentences(text)]
-        return [next((verdict for verdict, words in self.markers.items() if end.endswith(words)), self.otherwise) for end in ends]
+        told = self._split(text)
+        found = [next((verdict for verdict, marks in self.markers.items() if _marks(marks, one)), self.otherwise) for one in told]
+        if self.language == KOREAN:
+            return found
+        # "Mr." and "1." are cut off like sentences of one word
+        return [verdict for one, verdict in zip(told, found, strict=True) if verdict != self.otherwise or " " in one] or found
+
+
+class FirstOf:
+    """Several classifiers: the first that gives one of `verdicts`, other than its own `otherwise`, decides.
+
+    Where none does, a text is `ambiguous` if it is to one of them, else what the last says that gives a verdict at all.
+    """
+
+    def __init__(self, members: Sequence[Classifier], verdicts: Collection[str]) -> None:
+        self.members, self.verdicts = members, verdicts
+        self.labels = tuple(dict.fromkeys(label for member in members for label in member.labels))
+        self.backend = max((member.backend for member in members), key=lambda backend: backend != "rules")
+
+    def _decided(self, text: str) -> tuple[Classifier, str]:
+        given = [(member, member(text)) for member in self.members]
+        styles = [pair for pair in given if pair[1] in self.verdicts]
+        deciding = [pair for pair in styles if pair[1] != getattr(pair[0], "otherwise", None)]
+        unclear = [pair for pair in given if pair[1] == AMBIGUOUS]
+        return (deciding or unclear or styles[::-1] or given[::-1])[0]
+
+    def __call__(self, text: str) -> str:
+        return self._decided(text)[1]
+
+    def level(self, text: str) -> str | None:
+        return self._decided(text)[0].level(text)
+
+    def sentences(self, text: str) -> list[str]:
+        return self._decided(text)[0].sentences(text)
+
+
+def _marks(marks: tuple[str, ...] | Marks, sentence: str) -> bool:
+    return marks.in_sentence(sentence) if isinstance(marks, Marks) else _bare(sentence).endswith(marks)
 
 
 def _bare(text: str) -> str:
@@ -105,8 +154,30 @@ def _bare(text: str) -> str:
     return text[keep[0] : keep[-1] + 1] if keep else ""
 
 
-def build_classifier(spec: Mapping[str, object]) -> Classifier:
-    """The classifier a pack's `classifier` mapping asks for. Raises ValueError for anything it does not know."""
+def build_classifier(spec: object, language: str = KOREAN, verdicts: Collection[str] = ()) -> Classifier:
+    """The classifier a pack's `classifier` asks for, a mapping or a list of them; `verdicts` are those of the pack's tags.
+
+    Raises ValueError for anything it does not know.
+    """
+    if isinstance(spec, Mapping):
+        return _one_classifier(spec, language)
+    if not isinstance(spec, Sequence) or isinstance(spec, str) or not spec:
+        raise ValueError(f"classifier: {spec!r} is not a mapping; write e.g. {{name: speech_level, backend: rules}}, or a list of such")
+    members = []
+    for number, one in enumerate(spec):
+        try:
+            members.append(_one_classifier(one, language))
+        except ValueError as error:
+            raise ValueError(str(error).replace("classifier", f"classifier[{number}]", 1)) from None
+    return FirstOf(members, verdicts)
+
+
+def classifier_of(pack: StylePack) -> Classifier:
+    """The classifier of a style pack. Raises ValueError as `build_classifier`."""
+    return build_classifier(pack.classifier, pack.language, [style.verdict for style in pack.styles])
+
+
+def _one_classifier(spec: object, language: str) -> Classifier:
     if not isinstance(spec, Mapping):
         raise ValueError(f"classifier: {spec!r} is not a mapping; write e.g. {{name: speech_level, backend: rules}}")
     name, backend = spec.get("name"), spec.get("backend", "rules")
@@ -117,10 +188,13 @@ def build_classifier(spec: Mapping[str, object]) -> Classifier:
             raise ValueError(_unknown(f"classifier: key {key!r} of {name}", key, ("name", *KEYS[name])))
     if backend not in BACKENDS:
         raise ValueError(_unknown(f"classifier.backend: {backend!r}", backend, BACKENDS))
+    if language != KOREAN and (name == "speech_level" or "backend" in spec):
+        what = "name: speech_level" if name == "speech_level" else "backend: it"
+        raise ValueError(f"classifier.{what} reads Korean, and styles.language is {language}; use {{name: markers, markers: ...}}")
     classify("가나", backend)  # a missing extra shows here, before any model loads
     if name == "speech_level":
         return SpeechLevel(backend)
-    return _markers(spec.get("markers"), spec.get("otherwise", "modern"), backend)
+    return _markers(spec.get("markers"), spec.get("otherwise", "modern"), backend, language)
 
 
 def label_mistakes(pack: StylePack) -> list[str]:
@@ -129,7 +203,7 @@ def label_mistakes(pack: StylePack) -> list[str]:
     Also a neutral tag with the verdict of the first one: every right answer under it would count as leakage. Raises ValueError
     as `build_classifier`.
     """
-    labels = [label for label in build_classifier(pack.classifier).labels if label not in RESERVED]
+    labels = [label for label in classifier_of(pack).labels if label not in RESERVED]
     found = []
     for style in pack.styles:
         key = f"styles.styles.{style.tag}"
@@ -142,17 +216,21 @@ def label_mistakes(pack: StylePack) -> list[str]:
     return found
 
 
-def _markers(markers: object, otherwise: object, backend: str) -> Markers:
+def _markers(markers: object, otherwise: object, backend: str, language: str) -> Markers:
     if not isinstance(markers, Mapping) or not markers:
         raise ValueError(f"classifier.markers: {markers!r} is empty; give verdict -> strings that end a sentence, e.g. {{village: [도토]}}")
     if not isinstance(otherwise, str) or not otherwise or otherwise in (*RESERVED, *markers):
         taken = ", ".join(map(str, (*RESERVED, *markers)))
         raise ValueError(f"classifier.otherwise: {otherwise!r} must be a verdict of its own, other than {taken}")
     known: dict[str, str] = {}
+    read: dict[str, Sequence[str] | Marks] = {}
     for verdict, words in markers.items():
         if not isinstance(verdict, str) or verdict in RESERVED:
             raise ValueError(f"classifier.markers: verdict {verdict!r} is reserved or no string; reserved: {', '.join(RESERVED)}")
-        if isinstance(words, str) or not isinstance(words, Sequence) or not words:
+        read[verdict] = words
+        if isinstance(words, Mapping):
+            read[verdict], words = Marks.read(words, language, f"classifier.markers.{verdict}"), words.get("words") or ()
+        elif isinstance(words, str) or not isinstance(words, Sequence) or not words:
             raise ValueError(f"classifier.markers.{verdict}: {words!r} is not a list of strings")
         for word in words:
             bare = _bare(word) if isinstance(word, str) else ""
@@ -160,7 +238,7 @@ def _markers(markers: object, otherwise: object, backend: str) -> Markers:
                 raise ValueError(f"classifier.markers.{verdict}: {word!r} has no letter or digit; a marker is a word")
             if known.setdefault(bare, verdict) != verdict:
                 raise ValueError(f"classifier.markers.{verdict}: {word!r} marks {known[bare]!r} already")
-    return Markers(markers, otherwise, backend)
+    return Markers(read, otherwise, backend, language)
 
 
 def _unknown(what: str, value: object, allowed: Sequence[str]) -> str:

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from gold_style.speech import LEVELS, classify
+from gold_style.speech import LEVELS
 from gold_style.styles import DIRECTIONS, StylePack
+from gold_style.verdicts import classifier_of
 
 CONF = Path(__file__).resolve().parents[1] / "conf/styles"
 
@@ -78,8 +79,7 @@ def test_shipped_few_shots_are_written_in_their_style():
         pack = StylePack.from_settings({**yaml.safe_load(path.read_text(encoding="utf-8")), "few_shots": 0})
         for style in pack.styles:
             assert len(style.few_shots) >= 2, (path, style.tag)
-            if pack.classifier["name"] == "speech_level":
-                assert {classify(shot.answer).verdict for shot in style.few_shots} == {style.verdict}
+            assert {classifier_of(pack)(shot.answer) for shot in style.few_shots} == {style.verdict}
 
 
 def test_accepted_levels_are_levels_that_speech_knows():

@@ -16,7 +16,7 @@ VILLAGE = {"name": "markers", "markers": {"village": [", 도토!"], "cat": ["다
 @pytest.mark.parametrize("pack", sorted(path.stem for path in STYLES.glob("*.yaml")))
 def test_examples_of_every_pack_get_the_verdict_of_their_tag(pack):
     source = yaml.safe_load((STYLES / f"{pack}.yaml").read_text(encoding="utf-8"))
-    classifier = build_classifier(source["classifier"])
+    classifier = build_classifier(source["classifier"], source["language"])
     for tag, style in source["styles"].items():
         assert style["verdict"] in classifier.labels
         for shot in style["few_shots"]:

@@ -24,6 +24,7 @@ AS_BEFORE: dict[str, Any] = {
     "evaluation.misspelt": 0,
     "extend": None,
     "model.student_adapter": None,
+    "styles.language": "ko",
 }
 
 

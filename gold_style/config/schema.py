@@ -123,6 +123,7 @@ class Styles:
     """The style pack as composed; gold_style.styles.StylePack reads and checks what it says."""
 
     name: str
+    language: str  # one of gold_style.speech.languages
     teacher_prompt: Literal["combined", "per_style"]
     untagged: str
     few_shots: CountOrZero
@@ -130,7 +131,7 @@ class Styles:
     neutral: str
     intro: str
     styles: dict[str, dict[str, Any]]  # tag -> rule, verdict, few_shots, levels
-    classifier: dict[str, Any]
+    classifier: dict[str, Any] | list[dict[str, Any]]
     requests: dict[str, Any]
 
 

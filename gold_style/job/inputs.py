@@ -19,7 +19,7 @@ from gold_style.measure.answers import Answer, Judged, judge
 from gold_style.prompts import Prompt, PromptSource, build_source
 from gold_style.styles import StylePack
 from gold_style.tokens.identical import identical_tokenizers
-from gold_style.verdicts import Classifier, build_classifier
+from gold_style.verdicts import Classifier, classifier_of
 
 MAX_CHECKED_ROWS = 50_000  # prompts whose length is checked before training; later rows are checked when their turn comes
 MAX_REPORTED_ROWS = 20
@@ -70,7 +70,7 @@ class Inputs:
         return cls(
             settings=settings,
             pack=pack,
-            classifier=build_classifier(settings.styles.classifier),
+            classifier=classifier_of(pack),
             source=build_source(settings, pack, None, control_tokens(chat)),
             chat=chat,
             same_tokenizer=identical_tokenizers(student, teacher),

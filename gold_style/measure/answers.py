@@ -1,7 +1,7 @@
 """One answer, and what is judged about it on its own: verdict, level, content kept, degenerate, copied.
 
 The classifier says which style a text is in, the pack which style was asked for. "ambiguous" and "other" are reserved
-verdicts: ambiguous answers leave the denominators, other ones (not Korean, empty, looping) stay in them as failures.
+verdicts: ambiguous answers leave the denominators, other ones (another language, empty, looping) stay in them as failures.
 
     judge([Answer(id=0, style="chosun", request="봄 축제를 알려 줘.", text="봄 축제를 아뢰옵니다.")], classifier, pack)
 """
@@ -56,10 +56,11 @@ def judge(answers: Iterable[Answer], classifier: Classifier, pack: StylePack) ->
 def judge_one(answer: Answer, classifier: Classifier, pack: StylePack) -> Judged:
     """One answer with its verdicts. A degenerate answer is "other", whatever its ending."""
     part = finished_part(answer.text) if answer.finished is False else answer.text
-    degenerate = not answer.text.strip() or is_degenerate(answer.text)
+    degenerate = not answer.text.strip() or is_degenerate(answer.text, pack.language)
     verdict = OTHER if degenerate else classifier(part)
     level = None if degenerate else classifier.level(part)
-    content = keeps_topic(answer.topic, answer.text) if answer.topic else keeps_request_words(answer.request, answer.text)
+    keeps, asked = (keeps_topic, answer.topic) if answer.topic else (keeps_request_words, answer.request)
+    content = keeps(asked, answer.text, pack.language)
     accepted = pack.levels(answer.style, answer.direction) if answer.direction and answer.style in pack.tags else ()
     return Judged(
         **{field.name: getattr(answer, field.name) for field in fields(Answer)},

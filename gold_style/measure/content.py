@@ -1,7 +1,8 @@
 """What an answer says, apart from how: topic kept, request copied, words repeated, overlap of two answers.
 
-Everything is on NFC text and on letters, digits and spaces as Korean writes them; no tokenizer and no dictionary is
-needed. chrF: Popović 2015 (https://aclanthology.org/W15-3049/), character n-grams up to 6, beta 2, spaces ignored, as
+Everything is on NFC text and on letters, digits and spaces; no tokenizer and no dictionary is needed. Korean is read with
+its particles and other spacing, another language by `gold_style.speech.languages`: whole words in any of their forms.
+chrF: Popović 2015 (https://aclanthology.org/W15-3049/), character n-grams up to 6, beta 2, spaces ignored, as
 sacreBLEU computes it.
 
 Example: `keeps_topic("봄 축제", "이번 봄축제에 와 주세요.")` is True; `keeps_topic("물", "선물을 샀어요.")` is False.
@@ -12,6 +13,7 @@ import unicodedata
 from collections import Counter
 from functools import lru_cache
 
+from gold_style.speech.languages import KOREAN, WORD, mention, words_of
 from gold_style.speech.lemmas import PARTICLE, without_particle
 from gold_style.speech.lemmas import lemmas as lemmas_of
 
@@ -39,13 +41,15 @@ def squashed(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def topic_pattern(topic: str) -> re.Pattern[str] | None:
+def topic_pattern(topic: str, language: str = KOREAN) -> re.Pattern[str] | None:
     """What counts as the topic in a text; None for a topic without a letter.
 
     Spaces may be left out or put in between syllables, and words may carry particles. The shorter the topic, the more
     context is asked for: one syllable is a word of its own or comes before a particle, two syllables begin a word, three
-    or more may be anywhere.
+    or more may be anywhere. In other languages up to two words may come between those of the topic: "save thy money".
     """
+    if language != KOREAN:
+        return mention(normalised(topic), language, between=2)
     words = re.findall(f"{LETTER}+", normalised(topic))
     length = sum(map(len, words))
     if not words:
@@ -58,27 +62,29 @@ def topic_pattern(topic: str) -> re.Pattern[str] | None:
     return re.compile(body)
 
 
-def keeps_topic(topic: str, text: str) -> bool:
+def keeps_topic(topic: str, text: str, language: str = KOREAN) -> bool:
     """Whether `text` names `topic`, with particles and other spacing; upper and lower case are one."""
-    pattern = topic_pattern(topic)
+    pattern = topic_pattern(topic, language)
     return pattern is not None and pattern.search(normalised(text)) is not None
 
 
 @lru_cache(maxsize=4096)
-def content_words(request: str) -> tuple[str, ...]:
+def content_words(request: str, language: str = KOREAN) -> tuple[str, ...]:
     """What a request is about, as far as particles and a list of asking words tell: stems, each once."""
+    if language != KOREAN:
+        return tuple(dict.fromkeys(word for word in WORD.findall(normalised(request)) if word not in words_of(language, "asking")))
     words = re.findall(f"{LETTER}+", normalised(request))
     stems = [without_particle(word) for word in words if word not in ASKING]
     return tuple(dict.fromkeys(found for found in stems if found not in ASKING))
 
 
-def keeps_request_words(request: str, text: str) -> bool | None:
+def keeps_request_words(request: str, text: str, language: str = KOREAN) -> bool | None:
     """Whether `text` names at least half of the content words of `request`; None where it has none.
 
     The measure of content where no topic is known.
     """
-    words = content_words(request)
-    return 2 * sum(keeps_topic(word, text) for word in words) >= len(words) if words else None
+    words = content_words(request, language)
+    return 2 * sum(keeps_topic(word, text, language) for word in words) >= len(words) if words else None
 
 
 def copies_request(request: str, text: str) -> bool:

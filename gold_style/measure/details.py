@@ -146,13 +146,14 @@ def texts_by_request(answers: Sequence[Judged], tag: str) -> dict:
     return {answer.id: answer.text for answer in answers if answer.style == tag}
 
 
-def overlap(texts: dict, references: dict, backend: str) -> dict[str, Any]:
-    """chrF, lemma overlap (read by the speech backend) and share of equal texts over the requests that both sides answered."""
+def overlap(texts: dict, references: dict, backend: str | None) -> dict[str, Any]:
+    """chrF, lemma overlap (read by the speech backend; None without one) and share of equal texts, over the requests
+    that both sides answered."""
     common = [(texts[request], references[request]) for request in texts if request in references]
     return {
         "requests": len(common),
         "chrf": mean(chrf(text, reference) for text, reference in common),
-        "lemma_overlap": mean(lemma_overlap(text, reference, backend) for text, reference in common),
+        "lemma_overlap": mean(lemma_overlap(text, reference, backend) for text, reference in common) if backend else None,
         "lemma_backend": backend,
         "identical": mean(float(squashed(text) == squashed(reference)) for text, reference in common),
     }

@@ -11,12 +11,13 @@ details.
 Example: `score(judge(answers, classifier, pack), Toggle.from_pack(pack))["margin"]`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from gold_style.measure.answers import Judged
+from gold_style.speech.languages import KOREAN
 from gold_style.styles import StylePack
 from gold_style.verdicts import AMBIGUOUS, OTHER
 
@@ -31,13 +32,14 @@ class Toggle:
     neutral: str  # the tag whose share of that style is leakage
     target: str  # the verdict of the style of interest
     verdicts: dict[str, str]  # tag -> the verdict that its answers should get
-    backend: str = "rules"  # of gold_style.speech: what reads verdicts and content words
+    backend: str | None = "rules"  # of gold_style.speech: what reads verdicts and content words; None: not Korean
 
     @classmethod
     def from_pack(cls, pack: StylePack) -> "Toggle":
         """The toggle of a style pack."""
         verdicts = {tag: pack.verdict_of(tag) for tag in pack.tags}
-        backend = pack.classifier.get("backend", "rules")
+        specs = [pack.classifier] if isinstance(pack.classifier, Mapping) else pack.classifier
+        backend = next((spec["backend"] for spec in specs if "backend" in spec), "rules") if pack.language == KOREAN else None
         return cls(first=pack.tags[0], neutral=pack.neutral, target=pack.target_verdict, verdicts=verdicts, backend=backend)
 
     def group(self, style: str | None) -> str:

@@ -19,6 +19,7 @@ from typing import ClassVar
 from gold_style.config.settings import Settings
 from gold_style.prompts import Prompt
 from gold_style.prompts.shuffle import hashed
+from gold_style.speech.languages import KOREAN, mention
 from gold_style.styles import DIRECTIONS, StylePack, one_of
 
 EVAL_SAMPLES = 128  # requests where the settings say null
@@ -48,6 +49,7 @@ class RequestParts:
     topics: Mapping[str, tuple[str, ...]]  # era -> training topics
     evaluation_topics: Mapping[str, tuple[str, ...]]
     selection_topics: Mapping[str, tuple[str, ...]]
+    language: str = KOREAN
 
     @classmethod
     def from_pack(cls, pack: StylePack) -> "RequestParts":
@@ -58,12 +60,12 @@ class RequestParts:
             raise ValueError("\n".join(f"styles.requests.{name}: missing, and prompts=dynamic composes from it" for name in missing))
         mistakes = [line for direction in source["audiences"] for line in one_of("styles.requests.audiences", direction, DIRECTIONS)]
         audiences = {direction: tuple(names) for direction, names in source["audiences"].items()}
-        tasks = tuple(read_task(name, entry, audiences, mistakes) for name, entry in source["tasks"].items())
+        tasks = tuple(read_task(name, entry, audiences, mistakes, pack.language) for name, entry in source["tasks"].items())
         topics = {
             kind: {era: tuple(map(str, names)) for era, names in source[kind].items()}
             for kind in ("topics", "evaluation_topics", "selection_topics")
         }
-        parts = cls(tasks=tasks, audiences=audiences, **topics)
+        parts = cls(tasks=tasks, audiences=audiences, language=pack.language, **topics)
         mistakes += parts.held_out_in_training(pack)
         if mistakes:
             raise ValueError("\n".join(mistakes))
@@ -71,8 +73,10 @@ class RequestParts:
 
     @cached_property
     def held_out(self) -> re.Pattern[str]:
-        """Matches any topic of evaluation or selection."""
+        """Matches any topic of evaluation or selection; in languages with words of their own, as words in any form."""
         names = [*flat(self.evaluation_topics), *flat(self.selection_topics)]
+        if self.language != KOREAN:
+            return re.compile("|".join(mention(name, self.language).pattern for name in names), re.IGNORECASE)
         return re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))))
 
     @cached_property
@@ -96,7 +100,7 @@ def flat(lists: Mapping[str, tuple[str, ...]]) -> list[str]:
     return [name for names in lists.values() for name in names]
 
 
-def read_task(name: str, entry: Mapping, audiences: Mapping[str, tuple[str, ...]], mistakes: list[str]) -> Task:
+def read_task(name: str, entry: Mapping, audiences: Mapping[str, tuple[str, ...]], mistakes: list[str], language: str = KOREAN) -> Task:
     """One entry of styles.requests.tasks; what is wrong with it is added to `mistakes`."""
     key = f"styles.requests.tasks.{name}"
     direction, templates = str(entry.get("direction")), tuple(entry.get("requests") or ())
@@ -107,7 +111,12 @@ def read_task(name: str, entry: Mapping, audiences: Mapping[str, tuple[str, ...]
         wrong.append(f"{key}.requests: missing")
     for template in templates:
         for marker in MARKER.findall(template):
-            wrong += one_of(f"{key}.requests", marker, ("topic", "audience", *PARTICLES))
+            if marker in PARTICLES and language != KOREAN:
+                wrong.append(
+                    f"{key}.requests: {{{marker}}} is a Korean particle, styles.language is {language}; allowed: {{topic}}, {{audience}}"
+                )
+            else:
+                wrong += one_of(f"{key}.requests", marker, ("topic", "audience", *(PARTICLES if language == KOREAN else ())))
         if "{topic}" not in template:
             wrong.append(f"{key}.requests: {template!r} has no {{topic}}")
     mistakes += wrong
@@ -191,6 +200,9 @@ class DynamicSource:
 
     def __post_init__(self):
         """Raises ValueError for mistakes in the pack's requests, and where it gives fewer than are held out."""
+        if self.random_topics and self.pack.language != KOREAN:
+            reason = f"made-up topics are Korean syllables, and styles.language is {self.pack.language}; write prompts.random_topics=0"
+            raise ValueError(f"prompts.random_topics={self.random_topics:g}: {reason}")
         self.parts, self.notes = RequestParts.from_pack(self.pack), []
         tags, asked = self.pack.tags, self.untagged_share
         probability = self.chosun_probability if self.pack.untagged == tags[0] else (1 - self.chosun_probability) / (len(tags) - 1)

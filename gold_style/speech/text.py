@@ -41,6 +41,8 @@ _BARE_RE = re.compile(
     "(?:옵니다|[사하이]옵니다|[하사]?옵니까|나이[다까]|하?옵?소서|도다|이?로다|하?노라|느?니라|지어다|로소이다|[소오리]이다|[하이시]오|구려|올시다|사?옵)+"
     "|(?:[하이있없되시사겠으]*(?:옵니다|옵니까|나이[다까]|소서|도다|로다|노라|니라|지어다|[소오리]이다|구려|올시다)){2,}"
 )
+_NUMBER_RE = re.compile(r"(\d)[\d.,]*(?=\d)\d")  # 1,000,000 says nothing twice
+_PHRASES_LOOP_RE = re.compile(r"(?<!\S)((\S+ \S+ )(?:\S+ ){2,40}?)\1+\2")  # four words or more, again, and begun once more
 _STUTTER_RE = re.compile(r"(.)\1{3,}")
 
 
@@ -105,29 +107,35 @@ def is_korean(text: str) -> bool:
     return known >= 0.5 * len(syllables)
 
 
-def is_degenerate(text: str) -> bool:
+def is_degenerate(text: str, language: str = "ko") -> bool:
     """Whether a text is empty, broken (U+FFFD) or stuck in a loop of a syllable group, a word or a sentence.
 
     Natural repeats ("멍멍", "하하하", "아니, 아니, 아니 되오") do not count: a loop says the same two or more syllables
-    at least three times in half of the text, or five times anywhere.
+    at least three times in half of the text, or five times anywhere. Other languages than Korean may say one word three
+    times in more of a text ("row, row, row your boat"), but not begin a phrase of four words for the third time.
     """
     if "\ufffd" in text:
         return True
     text = normalise(text)
+    if language != "ko":
+        text = _NUMBER_RE.sub(r"\1", text).casefold()
+        looping = _PHRASES_LOOP_RE.search(" ".join(re.findall(r"[^\W_]+", text)) + " ")
+        if looping and 2 * len(looping.group()) >= len(text):
+            return True
     body = _NOT_WORD_RE.sub("", text)
     only_endings = body != "옵니다" and _BARE_RE.fullmatch(hangul(body))
     alphabet = _ALPHABET in body and len(body) <= len(_ALPHABET) + 5
-    return bool(not body or only_endings or alphabet or _syllables_loop(body) or _sentences_loop(text) or _words_loop(text))
+    return bool(not body or only_endings or alphabet or _syllables_loop(body, language) or _sentences_loop(text) or _words_loop(text))
 
 
-def _syllables_loop(body: str) -> bool:
+def _syllables_loop(body: str, language: str) -> bool:
     """A group of syllables again and again, or one syllable drawn out where it is neither laughter nor a cry."""
     for match in _LOOP_RE.finditer(body):
         unit, total = match.group(1), len(match.group())
         if set(unit) <= _LAUGH or (len(set(unit)) == 1 and unit[0] in LISTS.cries):
             continue
         times = total // len(unit)
-        fills = 0.7 if times == 3 and unit in LISTS.urgent else 0.5
+        fills = 0.7 if times == 3 and (unit in LISTS.urgent or language != "ko") else 0.5
         if times >= 5 or total >= fills * len(body):
             return True
     stutters = [(m.group(1) in LISTS.cries, len(m.group())) for m in _STUTTER_RE.finditer(body) if m.group(1) not in _LAUGH]
