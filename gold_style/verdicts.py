@@ -73,9 +73,9 @@ class SpeechLevel:
 class Markers:
     """The verdict whose marks are in enough of the sentences; `otherwise` for text of the language without any.
 
-    A list: a marker closes more than half of the sentences, punctuation and spaces aside: ", 도토!" and "도토" are the
-    same marker. A mapping (`Marks`): at least half of the sentences have enough of its words and endings, anywhere. A
-    text with fewer marked sentences is `ambiguous`: it is neither in the style nor free of it.
+    A list of words: a marker closes more than half of the sentences, punctuation and spaces aside: ", 도토!" and "도토"
+    are the same marker. A mapping or a list of them (`Marks`): at least half of the sentences have enough of the words
+    and endings of one mapping, anywhere. A text with fewer marked sentences is `ambiguous`: it is neither in the style nor free of it.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Markers:
         self.otherwise, self.backend, self.language = otherwise, backend, language
         self.labels = (*dict.fromkeys((*self.markers, otherwise)), *RESERVED)
         anywhere = [marks for marks in self.markers.values() if isinstance(marks, Marks)]
-        elided = "|".join(map(re.escape, sorted(word for marks in anywhere for word in marks.elided)))
+        elided = "|".join(re.escape(word[1:]) for marks in anywhere for word in marks.words if word[0] in "'’‘")
         self._split = split_sentences
         if anywhere:
             opening = re.compile(rf"(?<!\w)['’‘]({elided or '(?!)'})(?![\w'’])", re.IGNORECASE)
@@ -227,11 +227,12 @@ def _markers(markers: object, otherwise: object, backend: str, language: str) ->
     for verdict, words in markers.items():
         if not isinstance(verdict, str) or verdict in RESERVED:
             raise ValueError(f"classifier.markers: verdict {verdict!r} is reserved or no string; reserved: {', '.join(RESERVED)}")
+        if isinstance(words, str) or not isinstance(words, Sequence | Mapping) or not words:
+            raise ValueError(f"classifier.markers.{verdict}: {words!r} is not a list of strings, nor {{words: [...], endings: [...]}}")
         read[verdict] = words
-        if isinstance(words, Mapping):
-            read[verdict], words = Marks.read(words, language, f"classifier.markers.{verdict}"), words.get("words") or ()
-        elif isinstance(words, str) or not isinstance(words, Sequence) or not words:
-            raise ValueError(f"classifier.markers.{verdict}: {words!r} is not a list of strings")
+        if isinstance(words, Mapping) or all(isinstance(group, Mapping) for group in words):
+            read[verdict] = marks = Marks.read(words, language, f"classifier.markers.{verdict}")
+            words = marks.words
         for word in words:
             bare = _bare(word) if isinstance(word, str) else ""
             if not bare:

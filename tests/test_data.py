@@ -14,7 +14,7 @@ from gold_style.prompts.held_out import request_key
 from gold_style.prompts.jsonl import build, read_requests
 from gold_style.speech import classify, sentences
 from gold_style.styles import StylePack
-from gold_style.verdicts import build_classifier
+from gold_style.verdicts import build_classifier, classifier_of
 from tests.helpers.prompt_settings import DEFAULTS, ROOT, pack, rows, settings, write
 
 PACK = pack()
@@ -128,6 +128,35 @@ def test_its_rows_are_read_by_its_tags(village, tmp_path):
     assert {found[number].style for number in range(found.num_rows)} == set(village.tags)
     with pytest.raises(ValueError, match="unknown style tag '<style:chosun>'; allowed: <style:village>, <style:none>"):
         build(settings(path=str(write(path, rows(10)))), village)
+
+
+# A pack in English
+
+
+@pytest.fixture(scope="module")
+def bard() -> StylePack:
+    return pack("bard")
+
+
+def test_the_english_pack_is_large_enough(bard):
+    assert bard.tags == ("bard", "plain") and bard.language == "en" and bard.untagged == bard.neutral == "plain"
+    asked = [[shot.request for shot in style.few_shots] for style in bard.styles]
+    assert asked[0] == asked[1] and len(asked[0]) >= 8, "the same requests under both tags"
+    parts = dynamic.RequestParts.from_pack(bard)  # refuses a held-out topic that any training text has, in any of its forms
+    assert len({template for task in parts.tasks for template in task.requests}) >= 12
+    topics, evaluated, selected = (dynamic.flat(named) for named in (parts.topics, parts.evaluation_topics, parts.selection_topics))
+    assert len(set(topics)) >= 150 and len(set(evaluated)) == len(evaluated) >= 128 and len(set(selected)) == len(selected) >= 32
+    mentioned = {topic for topic in (*evaluated, *selected) for text in (*topics, *asked[0]) if keeps_topic(topic, text, "en")}
+    assert not mentioned
+
+
+def test_no_request_of_the_english_pack_is_in_its_style(bard):
+    found = dynamic.build(
+        settings(source="dynamic", chosun_probability=0.5, pairing="independent", random_topics=0.0, untagged_share=0.0), bard
+    )
+    asked = [*(found[number] for number in range(500)), *found.evaluation(), *found.selection()]
+    assert {classifier_of(bard)(prompt.request) for prompt in asked} == {"modern"}
+    assert all(keeps_topic(prompt.topic, prompt.request, "en") for prompt in asked)
 
 
 def test_files_are_written_one_way():

@@ -7,7 +7,7 @@ import yaml
 
 from gold_style.speech import LEVELS, classify
 from gold_style.styles import StylePack
-from gold_style.verdicts import build_classifier, label_mistakes
+from gold_style.verdicts import build_classifier, classifier_of, label_mistakes
 
 STYLES = Path(__file__).resolve().parents[1] / "conf" / "styles"
 VILLAGE = {"name": "markers", "markers": {"village": [", 도토!"], "cat": ["다냥", "냥"]}, "otherwise": "modern"}
@@ -115,3 +115,73 @@ def test_what_a_pack_may_share_passes():
     assert label_mistakes(changed(JOSEON, "casual", verdict="modern", levels={"up": "해요체"})) == []
     spare = VILLAGE_PACK | {"classifier": {**VILLAGE_PACK["classifier"], "markers": {"village": ["도토"], "cat": ["냥"]}}}
     assert label_mistakes(StylePack.from_settings(spare)) == []  # a marker that no tag asks for tells a third style apart
+
+
+CAT = {"name": "markers", "markers": {"cat": ["냥"]}, "otherwise": "modern"}
+BOTH = [{"name": "speech_level"}, CAT]
+
+
+def test_the_first_of_a_list_that_gives_a_verdict_of_the_pack_decides():
+    cat_or_modern = build_classifier([{"name": "speech_level"}, CAT], verdicts=["cat", "modern"])
+    assert cat_or_modern.labels == ("joseon", "modern", "ambiguous", "other", "cat") and cat_or_modern.backend == "rules"
+    assert cat_or_modern("배가 고프다냥. 밥을 달라냥!") == "cat" and cat_or_modern("밥을 먹어요.") == "modern"
+    village_first = build_classifier([VILLAGE, {"name": "speech_level"}], verdicts=["village", "joseon", "modern"])
+    assert village_first("숲에 가자, 도토! 꿀차도 마시자, 도토!") == "village"
+    assert village_first("전하, 성은이 망극하옵니다.") == "joseon", "`otherwise` of the first decides nothing"
+    assert village_first("숲에 가요.") == "modern" and village_first.level("숲에 가요.") == "해요체"
+    assert village_first("") == "other" and village_first.sentences("") == []
+    assert set(village_first.sentences("전하, 성은이 망극하옵니다.")) == {"joseon"}
+
+
+def test_two_lists_of_markers_share_their_otherwise():
+    dog = {**CAT, "markers": {"dog": ["멍"]}}
+    classifier = build_classifier([CAT, dog], verdicts=["cat", "dog", "modern"])
+    assert [classifier(text) for text in ("밥을 달라냥.", "밥을 달라멍.", "밥을 주세요.")] == ["cat", "dog", "modern"]
+    assert classifier("밥을 달라냥. 물도 주세요. 고마워요.") == "ambiguous"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ([], "classifier: [] is not a mapping"),
+        (
+            [{"name": "speech_level"}, {"name": "marker"}],
+            "classifier[1].name: 'marker' is unknown; allowed: speech_level, markers; did you mean",
+        ),
+        ([CAT, {**CAT, "markers": {"dog": "멍"}}], "classifier[1].markers.dog: '멍' is not a list"),
+        ([CAT, "speech_level"], "classifier[1]: 'speech_level' is not a mapping"),
+        ([{**CAT, "backend": "x"}], "classifier[0].backend: 'x' is unknown"),
+    ],
+)
+def test_mistakes_in_a_list_are_named_with_their_number(spec, message):
+    with pytest.raises(ValueError) as error:
+        build_classifier(spec)
+    assert message in str(error.value)
+
+
+def test_each_verdict_must_be_given_by_one_of_the_list():
+    pack = JOSEON | {"classifier": BOTH}
+    assert label_mistakes(changed(pack, "cat", verdict="cat")) == []
+    (line,) = label_mistakes(changed(pack, "cat", verdict="dog"))
+    assert "styles.styles.cat.verdict: 'dog' is not one of joseon, modern, cat" in line
+
+
+def test_korean_readers_are_refused_for_another_language():
+    for spec, word in (({"name": "speech_level"}, "classifier.name: speech_level"), ({**CAT, "backend": "kiwi"}, "classifier.backend")):
+        with pytest.raises(ValueError) as error:
+            build_classifier(spec, "en")
+        assert word in str(error.value) and "styles.language is en" in str(error.value)
+
+
+def test_a_list_in_another_language_closes_sentences_there():
+    classifier = build_classifier({"name": "markers", "markers": {"pirate": ["arr"]}, "otherwise": "modern"}, "en")
+    assert classifier("We sail, arr! The sea is wide, arr.") == "pirate" and classifier("We sail the sea.") == "modern"
+    assert classifier("바다로 가자, arr!") == "other" and classifier.level("We sail, arr!") is None
+
+
+def test_a_pack_says_its_language():
+    assert StylePack.from_settings(VILLAGE_PACK).language == "ko"
+    assert StylePack.from_settings({key: value for key, value in VILLAGE_PACK.items() if key != "language"}).language == "ko"
+    assert classifier_of(StylePack.from_settings(VILLAGE_PACK | {"language": "en"}))("숲에 가자, 도토!") == "other"
+    with pytest.raises(ValueError, match="styles.language: 'english' is not one of ko, de"):
+        StylePack.from_settings(VILLAGE_PACK | {"language": "english"})

@@ -47,7 +47,8 @@ def is_prose(text: str, language: str) -> bool:
         return False
     words = [word.casefold().replace("’", "'") for word in WORD.findall(normalise(text))]
     if known := _pairs(language):
-        pairs = [word[start : start + 2] for word in words for start in range(len(word) - 1) if "'" not in word and word.isalpha()]
+        pairs = [word[start : start + 2] for word in words for start in range(len(word) - 1)]
+        pairs = [pair for pair in pairs if pair.isascii() and pair.isalpha()]
         if sum(pair in known for pair in pairs) < LIKELY_PAIRS * len(pairs):
             return False
     common, shared, foreign = (sum(word in words_of(language, name) for word in words) for name in ("common", "shared", "foreign"))
@@ -77,7 +78,7 @@ def mention(topic: str, language: str, between: int = 0) -> re.Pattern[str]:
     """Finds a topic as words of its own, in any of their forms and in either case, up to `between` other words between its words."""
     words = re.findall(r"[^\W_]+", topic)
     words = [word for word in words if word.casefold() not in words_of(language, "asking")] or words  # the internet: internet
-    if TABLE[language].get("no_spaces"):
+    if "no_spaces" in words_of(language, "traits"):
         return re.compile(r"\s*".join(map(re.escape, words)) or r"(?!)", re.IGNORECASE)
     alternatives = ["(?:" + "|".join(map(re.escape, sorted(forms(word, language), key=len, reverse=True))) + ")" for word in words]
     gap = rf"[\W_]+(?:[^\W_]+[\W_]+){{0,{between}}}?"

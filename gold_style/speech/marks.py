@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gold_style import did_you_mean
-from gold_style.speech.languages import TABLE, WORD
+from gold_style.speech.languages import WORD, words_of
 from gold_style.speech.text import QUOTED_RE, normalise, split_sentences
 
 LISTS = ("words", "endings", "except", "unless")
@@ -37,18 +37,16 @@ def unquoted(text: str, elided: re.Pattern[str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Marks:
-    """What marks one verdict: `found` in a line of words at least `minimum` times, outside of `excepted` and without any of `unless`."""
+class Group:
+    """Marks that count together: `found` in a line of words at least `minimum` times, outside of `excepted`, without any of `unless`."""
 
     found: re.Pattern[str]
     excepted: re.Pattern[str]
     unless: re.Pattern[str]
-    elided: frozenset[str]
     minimum: int
-    language: str
 
     @classmethod
-    def read(cls, entry: Mapping[str, Any], language: str, key: str = "classifier.markers") -> Marks:
+    def read(cls, entry: Mapping[str, Any], within: bool, key: str) -> Group:
         """{words, endings, except, unless, minimum} of a style pack. Raises ValueError for the first mistake, naming its key."""
         for name, value in entry.items():
             if name not in (*LISTS, "minimum"):
@@ -59,28 +57,44 @@ class Marks:
                 raise ValueError(f"{key}.{name}: {value!r} is not a list of strings")
             for word in value if name != "minimum" else ():
                 if not isinstance(word, str) or not plain_words(word):
-                    raise ValueError(
-                        f"{key}.{name}: {word!r} has no letter or digit; a marker is a word, in quotes where YAML reads it otherwise"
-                    )
+                    raise ValueError(f"{key}.{name}: {word!r} has no letter or digit; put it in quotes if YAML reads it as something else")
         words, endings, excepted, unless = ([plain_words(word) for word in entry.get(name) or ()] for name in LISTS)
         minimum = entry.get("minimum", 1)
         if not words and not endings:
             raise ValueError(f"{key}: neither words nor endings; give at least one of them")
         if isinstance(minimum, bool) or not isinstance(minimum, int) or minimum < 1:
             raise ValueError(f"{key}.minimum: {minimum!r} is not a whole number of at least 1")
-        within = bool(TABLE[language].get("no_spaces"))
-        elided = frozenset(plain_words(word) for word in entry.get("words") or () if word[0] in "'’‘")
-        return cls(_any(words, within, endings), _any(excepted, within), _any(unless, within), elided, minimum, language)
+        return cls(_any(words, within, endings), _any(excepted, within), _any(unless, within), minimum)
+
+    def is_in(self, line: str) -> bool:
+        """Whether a line of words is marked."""
+        line = self.excepted.sub(NAME, line)
+        return not self.unless.search(line) and len(self.found.findall(line)) >= self.minimum
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What marks one verdict: any of its groups. `words` are those of all groups, as written."""
+
+    groups: tuple[Group, ...]
+    words: tuple[str, ...]
+    language: str
+
+    @classmethod
+    def read(cls, entries: Mapping[str, Any] | Sequence[Mapping[str, Any]], language: str, key: str = "classifier.markers") -> Marks:
+        """One group, or a list of them. Raises ValueError for the first mistake."""
+        keyed = {key: entries} if isinstance(entries, Mapping) else {f"{key}[{number}]": entry for number, entry in enumerate(entries)}
+        within = "no_spaces" in words_of(language, "traits")
+        groups = tuple(Group.read(entry, within, name) for name, entry in keyed.items())
+        return cls(groups, tuple(word for entry in keyed.values() for word in entry.get("words") or ()), language)
 
     def in_sentence(self, sentence: str) -> bool:
         """Whether a sentence (of `unquoted`) is marked."""
         words = list(WORD.finditer(sentence))
-        following = [*words[1:], None]
-        is_loud = sentence.isupper() or TABLE[self.language].get("nouns_big")
-        pairs = zip(words, following, strict=True)
-        line = " ".join(NAME if not is_loud and _is_name(sentence, *pair) else plain_words(pair[0].group()) for pair in pairs)
-        line = self.excepted.sub(NAME, f" {line} ")
-        return not self.unless.search(line) and len(self.found.findall(line)) >= self.minimum
+        is_plain = sentence.isupper() or "nouns_big" in words_of(self.language, "traits")
+        pairs = zip(words, [*words[1:], None], strict=True)
+        line = " ".join(NAME if not is_plain and _is_name(sentence, *pair) else plain_words(pair[0].group()) for pair in pairs)
+        return any(group.is_in(f" {line} ") for group in self.groups)
 
 
 def _any(words: Sequence[str], within: bool, endings: Sequence[str] = ()) -> re.Pattern[str]:
@@ -94,12 +108,14 @@ def _any(words: Sequence[str], within: bool, endings: Sequence[str] = ()) -> re.
 
 def _is_name(sentence: str, word: re.Match[str], following: re.Match[str] | None) -> bool:
     """Whether a word has a capital that its place does not explain."""
-    if not word.group()[0].isupper():
+    if not _is_big(word.group()):
         return False
     before = sentence[: word.start()].rstrip(" \"'“‘([")
     if WORD.search(before) and not before.endswith(STARTS_AFTER):
         return True
-    if following is None or sentence[word.end() : following.start()] != " ":
-        return False
-    first = re.split("['’]", following.group())[0]
-    return first[0].isupper() and len(first) > 1  # not I, I'll
+    return following is not None and sentence[word.end() : following.start()] == " " and _is_big(following.group())
+
+
+def _is_big(word: str) -> bool:
+    """Whether a word begins with a capital; I and I'll do not count."""
+    return word[0].isupper() and len(re.split("['’]", word)[0]) > 1

@@ -34,7 +34,7 @@ def test_the_promised_options_are_there():
     promised = {
         "model": "tiny tiny_cross_tokenizer smollm2 self qwen3b_to_1p5b qwen7b_to_1p5b llama8b_to_qwen1p5b",
         "prompts": "dynamic jsonl hf",
-        "styles": "joseon village",
+        "styles": "joseon village bard",
         "loss": "uld_hybrid uld jsd seq_kd tree",
         "hardware": "auto cpu single_gpu multi_gpu fsdp deepspeed_zero3 vllm_colocate vllm_server",
         "tracker": "wandb tensorboard none",

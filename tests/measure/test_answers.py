@@ -1,7 +1,9 @@
 """One answer: its verdict, level and content."""
 
-from gold_style.measure.answers import finished_part
+from gold_style.measure.answers import Answer, finished_part, judge
+from gold_style.verdicts import classifier_of
 from tests.helpers.judged_answers import JOSEON, MODERN, written
+from tests.helpers.prompt_settings import pack
 
 
 def test_a_cut_answer_is_judged_without_its_broken_end():
@@ -29,3 +31,20 @@ def test_level_is_judged_by_direction_where_the_pack_lists_levels():
 def test_mixed_answers_are_not_strict():
     [mixed] = written({"chosun": "{}는 좋아요. 신이 삼가 아뢰옵나이다."}, ["나비"])
     assert (mixed.verdict, mixed.strict) == ("joseon", "mixed")
+
+
+def test_answers_of_an_english_pack_are_read_as_english():
+    bard = pack("bard")
+    texts = (
+        "The spider spinneth her web.",
+        "Dogs bark.",
+        "거미는 집을 짓사옵니다.",
+        "Spiders and it doth spin a web, and it doth spin a web, and it doth",
+    )
+    said = [
+        Answer(id=number, style="bard", request="Tell me about spiders.", text=text, topic="spiders") for number, text in enumerate(texts)
+    ]
+    judged = judge(said, classifier_of(bard), bard)
+    assert [answer.verdict for answer in judged] == ["bard", "modern", "other", "other"]
+    assert [answer.content for answer in judged] == [True, False, False, False]
+    assert [answer.degenerate for answer in judged] == [False, False, False, True] and {answer.level for answer in judged} == {None}

@@ -72,3 +72,26 @@ def test_overlap_and_distinct():
     assert distinct(["가 나 가", "나 가"], 1) == pytest.approx(2 / 5)
     assert distinct(["가 나 가", "나 가"], 2) == pytest.approx(2 / 3)
     assert distinct(["가"], 2) is None
+
+
+@pytest.mark.parametrize(
+    ("topic", "text", "kept"),
+    [
+        ("spiders", "A Spider spinneth her web.", True),
+        ("saving money", "Save thy money, good friend.", True),
+        ("the theatre", "Theatres are merry places.", True),
+        ("running", "Thou shalt run ere dawn.", True),
+        ("art", "My heart doth party.", False),
+        ("ale", "A pale whale telleth a tale.", False),
+        ("saving money", "Save thy breath, for no man giveth thee money.", False),
+    ],
+)
+def test_topics_of_english(topic, text, kept):
+    assert keeps_topic(topic, text, "en") is kept
+
+
+def test_request_words_of_english():
+    assert content_words("Write a short note about the harvest for a neighbour.", "en") == ("harvest", "neighbour")
+    assert keeps_request_words("Tell me about the harvest.", "Thy harvests are rich.", "en")
+    assert not keeps_request_words("Tell me about the harvest.", "Thou art a knave.", "en")
+    assert keeps_request_words("What do you think?", "Nothing, my lord.", "en") is None

@@ -1,9 +1,12 @@
 """What summary.json says besides the headline."""
 
+from gold_style.measure.answers import Answer, judge
 from gold_style.measure.details import forgetting, pairs
 from gold_style.measure.rates import Toggle
 from gold_style.measure.summary import run_summary
+from gold_style.verdicts import classifier_of
 from tests.helpers.judged_answers import JOSEON, MODERN, PACK, TOPICS, written
+from tests.helpers.prompt_settings import pack
 from tests.helpers.run_files import TOGGLE, answer, answers
 
 
@@ -48,3 +51,11 @@ def test_untagged_and_misspelt_have_their_slices():
     assert list(tags) == ["chosun", "none", "untagged", "misspelt"]
     assert tags["untagged"]["target_rate"] == 0.0 and tags["misspelt"]["target_rate"] == 1.0
     assert tags["misspelt"]["joint"] is None
+
+
+def test_no_lemmas_of_another_language_than_korean():
+    bard = pack("bard")
+    toggle = Toggle.from_pack(bard)
+    said = [Answer(id=1, style=tag, request="Tell me about tea.", text="Tea is fine.", topic="tea") for tag in bard.tags]
+    found = pairs(judge(said, classifier_of(bard), bard), toggle)
+    assert toggle.backend is None and found["lemma_overlap"] is None and found["chrf"] == found["identical"] == 1.0

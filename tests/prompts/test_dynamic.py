@@ -207,3 +207,49 @@ def test_more_requests_than_a_pack_gives_are_refused():
 def test_evaluation_can_be_turned_off():
     rows = build(drawing(eval_samples=0), pack())
     assert len(rows.evaluation()) == 0 and len(rows.selection()) == 32
+
+
+def english(**requests):
+    mapping = yaml.safe_load((ROOT / "conf/styles/bard.yaml").read_text(encoding="utf-8"))
+    return StylePack.from_settings({**mapping, "few_shots": 0, "requests": {**mapping["requests"], **requests}})
+
+
+def test_another_language_composes_without_particles():
+    rows = build(drawing(), english())
+    assert {rows[number].tag for number in range(50)} == {"bard", "plain"}
+    held_out = {prompt.topic for prompt in (*rows.evaluation(), *rows.selection())}
+    assert len(held_out) == 160
+    for prompt in [*(rows[number] for number in range(500)), *rows.evaluation(), *rows.selection()]:
+        assert prompt.topic in prompt.request and "{" not in prompt.request and prompt.request.isascii()
+
+
+@pytest.mark.parametrize(
+    ("requests", "parts"),
+    [
+        (
+            {"tasks": {"t": {"direction": "up", "requests": ["{topic}{을} now."]}}},
+            ["tasks.t.requests: {을} is a Korean particle", "language is en"],
+        ),
+        ({"tasks": {"t": {"direction": "up", "requests": ["{topik}"]}}}, ["'topik' is not one of topic, audience; did you mean topic?"]),
+        ({"evaluation_topics": {"modern": ["Bicycle"]}}, ["'bicycles'", "is also in"]),
+        ({"evaluation_topics": {"modern": ["wolf"]}}, ["'wolves'", "is also in"]),
+        ({"evaluation_topics": {"modern": ["teacher"]}}, ["'teacher'", "'my teacher'"]),
+        ({"topics": {"modern": ["grape juice"]}}, ["'grape'", "'grape juice'"]),
+    ],
+)
+def test_mistakes_in_a_pack_of_another_language_are_named(requests, parts):
+    with pytest.raises(ValueError) as error:
+        build(drawing(), english(**requests))
+    assert all(part in str(error.value) for part in parts), str(error.value)
+
+
+def test_a_held_out_topic_inside_another_word_gives_nothing_away():
+    source = english(topics={"modern": ["hearts"]}, evaluation_topics={"modern": ["art"]}, selection_topics={"modern": ["ear"]})
+    assert len(build(drawing(eval_samples=5, selection_samples=5), source).evaluation()) == 5
+
+
+def test_made_up_topics_are_korean_and_refused_elsewhere():
+    with pytest.raises(
+        ValueError, match="prompts.random_topics=0.8: made-up topics are Korean .* styles.language is en; write prompts.random_topics=0"
+    ):
+        build(drawing(random_topics=0.8), english())
