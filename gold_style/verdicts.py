@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from gold_style import did_you_mean
 from gold_style.speech import BACKENDS, LEVELS, VERDICTS, classify, is_degenerate, sentences
@@ -78,18 +78,13 @@ class Markers:
     and endings of one mapping, anywhere. A text with fewer marked sentences is `ambiguous`: it is neither in the style nor free of it.
     """
 
-    def __init__(
-        self, markers: Mapping[str, Sequence[str] | Marks], otherwise: str, backend: str = "rules", language: str = KOREAN
-    ) -> None:
+    def __init__(self, markers: Mapping[str, Sequence[str] | Marks], otherwise: str, backend: str, language: str) -> None:
         self.markers = {verdict: marks if isinstance(marks, Marks) else tuple(map(_bare, marks)) for verdict, marks in markers.items()}
         self.otherwise, self.backend, self.language = otherwise, backend, language
         self.labels = (*dict.fromkeys((*self.markers, otherwise)), *RESERVED)
         anywhere = [marks for marks in self.markers.values() if isinstance(marks, Marks)]
         elided = "|".join(re.escape(word[1:]) for marks in anywhere for word in marks.words if word[0] in "'’‘")
-        self._split = split_sentences
-        if anywhere:
-            opening = re.compile(rf"(?<!\w)['’‘]({elided or '(?!)'})(?![\w'’])", re.IGNORECASE)
-            self._split = lambda text: unquoted(text, opening)
+        self._elided = re.compile(rf"(?<!\w)['’‘]({elided or '(?!)'})(?![\w'’])", re.IGNORECASE) if anywhere else None
 
     def __call__(self, text: str) -> str:
         found = self.sentences(text)
@@ -107,12 +102,11 @@ class Markers:
     def sentences(self, text: str) -> list[str]:
         if is_degenerate(text, self.language) or not is_prose(text, self.language):
             return []
-        told = self._split(text)
+        told = unquoted(text, self._elided) if self._elided else split_sentences(text)
         found = [next((verdict for verdict, marks in self.markers.items() if _marks(marks, one)), self.otherwise) for one in told]
-        if self.language == KOREAN:
-            return found
         # "Mr." and "1." are cut off like sentences of one word
-        return [verdict for one, verdict in zip(told, found, strict=True) if verdict != self.otherwise or " " in one] or found
+        whole = [verdict for one, verdict in zip(told, found, strict=True) if verdict != self.otherwise or " " in one]
+        return whole if whole and self.language != KOREAN else found
 
 
 class FirstOf:
@@ -159,17 +153,9 @@ def build_classifier(spec: object, language: str = KOREAN, verdicts: Collection[
 
     Raises ValueError for anything it does not know.
     """
-    if isinstance(spec, Mapping):
-        return _one_classifier(spec, language)
-    if not isinstance(spec, Sequence) or isinstance(spec, str) or not spec:
-        raise ValueError(f"classifier: {spec!r} is not a mapping; write e.g. {{name: speech_level, backend: rules}}, or a list of such")
-    members = []
-    for number, one in enumerate(spec):
-        try:
-            members.append(_one_classifier(one, language))
-        except ValueError as error:
-            raise ValueError(str(error).replace("classifier", f"classifier[{number}]", 1)) from None
-    return FirstOf(members, verdicts)
+    if isinstance(spec, Sequence) and not isinstance(spec, str) and spec:
+        return FirstOf([_one_classifier(one, language, f"classifier[{number}]") for number, one in enumerate(spec)], verdicts)
+    return _one_classifier(spec, language, "classifier")
 
 
 def classifier_of(pack: StylePack) -> Classifier:
@@ -177,24 +163,24 @@ def classifier_of(pack: StylePack) -> Classifier:
     return build_classifier(pack.classifier, pack.language, [style.verdict for style in pack.styles])
 
 
-def _one_classifier(spec: object, language: str) -> Classifier:
+def _one_classifier(spec: object, language: str, key: str) -> Classifier:
     if not isinstance(spec, Mapping):
-        raise ValueError(f"classifier: {spec!r} is not a mapping; write e.g. {{name: speech_level, backend: rules}}")
+        raise ValueError(f"{key}: {spec!r} is not a mapping; write e.g. {{name: speech_level, backend: rules}}")
     name, backend = spec.get("name"), spec.get("backend", "rules")
     if name not in tuple(KEYS):
-        raise ValueError(_unknown(f"classifier.name: {name!r}", name, tuple(KEYS)))
-    for key in spec:
-        if key not in ("name", *KEYS[name]):
-            raise ValueError(_unknown(f"classifier: key {key!r} of {name}", key, ("name", *KEYS[name])))
+        raise ValueError(_unknown(f"{key}.name: {name!r}", name, tuple(KEYS)))
+    for own in spec:
+        if own not in ("name", *KEYS[name]):
+            raise ValueError(_unknown(f"{key}: key {own!r} of {name}", own, ("name", *KEYS[name])))
     if backend not in BACKENDS:
-        raise ValueError(_unknown(f"classifier.backend: {backend!r}", backend, BACKENDS))
+        raise ValueError(_unknown(f"{key}.backend: {backend!r}", backend, BACKENDS))
     if language != KOREAN and (name == "speech_level" or "backend" in spec):
         what = "name: speech_level" if name == "speech_level" else "backend: it"
-        raise ValueError(f"classifier.{what} reads Korean, and styles.language is {language}; use {{name: markers, markers: ...}}")
+        raise ValueError(f"{key}.{what} reads Korean, and styles.language is {language}; use {{name: markers, markers: ...}}")
     classify("가나", backend)  # a missing extra shows here, before any model loads
     if name == "speech_level":
         return SpeechLevel(backend)
-    return _markers(spec.get("markers"), spec.get("otherwise", "modern"), backend, language)
+    return _markers(spec.get("markers"), spec.get("otherwise", "modern"), backend, language, key)
 
 
 def label_mistakes(pack: StylePack) -> list[str]:
@@ -216,29 +202,29 @@ def label_mistakes(pack: StylePack) -> list[str]:
     return found
 
 
-def _markers(markers: object, otherwise: object, backend: str, language: str) -> Markers:
+def _markers(markers: object, otherwise: object, backend: str, language: str, key: str) -> Markers:
     if not isinstance(markers, Mapping) or not markers:
-        raise ValueError(f"classifier.markers: {markers!r} is empty; give verdict -> strings that end a sentence, e.g. {{village: [도토]}}")
+        raise ValueError(f"{key}.markers: {markers!r} is empty; give verdict -> strings that end a sentence, e.g. {{village: [도토]}}")
     if not isinstance(otherwise, str) or not otherwise or otherwise in (*RESERVED, *markers):
         taken = ", ".join(map(str, (*RESERVED, *markers)))
-        raise ValueError(f"classifier.otherwise: {otherwise!r} must be a verdict of its own, other than {taken}")
+        raise ValueError(f"{key}.otherwise: {otherwise!r} must be a verdict of its own, other than {taken}")
     known: dict[str, str] = {}
-    read: dict[str, Sequence[str] | Marks] = {}
+    read: dict[str, Any] = {}
     for verdict, words in markers.items():
         if not isinstance(verdict, str) or verdict in RESERVED:
-            raise ValueError(f"classifier.markers: verdict {verdict!r} is reserved or no string; reserved: {', '.join(RESERVED)}")
+            raise ValueError(f"{key}.markers: verdict {verdict!r} is reserved or no string; reserved: {', '.join(RESERVED)}")
         if isinstance(words, str) or not isinstance(words, Sequence | Mapping) or not words:
-            raise ValueError(f"classifier.markers.{verdict}: {words!r} is not a list of strings, nor {{words: [...], endings: [...]}}")
+            raise ValueError(f"{key}.markers.{verdict}: {words!r} is not a list of strings, nor {{words: [...], endings: [...]}}")
         read[verdict] = words
         if isinstance(words, Mapping) or all(isinstance(group, Mapping) for group in words):
-            read[verdict] = marks = Marks.read(words, language, f"classifier.markers.{verdict}")
+            read[verdict] = marks = Marks.read(words, language, f"{key}.markers.{verdict}")
             words = marks.words
         for word in words:
             bare = _bare(word) if isinstance(word, str) else ""
             if not bare:
-                raise ValueError(f"classifier.markers.{verdict}: {word!r} has no letter or digit; a marker is a word")
+                raise ValueError(f"{key}.markers.{verdict}: {word!r} has no letter or digit; a marker is a word")
             if known.setdefault(bare, verdict) != verdict:
-                raise ValueError(f"classifier.markers.{verdict}: {word!r} marks {known[bare]!r} already")
+                raise ValueError(f"{key}.markers.{verdict}: {word!r} marks {known[bare]!r} already")
     return Markers(read, otherwise, backend, language)
 
 

@@ -28,7 +28,11 @@ def label(prompt) -> str:
 
 
 def test_the_shipped_rows_are_many_and_balanced():
-    assert len(ROWS) >= 80 and TOGGLES.has_references and not TOGGLES.notes
+    assert (
+        len(ROWS) >= 80
+        and TOGGLES.has_references
+        and TOGGLES.notes == ["prompts.path=data/style_toggles.jsonl: 110 rows, ChatML (messages), tag in the text"]
+    )
     tags = {}
     for prompt in ROWS:
         tags.setdefault(request_key(prompt), set()).add(prompt.tag)
@@ -83,7 +87,7 @@ def test_a_composed_config_reads_them():
     assert len(found.evaluation()) == len(ROWS) // 10 and len(found.selection()) == 5
     held_out = {request_key(prompt) for prompt in (*found.evaluation(), *found.selection())}
     assert not held_out & {request_key(found[number]) for number in range(found.num_rows)}
-    assert not found.notes and found.has_references
+    assert found.notes == TOGGLES.notes and found.has_references
 
 
 def test_every_data_file_has_its_card():

@@ -90,7 +90,7 @@ class Composed:
     def from_mapping(cls, mapping: dict[str, Any]) -> tuple[Self, list[Mistake]]:
         """As `read`, from a plain mapping without interpolations."""
         if isinstance(pack := mapping.get("styles"), dict):
-            pack.setdefault("language", "ko")  # packs of before there was the key, where evaluate.py reads no default
+            pack.setdefault("language", "ko")  # a pack of before there was the key; evaluate.py has no default
         settings, mistakes = mirror(cls, mapping)
         train = getattr(settings, "train", None)
         mistakes += gold_config.mistakes_in(train) if isinstance(train, dict) else []

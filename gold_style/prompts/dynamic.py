@@ -104,6 +104,7 @@ def read_task(name: str, entry: Mapping, audiences: Mapping[str, tuple[str, ...]
     """One entry of styles.requests.tasks; what is wrong with it is added to `mistakes`."""
     key = f"styles.requests.tasks.{name}"
     direction, templates = str(entry.get("direction")), tuple(entry.get("requests") or ())
+    allowed = ("topic", "audience", *(PARTICLES if language == KOREAN else ()))
     wrong = one_of(f"{key}.direction", direction, DIRECTIONS)
     if not wrong and not audiences.get(direction) and any("{audience}" in template for template in templates):
         wrong = [f"styles.requests.audiences.{direction}: missing, and the task {name} needs it"]
@@ -111,12 +112,8 @@ def read_task(name: str, entry: Mapping, audiences: Mapping[str, tuple[str, ...]
         wrong.append(f"{key}.requests: missing")
     for template in templates:
         for marker in MARKER.findall(template):
-            if marker in PARTICLES and language != KOREAN:
-                wrong.append(
-                    f"{key}.requests: {{{marker}}} is a Korean particle, styles.language is {language}; allowed: {{topic}}, {{audience}}"
-                )
-            else:
-                wrong += one_of(f"{key}.requests", marker, ("topic", "audience", *(PARTICLES if language == KOREAN else ())))
+            hint = f"; it is a Korean particle, and styles.language is {language}" if marker in PARTICLES else ""
+            wrong += [line + hint for line in one_of(f"{key}.requests", marker, allowed)]
         if "{topic}" not in template:
             wrong.append(f"{key}.requests: {template!r} has no {{topic}}")
     mistakes += wrong

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from gold_style.speech.tables import read_table
@@ -33,8 +34,7 @@ def words_of(language: str, name: str) -> frozenset[str]:
 
 @lru_cache
 def _pairs(language: str) -> frozenset[str]:
-    groups = (group.split(":") for group in words_of(language, "pairs"))
-    return frozenset(first + second for first, seconds in groups for second in seconds)
+    return frozenset(group[0] + second for group in words_of(language, "pairs") for second in group[2:])
 
 
 def is_prose(text: str, language: str) -> bool:
@@ -42,19 +42,17 @@ def is_prose(text: str, language: str) -> bool:
     if language == KOREAN:
         return is_korean(normalise(text))
     letters = [letter for letter in normalise(text) if letter.isalpha()]
-    script = tuple(TABLE[language]["script"])
-    if not letters or 2 * sum(unicodedata.name(letter, "").startswith(script) for letter in letters) < len(letters):
+    in_script = [unicodedata.name(letter, "").startswith(tuple(TABLE[language]["script"])) for letter in letters]
+    if not letters or 2 * sum(in_script) < len(letters):
         return False
     words = [word.casefold().replace("’", "'") for word in WORD.findall(normalise(text))]
     if known := _pairs(language):
-        pairs = [word[start : start + 2] for word in words for start in range(len(word) - 1)]
-        pairs = [pair for pair in pairs if pair.isascii() and pair.isalpha()]
+        pairs = [pair for word in words for pair in map("".join, pairwise(word)) if pair.isascii() and pair.isalpha()]
         if sum(pair in known for pair in pairs) < LIKELY_PAIRS * len(pairs):
             return False
     common, shared, foreign = (sum(word in words_of(language, name) for word in words) for name in ("common", "shared", "foreign"))
-    if foreign > common:
-        return False
-    return len(words) < FEW_WORDS or not words_of(language, "common") or 20 * common >= len(words) or 3 * shared >= len(words)
+    is_likely = len(words) < FEW_WORDS or 20 * common >= len(words) or 3 * shared >= len(words) or not words_of(language, "common")
+    return foreign <= common and is_likely
 
 
 @lru_cache(maxsize=8192)
@@ -69,8 +67,8 @@ def forms(word: str, language: str) -> frozenset[str]:
                     stem = word[: len(word) - len(old)]
                     twice = name == "verbal" and stem[-1:] == stem[-2:-1]  # running: run
                     found |= {stem + new, stem[:-1] + new if twice else stem + new}
-    vague = words_of(language, "common") | words_of(language, "shared")
-    return frozenset({word, *(form for form in found - vague if len(form) > 2)})
+    found -= words_of(language, "common") | words_of(language, "shared")
+    return frozenset({word, *(form for form in found if len(form) > 2)})
 
 
 @lru_cache(maxsize=8192)

@@ -50,19 +50,16 @@ class Group:
         """{words, endings, except, unless, minimum} of a style pack. Raises ValueError for the first mistake, naming its key."""
         for name, value in entry.items():
             if name not in (*LISTS, "minimum"):
-                raise ValueError(
-                    f"{key}.{name}: unknown; allowed: {', '.join((*LISTS, 'minimum'))}{did_you_mean(name, (*LISTS, 'minimum'))}"
-                )
-            if name != "minimum" and (isinstance(value, str) or not isinstance(value, Sequence)):
-                raise ValueError(f"{key}.{name}: {value!r} is not a list of strings")
-            for word in value if name != "minimum" else ():
-                if not isinstance(word, str) or not plain_words(word):
-                    raise ValueError(f"{key}.{name}: {word!r} has no letter or digit; put it in quotes if YAML reads it as something else")
+                allowed = f"allowed: {', '.join(LISTS)}, minimum"
+                raise ValueError(f"{key}.{name}: unknown; {allowed}{did_you_mean(name, (*LISTS, 'minimum'))}")
+            is_list = isinstance(value, Sequence) and not isinstance(value, str)
+            if name != "minimum" and not (is_list and all(isinstance(word, str) and plain_words(word) for word in value)):
+                raise ValueError(f"{key}.{name}: {value!r} is not a list of words; put in quotes what YAML reads as something else")
         words, endings, excepted, unless = ([plain_words(word) for word in entry.get(name) or ()] for name in LISTS)
         minimum = entry.get("minimum", 1)
         if not words and not endings:
             raise ValueError(f"{key}: neither words nor endings; give at least one of them")
-        if isinstance(minimum, bool) or not isinstance(minimum, int) or minimum < 1:
+        if type(minimum) is not int or minimum < 1:
             raise ValueError(f"{key}.minimum: {minimum!r} is not a whole number of at least 1")
         return cls(_any(words, within, endings), _any(excepted, within), _any(unless, within), minimum)
 
@@ -111,9 +108,8 @@ def _is_name(sentence: str, word: re.Match[str], following: re.Match[str] | None
     if not _is_big(word.group()):
         return False
     before = sentence[: word.start()].rstrip(" \"'“‘([")
-    if WORD.search(before) and not before.endswith(STARTS_AFTER):
-        return True
-    return following is not None and sentence[word.end() : following.start()] == " " and _is_big(following.group())
+    is_inside = WORD.search(before) and not before.endswith(STARTS_AFTER)
+    return bool(is_inside or following and sentence[word.end() : following.start()] == " " and _is_big(following.group()))
 
 
 def _is_big(word: str) -> bool:

@@ -228,7 +228,7 @@ def test_another_language_composes_without_particles():
     [
         (
             {"tasks": {"t": {"direction": "up", "requests": ["{topic}{을} now."]}}},
-            ["tasks.t.requests: {을} is a Korean particle", "language is en"],
+            ["tasks.t.requests: '을' is not one of topic, audience; it is a Korean particle", "language is en"],
         ),
         ({"tasks": {"t": {"direction": "up", "requests": ["{topik}"]}}}, ["'topik' is not one of topic, audience; did you mean topic?"]),
         ({"evaluation_topics": {"modern": ["Bicycle"]}}, ["'bicycles'", "is also in"]),

@@ -116,9 +116,9 @@ def test_any_language(marks, language, old, new):
     ("marks", "message"),
     [
         ({"word": ["thou"]}, "classifier.markers.old.word: unknown; allowed: words, endings, except, unless, minimum; did you mean words?"),
-        ({"words": "thou"}, "classifier.markers.old.words: 'thou' is not a list of strings"),
-        ({"words": ["thou", True]}, "classifier.markers.old.words: True has no letter"),
-        ({"words": ["!"]}, "classifier.markers.old.words: '!' has no letter"),
+        ({"words": "thou"}, "classifier.markers.old.words: 'thou' is not a list of words"),
+        ({"words": ["thou", True]}, "classifier.markers.old.words: ['thou', True] is not a list of words"),
+        ({"words": ["!"]}, "classifier.markers.old.words: ['!'] is not a list of words"),
         ({"except": ["thou"]}, "classifier.markers.old: neither words nor endings"),
         ({"words": ["thou"], "minimum": 0}, "classifier.markers.old.minimum: 0 is not a whole number of at least 1"),
         ({"words": ["thou"], "minimum": True}, "classifier.markers.old.minimum: True"),
