@@ -50,8 +50,7 @@ class Group:
         """{words, endings, except, unless, minimum} of a style pack. Raises ValueError for the first mistake, naming its key."""
         for name, value in entry.items():
             if name not in (*LISTS, "minimum"):
-                allowed = f"allowed: {', '.join(LISTS)}, minimum"
-                raise ValueError(f"{key}.{name}: unknown; {allowed}{did_you_mean(name, (*LISTS, 'minimum'))}")
+                raise ValueError(f"{key}.{name}: unknown; allowed: {', '.join(LISTS)}, minimum{did_you_mean(name, LISTS)}")
             is_list = isinstance(value, Sequence) and not isinstance(value, str)
             if name != "minimum" and not (is_list and all(isinstance(word, str) and plain_words(word) for word in value)):
                 raise ValueError(f"{key}.{name}: {value!r} is not a list of words; put in quotes what YAML reads as something else")
