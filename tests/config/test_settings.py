@@ -314,8 +314,8 @@ def test_files_of_rows_exist_and_end_as_they_should(tmp_path):
     assert rows_fault(str(path)) is None
     assert f"did you mean {path}" in rows_fault(str(tmp_path / "요청들.jsonl"))
     assert "directory" in rows_fault(str(tmp_path))
-    (tmp_path / "rows.csv").write_text("")
-    assert ".jsonl" in rows_fault(str(tmp_path / "rows.csv"))
+    (tmp_path / "rows.txt").write_text("")
+    assert ".jsonl" in rows_fault(str(tmp_path / "rows.txt"))
 
 
 def test_what_stands_where_a_file_or_directory_is_wanted_is_named(tmp_path):
