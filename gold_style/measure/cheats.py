@@ -15,15 +15,14 @@ from gold_style.verdicts import Classifier
 CONSTANT = "신이 삼가 아뢰옵나이다."  # said where no better text in the style of interest is at hand
 
 
-def cheats(answers: Sequence[Answer], classifier: Classifier, pack: StylePack, constant: str | None = None) -> dict[str, list[Judged]]:
+def cheats(answers: Sequence[Answer], classifier: Classifier, pack: StylePack) -> dict[str, list[Judged]]:
     """Judged answers of the trivial answerers to the requests of `answers`.
 
-    `constant`: what the first always says; by default an answer of `answers` that is in the style of interest, so
-    that the cheat is a good text of its kind, or else CONSTANT. The second gives the tagged request back.
+    The first always says an answer of `answers` that is in the style of interest, so that the cheat is a good text of its kind, or
+    else CONSTANT. The second gives the tagged request back.
     """
-    if constant is None:
-        good = (answer.text for answer in answers if answer.style == pack.tags[0] and classifier(answer.text) == pack.target_verdict)
-        constant = next(good, CONSTANT)
+    good = (answer.text for answer in answers if answer.style == pack.tags[0] and classifier(answer.text) == pack.target_verdict)
+    constant = next(good, CONSTANT)
 
     def judged(text_of) -> list[Judged]:
         said = [replace(answer, text=text_of(answer), finished=True, num_tokens=None, likelihood_ratio=None) for answer in answers]
