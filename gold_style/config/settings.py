@@ -202,29 +202,23 @@ class EvaluateSettings(Composed):
         bare model without `prompts.source` is asked EVALUATION_PROMPTS; that is the caller's to read.
         """
         base = run or Settings.compose("tracker=none")
-        prompts = base.prompts
-        if self.prompts.source is not None:
-            prompts = replace(prompts, **vars(self.prompts))
-        for name in ("eval_samples", "student_system_prompt", "teacher_system_prompt", "max_prompt_tokens"):
-            if (value := getattr(self.prompts, name)) is not None:
-                prompts = replace(prompts, **{name: value})
+        also = ("eval_samples", "student_system_prompt", "teacher_system_prompt", "max_prompt_tokens")  # of the run's own prompts
+        named = self.prompts.source is not None
+        asked = {name: value for name, value in vars(self.prompts).items() if named or (name in also and value is not None)}
         scoring = {name: value for name, value in vars(self.evaluation).items() if value is not None}
-        model = base.model
-        if run is None:
-            model = replace(model, name=self.target, student=self.target, student_revision=self.model.revision)
+        bare = {"name": self.target, "student": self.target, "student_revision": self.model.revision} if run is None else {}
         return replace(
             base,
             output_dir=self.output_dir,
             seed=base.seed if self.seed is None else self.seed,
-            resume=None,
-            extend=None,
-            reproduce=None,
+            **dict.fromkeys(INHERITING),
             model=replace(
-                model,
+                base.model,
+                **bare,
                 dtype=self.model.dtype or base.model.dtype,
                 trust_remote_code=self.model.trust_remote_code or base.model.trust_remote_code,
             ),
-            prompts=prompts,
+            prompts=replace(base.prompts, **asked),
             styles=self.styles or base.styles,
             hardware=self.hardware,
             cache=replace(base.cache, dir=None),
@@ -270,6 +264,11 @@ def _defaults() -> dict[str, Any]:
     return Settings.compose().to_dict()
 
 
+def in_sweep() -> bool:
+    """Whether this is a job of a Hydra multirun."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
 def default_directory() -> str:
     """Where a sweep goes when nothing is said, relative to the working directory: multirun/<date>/<time>."""
     return f"multirun/{run_stamp()}"
@@ -277,7 +276,7 @@ def default_directory() -> str:
 
 def _output_directory(mapping: dict[str, Any]) -> str | None:
     """The absolute directory of this run: as asked for, the job's own in a sweep, or a new one under multirun/; one request has none."""
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+    if in_sweep():
         return os.path.abspath(HydraConfig.get().runtime.output_dir)
     if isinstance(mapping.get("resume"), str) and mapping["resume"] != "auto":
         return str(find_directory(mapping["resume"]))

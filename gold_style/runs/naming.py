@@ -10,14 +10,10 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from hydra.types import RunMode
+
+from gold_style.config.settings import in_sweep
 
 NAME_CHARACTERS = 120  # W&B takes 128
-
-
-def in_sweep() -> bool:
-    """Whether this is a job of a Hydra multirun."""
-    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def job_overrides(argv: Sequence[str]) -> list[str]:

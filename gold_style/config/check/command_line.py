@@ -18,10 +18,8 @@ from typing import Any
 
 import hydra
 import yaml
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import IntervalSweep
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -35,7 +33,7 @@ from gold_style.config.gold_config import allowed_fields, gold_config_fields
 from gold_style.config.inheritance import INHERITING
 from gold_style.config.launch import is_main_process
 from gold_style.config.mirror import Mistake, hints_of, keys_of, nodes, written
-from gold_style.config.settings import CONF, EvaluateSettings, Settings, SettingsError, compose_config, find_directory
+from gold_style.config.settings import CONF, EvaluateSettings, Settings, SettingsError, compose_config, find_directory, in_sweep
 
 SETTINGS = {"config": Settings, "evaluate": EvaluateSettings}
 OWN_GROUPS = ("hardware", "prompts", "styles")  # of evaluate.py
@@ -105,8 +103,7 @@ def _reporting(task: Callable[[Any], Any], cls: type) -> Callable[[Any], Any]:
                 raise SettingsError(mistakes)
             return task(cfg)
         except ValueError as error:
-            is_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-            if os.environ.get("HYDRA_FULL_ERROR") or is_sweep or not raised_here(error):
+            if os.environ.get("HYDRA_FULL_ERROR") or in_sweep() or not raised_here(error):
                 raise
             message = str(error)
         exit_with(message)
