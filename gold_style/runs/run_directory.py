@@ -17,7 +17,7 @@ import yaml
 
 from gold_style.config.as_before import AS_BEFORE, as_before
 from gold_style.config.launch import world_size
-from gold_style.config.mirror import is_below
+from gold_style.config.mirror import is_below, nodes
 from gold_style.config.settings import ADJUSTABLE, BESIDE
 from gold_style.config.yaml_file import read_mapping
 from gold_style.runs.checkpoints import newest_valid_checkpoint, step_of
@@ -57,12 +57,9 @@ def config_hash(config: dict) -> str:
     return hashlib.sha256(to_json(flat)).hexdigest()[:16]
 
 
-def flattened(config: dict, prefix: str = "") -> dict:
+def flattened(config: dict) -> dict:
     """{"loss.beta": 0.3, ...}; lists and empty mappings are values."""
-    flat = {}
-    for key, value in config.items():
-        flat |= flattened(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
-    return flat
+    return {key: value for key, value in nodes(config) if not (isinstance(value, dict) and value)}
 
 
 def read_config(directory: Path) -> dict:
