@@ -203,3 +203,18 @@ def test_accelerate_takes_the_hardware_files(path):
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT)
     assert result.stdout.strip() == "2", result.stderr
     assert compose(PAIR, f"hardware={path.stem}").hardware.accelerate_config == f"accelerate_configs/{path.name}"
+
+
+def test_a_pack_may_lack_its_language_and_list_its_classifiers(tmp_path):
+    pack = yaml.safe_load((CONF / "styles/village.yaml").read_text(encoding="utf-8"))
+    own = {**pack, "name": "own", "classifier": [pack["classifier"], {"name": "speech_level"}]}
+    del own["language"]
+    (tmp_path / "styles").mkdir()
+    (tmp_path / "styles/own.yaml").write_text("# own\n" + yaml.safe_dump(own, allow_unicode=True, sort_keys=False))
+    for cls, name, needed in ((Settings, "config", []), (EvaluateSettings, "evaluate", ["target=x"])):
+        settings, mistakes = cls.read(compose_config(name, ["styles=own", *needed], searchpath=[tmp_path]))
+        assert mistakes == [] and rule_mistakes(settings) == []
+        assert settings.styles.language == "ko" and len(settings.styles.classifier) == 2
+    settings.styles.classifier[1]["name"] = "speech_levle"
+    (mistake,) = rule_mistakes(settings)
+    assert str(mistake).startswith("styles.classifier[1].name: 'speech_levle' is unknown; allowed: speech_level, markers; did you mean")
