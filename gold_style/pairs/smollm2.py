@@ -65,15 +65,14 @@ def unpack(path: Path, target: Path) -> None:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    place = {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
-    quantised = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
-    config = AutoConfig.from_pretrained(**place)
+    quantised = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+    config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
     vars(config).pop("quantization_config", None)  # else save_pretrained refuses: it takes the weights for packed ones
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.load_state_dict(quantised.state_dict(), assign=True)
     model.tie_weights()
-    tokenizer = AutoTokenizer.from_pretrained(**place)
+    tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     model.generation_config = GenerationConfig(**ids)
     half = target.with_name(f"{target.name}.{os.getpid()}")  # a run that starts meanwhile must not find half a model

@@ -27,10 +27,10 @@ def read_by(marks: dict, text: str, language: str = "en") -> str:
 
 def test_labelled_sentences_are_well_formed():
     assert len(ROWS) >= 300 and len({row["text"] for row in ROWS}) == len(ROWS)
-    assert sum(row["split"] == "test" for row in ROWS) >= 150
+    assert all(sum(row["split"] == split for row in ROWS) >= 150 for split in ("test", "unseen"))
     for row in ROWS:
         assert set(row) == {"text", "verdict", "trap", "split"} and row["verdict"] in BARD.labels
-        assert row["split"] in ("development", "test")
+        assert row["split"] in ("development", "test", "unseen")
 
 
 @pytest.mark.parametrize("split", ["test", "development"])
@@ -41,6 +41,14 @@ def test_accuracy_on_the_labelled_sentences(split):
     plain = sum(count for (label, _), count in found.items() if label == "modern")
     assert found["modern", "bard"] <= (0.01 if split == "test" else 0.02) * plain
     assert found["other", "bard"] == 0
+
+
+def test_accuracy_on_sentences_that_no_list_was_made_for():
+    """What data/README.md and docs/speech_accuracy.md say of other text; the goal of 0.97 is not reached there."""
+    rows = [row for row in ROWS if row["split"] == "unseen"]
+    found = Counter((row["verdict"], BARD(row["text"])) for row in rows)
+    assert sum(count for (label, verdict), count in found.items() if label == verdict) == 161
+    assert found["modern", "bard"] == 2 and found["other", "bard"] == 0
 
 
 @pytest.mark.parametrize(

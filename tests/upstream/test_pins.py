@@ -90,6 +90,7 @@ def test_every_override_overrides_something():
         "get_train_dataloader",
         "floating_point_ops",
         "create_optimizer",
+        "_load_optimizer_and_scheduler",
         "training_step",
         "compute_loss",
         "_get_grad_norm",

@@ -208,15 +208,17 @@ def test_what_is_advised_for_a_text_that_looks_like_a_setting_works():
         assert Settings.compose(*arguments).tracker.run_name == "오늘은 ${style} 이다"
 
 
-def test_rows_are_named_by_the_option_that_reads_them(tmp_path):
-    rows, other = tmp_path / "rows.parquet", tmp_path / "rows.txt"
-    rows.touch(), other.touch()
-    found = faults("prompts=hf", f"prompts.name={rows}")
-    assert found == {f"prompts.name={rows}": f"is a file; write prompts=jsonl prompts.path={rows}"}
-    assert check([PAIR, "prompts=jsonl", f"prompts.path={rows}"], "config")
-    assert "must end in .jsonl, .ndjson, .json, .csv" in faults("prompts=hf", f"prompts.name={other}")[f"prompts.name={other}"]
-    found = faults("prompts=jsonl", f"prompts.path={tmp_path}")
-    assert found[f"prompts.path={tmp_path}"] == f"is a directory, not a file; of a directory write prompts=hf prompts.name={tmp_path}"
+def test_rows_are_named_by_the_option_that_reads_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a long value would be shortened in the message
+    for name in ("rows.parquet", "rows.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "rows").mkdir()
+    found = faults("prompts=hf", "prompts.name=rows.parquet")
+    assert found == {"prompts.name=rows.parquet": "is a file; write prompts=jsonl prompts.path=rows.parquet"}
+    assert check([PAIR, "prompts=jsonl", "prompts.path=rows.parquet"], "config")
+    assert "must end in .jsonl, .ndjson, .json, .csv" in faults("prompts=hf", "prompts.name=rows.txt")["prompts.name=rows.txt"]
+    found = faults("prompts=jsonl", "prompts.path=rows")
+    assert found["prompts.path=rows"] == "is a directory, not a file; of a directory write prompts=hf prompts.name=rows"
 
 
 def test_each_value_of_a_sweep_is_checked():
