@@ -14,7 +14,7 @@ from card.steps import build_ours, use_microbatch
 from gold_style.chat import Chat
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.packed_reading import PackedReader
-from gold_style.engine.rollout import Sampling, _Batch, candidates
+from gold_style.engine.rollout import Batch, Sampling, candidates
 from gold_style.engine.teacher import Scored, Teacher
 from gold_style.losses.divergence import JSD
 from gold_style.losses.fused import fused_jsd
@@ -76,14 +76,14 @@ def _decode_step(case: Case, checks: Checks, student, teacher, tolerance: float)
     found = []
     with torch.no_grad():
         for uses_step in (True, False):
-            batch, logits = _Batch(Backbone(student), prompts, DECODED + 1, None), []
+            batch, logits = Batch(Backbone(student), prompts, DECODED + 1, None), []
             if uses_step and batch.step_decoder is None:
                 raise RuntimeError("the model has no decode step")
             if not uses_step:
                 batch.step_decoder = None
             for g in range(DECODED):
-                logits.append(batch._next_logits(g)[:, : shape.vocab_size].float())
-                batch.ids_BT, batch.positions_BT = new_ids[g][:, None], batch.positions_BT[:, -1:] + 1
+                logits.append(batch.next_logits(g)[:, : shape.vocab_size].float())
+                batch.advance(new_ids[g])
             found.append(torch.stack(logits))
     ours, plain = found
     checks.compare("prompt: first logits", ours[0], plain[0], tolerance)
