@@ -23,6 +23,9 @@ sys.path.insert(0, str(ROOT))
 SHORT = (  # shorter than the default run: at its 160 steps nearly every setting ends at the ceiling, and nothing can be told apart
     "train.max_steps=80",
     "prompts.eval_samples=64",
+    "prompts.untagged_share=0",
+    "evaluation.untagged=false",
+    "evaluation.misspelt=0",
     "evaluation.every_steps=10",
     "evaluation.live_samples=24",
     "tracker=none",
