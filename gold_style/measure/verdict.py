@@ -48,7 +48,7 @@ def verdict(summary: dict[str, Any], recipe_steps: int | None = None) -> dict[st
             code = "not_learned" if margin < PARTLY * goal or low <= 0 else "partly"
     places = {"under the neutral tag": after.get("leakage"), "without a tag": after.get("untagged")}
     leaks = ", ".join(f"{percent(part)} {place}" for place, part in places.items() if part is not None)
-    named = [f"{name} {percent(after[name])}" for name in faults if name in ("degenerate", "content")]  # leaks are named anyway
+    named = [f"{name} {percent(after[name])}" for name in faults if name in FAULTS]
     facts = [fact, leaks and f"leaks {leaks}", *named]
     if code != "learned" and recipe_steps and 0 < summary["steps"] < recipe_steps:
         facts.append(f"the recipe is {recipe_steps} steps, this run had {summary['steps']}")
