@@ -30,7 +30,7 @@ train: setup  ## distil the embedded pair; with overrides: make train ARGS="seed
 USUAL  = not browser and not vllm and not wheel and not transformers4
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-test: setup  ## the quick tests, on up to four cores: under three minutes on two
+test: setup  ## the quick tests, on up to four cores: about three minutes on two
 	$(PYTEST) -m 'not slow and $(USUAL)' $(ARGS)
 
 test-all: setup  ## the slow tests: whole runs, several processes, kills, sweeps
