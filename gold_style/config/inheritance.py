@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from gold_style.config.mirror import Mistake, is_below, nodes, written
+from gold_style.config.schedule import shortened
 
 INHERITING = ("resume", "extend", "reproduce")
 OPTION_KEYS = ("kind", "name", "source")  # of a group: what says which option was chosen
@@ -23,8 +24,8 @@ def inherited(
     """
     typed = {text.partition("=")[0].lstrip("+~"): text.partition("=")[2] for text in overrides}
     chosen = {f"{group}.{name}" for group in typed for name in OPTION_KEYS}
-    defaults, owns, refused, derived = dict(nodes(default)), dict(nodes(own)), {}, []
-    for name, value in nodes(given):
+    defaults, owns, refused, derived = dict(nodes(shortened(default))), dict(nodes(shortened(own))), {}, []
+    for name, value in nodes(shortened(given)):
         changed = value != owns.get(name) and (name in typed or name in chosen or value != defaults.get(name))
         if (isinstance(value, Mapping) and value) or not (changed or is_below(name, kept)):
             continue

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from gold_style import did_you_mean, nearest
 
@@ -122,7 +122,20 @@ def fitted(hint: Any, value: Any) -> Any:
         return [fitted(parts[0], item) for item in fitted(list, value)]
     if origin is dict:
         return {name: _fitted_under(name, parts[1], item) for name, item in fitted(dict, value).items()}
+    if is_typeddict(hint):
+        return _fitted_keys(get_type_hints(hint, include_extras=True), value)
     return value if origin is Literal or hint is Any else _fitted_plain(hint, value)
+
+
+def _fitted_keys(hints: Mapping[str, Any], value: Any) -> dict[str, Any]:
+    allowed = f"a mapping of {', '.join(hints)}"
+    if not isinstance(value, Mapping):
+        raise Misfit(allowed)
+    if unknown := [name for name in value if name not in hints]:
+        raise Misfit(f"{allowed}; {unknown[0]} is none of them{did_you_mean(unknown[0], hints)}")
+    if missing := [name for name in hints if name not in value]:
+        raise Misfit(f"{allowed}; {' and '.join(missing)} must be given")
+    return {name: _fitted_under(name, hint, value[name]) for name, hint in hints.items()}
 
 
 def _fitted_under(name: Any, hint: Any, value: Any) -> Any:
@@ -134,7 +147,7 @@ def _fitted_under(name: Any, hint: Any, value: Any) -> Any:
 
 def _fitted_to_one(hints: tuple[Any, ...], value: Any) -> Any:
     allowed = []
-    for hint in hints:
+    for hint in [hint for hint in hints if is_typeddict(hint) and isinstance(value, Mapping)] or hints:
         try:
             return fitted(hint, value)
         except Misfit as misfit:

@@ -6,7 +6,7 @@ values come only from conf/. Names that go to TRL keep TRL's spelling.
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypedDict, TypeVar
 
 from gold_style.config.mirror import Interval
 
@@ -30,6 +30,7 @@ Weight = Annotated[float, Interval(0)]
 Count = Annotated[int, Interval(1)]
 CountOrZero = Annotated[int, Interval(0)]
 Seed = Annotated[int, Interval(0, 2**32 - 1)]  # what NumPy's generators take
+Schedule = TypedDict("Schedule", {"from": Share, "to": Share, "steps": Count})  # gold_style.config.schedule reads it
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 
@@ -46,7 +47,7 @@ class Lora:
 class Recipe:
     """Values that a pair was tried with; other groups read them by interpolation."""
 
-    beta: Share
+    beta: Share | Schedule
     lmbda: Share
     temperature: Positive
     top_p: Nucleus
@@ -138,7 +139,7 @@ class Styles:
 @dataclass(kw_only=True)
 class Loss:
     kind: Literal["jsd", "uld", "uld_hybrid", "tree"]
-    beta: Share
+    beta: Share | Schedule
     lmbda: Share
     seq_kd: bool
     temperature: Positive

@@ -34,6 +34,9 @@ class Objective(Protocol):
     def prepare(self, rows: Sequence[Row]) -> None:
         """Set each row's teacher_completion, alignment and num_scored."""
 
+    def set_beta(self, beta: float) -> None:
+        """The divergence of the steps to come."""
+
     def to_student_ids(self, completion: Completion) -> Completion:
         """A teacher-written completion in the student's token ids."""
 
@@ -88,6 +91,9 @@ class TokenExact:
         for row in rows:
             row.teacher_completion = row.completion
             row.num_scored = row.num_matched = sum(i not in self.unscored_ids for i in row.completion)
+
+    def set_beta(self, beta: float) -> None:
+        self.beta = beta
 
     def to_student_ids(self, completion: Completion) -> Completion:
         return completion

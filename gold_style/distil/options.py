@@ -1,5 +1,6 @@
 """What a run was asked for, and what is decided while it trains: the first never changes, each field of the second has one writer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ class Options:
     sampling: Sampling
     max_completion_length: int
     rows_per_window: int
+    beta: Callable[[int], float] | None = None  # of a step; None: the objective's own in all of them
     num_generations: int = 1
     warm_start_steps: int = 0
     warm_start_until: float | None = None

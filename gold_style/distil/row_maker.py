@@ -60,6 +60,8 @@ class RowMaker:
             written += [self.answer(row.prompt) for row in off_policy]
         for row, completion in zip([*on_policy, *off_policy], written, strict=True):
             row.completion, row.finished = completion.ids, completion.finished
+        if options.beta:
+            self.objective.set_beta(options.beta(step))
         self.objective.prepare(rows)
         return rows
 

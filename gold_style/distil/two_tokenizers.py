@@ -7,7 +7,7 @@ Shapes: N student tokens of the micro-batch, M teacher tokens, D hidden, V vocab
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -44,6 +44,9 @@ class CrossTokenizer:
             row.spans = align(row.completion, row.teacher_completion, self.student_bytes, self.teacher_bytes) if ids else []
             row.num_scored = sum(self.span_loss.units(span, row.completion) for span in row.spans)
             row.num_matched = sum(s1 - s0 for s0, s1, _, _ in row.spans)
+
+    def set_beta(self, beta: float) -> None:
+        self.span_loss = replace(self.span_loss, beta=beta)
 
     def to_student_ids(self, completion: Completion) -> Completion:
         """A teacher-written completion in student ids, as far as its bytes go; empty where nothing can be carried over."""

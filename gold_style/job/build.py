@@ -3,14 +3,17 @@
 trainer = build_trainer(settings, Inputs.load(settings), run)
 """
 
+import math
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel
 from trl.experimental.gold import GOLDConfig
 
+from gold_style.config.schedule import at_step
 from gold_style.config.settings import Settings, local_model
 from gold_style.distil.objective import Objective, TokenExact
 from gold_style.distil.options import Options
@@ -47,6 +50,7 @@ def gold_config(settings: Settings, checkpoints: Path | str, num_steps: int) -> 
     return GOLDConfig(
         output_dir=str(checkpoints),
         seed=settings.seed,
+        beta=at_step(settings.loss.beta, math.inf),  # where a schedule ends; the loss is ours
         lmbda=settings.loss.lmbda,  # the parent holds it against num_generations; of loss and sampling it does nothing
         bf16=dtype == "bfloat16",
         fp16=dtype == "float16",
@@ -136,6 +140,7 @@ def build_options(settings: Settings) -> Options:
     loss, train, hardware = settings.loss, settings.train, settings.hardware
     return Options(
         seed=settings.seed,
+        beta=partial(at_step, loss.beta),
         lmbda=loss.lmbda,
         seq_kd=loss.seq_kd,
         sampling=Sampling(temperature=loss.temperature, top_p=loss.top_p, top_k=loss.top_k),
@@ -160,7 +165,7 @@ def build_objective(settings: Settings, inputs: Inputs, teacher: Teacher, output
     loss, is_jsd, student_tokenizer = settings.loss, settings.loss.kind == "jsd", inputs.chat.student_tokenizer
     skip_stop = not is_jsd and (loss.uld_skip_student_eos or loss.uld_skip_teacher_eos)
     shared = {  # of token-exact losses and ULD
-        "beta": loss.beta,
+        "beta": at_step(loss.beta, 0),
         "crossentropy_weight": 0.0 if is_jsd else loss.uld_crossentropy_weight,
         "distillation_weight": 1.0 if is_jsd else loss.uld_distillation_weight,
         "student_temperature": loss.temperature if is_jsd else loss.uld_student_temperature,  # jsd as in TRL: that of sampling
@@ -172,7 +177,7 @@ def build_objective(settings: Settings, inputs: Inputs, teacher: Teacher, output
     student_bytes, teacher_bytes = TokenBytes.from_tokenizer(student_tokenizer), TokenBytes.from_tokenizer(teacher.tokenizer)
     if loss.kind == "tree":
         lifting = Lifting(student_tokenizer, teacher.tokenizer, output_ids.stop_ids, teacher.output_ids.stop_ids)
-        span_loss = Tree(lifting=lifting, beta=loss.beta, temperature=loss.uld_student_temperature, skip_stop=skip_stop)
+        span_loss = Tree(lifting=lifting, beta=shared["beta"], temperature=loss.uld_student_temperature, skip_stop=skip_stop)
     else:
         span_loss = ULD(
             match=VocabularyMatch.between(student_bytes, teacher_bytes, output_ids.stop_id, teacher.output_ids.stop_id),

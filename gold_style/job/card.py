@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from gold_style.chat import takes_parts
+from gold_style.config.schedule import shortened
 from gold_style.job.inputs import Inputs
 from gold_style.show.summary_table import summary_markdown
 from gold_style.styles import tagged
@@ -21,7 +22,7 @@ def write_card(directory: Path, inputs: Inputs, summary: dict[str, Any]) -> None
         teacher=settings.model.teacher,
         student=settings.model.student,
         kind=settings.loss.kind,
-        beta=settings.loss.beta,
+        beta=shortened(settings.loss.beta),
         lmbda=settings.loss.lmbda,
         steps=summary["steps"],
         seed=settings.seed,

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gold_style.config.schedule import shortened
 from gold_style.config.settings import Settings
 from gold_style.job.obstacles import absences, lacks
 from gold_style.job.steps import num_steps, rows_per_step
@@ -87,7 +88,7 @@ def _facts(settings: Settings, pack: StylePack, source: PromptSource | None) -> 
         "pair": f"{settings.model.teacher} -> {settings.model.student} ({settings.model.dtype})",
         "styles": f"{pack.name}: {tags} (teacher prompt {pack.teacher_prompt}{examples})",
         "prompts": settings.prompts.source,
-        "loss": f"{loss.kind}, beta {loss.beta}, lmbda {loss.lmbda}, seq_kd {str(loss.seq_kd).lower()}",
+        "loss": f"{loss.kind}, beta {shortened(loss.beta)}, lmbda {loss.lmbda}, seq_kd {str(loss.seq_kd).lower()}",
         "optimizer": f"{train['optim']}, learning rate {train['learning_rate']}",
     }
     if source is not None:

@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from gold_style.config.schedule import shortened
 from gold_style.config.settings import in_sweep
 
 NAME_CHARACTERS = 120  # W&B takes 128
@@ -56,7 +57,9 @@ def varied_name(overrides: Sequence[str], varied: set[str] | None) -> str:
 
 
 def _short(value: str) -> str:
-    """A drawn number with four digits; anything that a person would type unchanged."""
+    """A drawn number with four digits, a schedule in short; anything else that a person would type unchanged."""
+    if value.startswith("{"):
+        return str(shortened(OverridesParser.create().parse_override(f"key={value}").value()))
     try:
         return f"{float(value):.4g}" if len(value) > 8 else value
     except ValueError:

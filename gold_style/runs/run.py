@@ -20,6 +20,7 @@ from typing import Any
 
 from gold_style.config.inheritance import INHERITING
 from gold_style.config.launch import is_main_process
+from gold_style.config.schedule import shortened
 from gold_style.runs import trackers
 from gold_style.runs.checkpoints import adopt, checkpoints_in, step_of, tidy
 from gold_style.runs.files import ASIDE, FileLock, JsonLines, Locked, keep_rows_up_to, plain, read_json, write_json, write_json_lines
@@ -227,7 +228,7 @@ def _begin(run: Run, start: RunStart, settings, argv: Sequence[str], data: str |
         directory=run.directory,
         name=settings.tracker.run_name or run_name(run.directory, overrides),
         group=settings.tracker.group or group_name(run.directory),
-        config=config,
+        config=shortened(config),
         run_id=previous.get("run_id") if previous.get("name") == settings.tracker.name else None,
         first_step=run.step,
     )

@@ -18,6 +18,7 @@ import yaml
 from gold_style.config.as_before import AS_BEFORE, as_before
 from gold_style.config.launch import world_size
 from gold_style.config.mirror import is_below, nodes
+from gold_style.config.schedule import shortened
 from gold_style.config.settings import ADJUSTABLE, BESIDE
 from gold_style.config.yaml_file import read_mapping
 from gold_style.runs.checkpoints import newest_valid_checkpoint, step_of
@@ -58,8 +59,8 @@ def config_hash(config: dict) -> str:
 
 
 def flattened(config: dict) -> dict:
-    """{"loss.beta": 0.3, ...}; lists and empty mappings are values."""
-    return {key: value for key, value in nodes(config) if not (isinstance(value, dict) and value)}
+    """{"loss.beta": 0.3, ...}; lists and empty mappings are values, a schedule is a text."""
+    return {key: value for key, value in nodes(shortened(config)) if not (isinstance(value, dict) and value)}
 
 
 def read_config(directory: Path) -> dict:

@@ -32,3 +32,13 @@ def sweep(tmp_path_factory) -> Path:
             command="train.py -m loss.beta=0.3,1 loss.lmbda=0,1 seed=0,1",
         )
     return root
+
+
+@pytest.fixture(scope="session")
+def scheduled_sweep(tmp_path_factory) -> Path:
+    """Four runs, of which two move beta during training."""
+    root = tmp_path_factory.mktemp("scheduled")
+    schedule = {"from": 0.0, "to": 0.3, "steps": 40}
+    for number, (beta, lmbda) in enumerate([(schedule, 1.0), (0.3, 1.0), (schedule, 0.0), (0.3, 0.0)]):
+        write_run(root / str(number), config={"loss": {"beta": beta, "lmbda": lmbda}}, command="train.py -m loss.lmbda=0,1")
+    return root

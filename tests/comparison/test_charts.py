@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 from gold_style.comparison.charts import heatmap, pareto
 from gold_style.comparison.leaderboard import leaderboard
+from gold_style.comparison.leaderboard_table import leaderboard_rows
 from gold_style.comparison.records import RunRecord, read_runs
 from gold_style.show.svg import Curve, line_chart
 
@@ -27,3 +28,10 @@ def test_the_axes_of_a_published_heatmap_are_ordered_by_size():
     runs = [RunRecord(Path("/r"), "completed", None, {}, settings, {"after": {"margin": 0.5}}, []) for settings in grid]
     ticks = [text.text for text in ElementTree.fromstring(heatmap(leaderboard(runs)).file()).iter() if text.get("class") == "tick"]
     assert ticks == ["8", "16", "2", "16"]
+
+
+def test_a_beta_that_moves_is_one_value_of_an_axis(scheduled_sweep):
+    board = leaderboard(read_runs([scheduled_sweep]))
+    assert set(board.varied) == {"loss.beta", "loss.lmbda"}
+    assert "0-&gt;0.3/40" in heatmap(board).file()
+    assert {row["loss.beta"] for row in leaderboard_rows(board)} == {"0->0.3/40", "0.3"}

@@ -64,6 +64,14 @@ def test_settings_of_another_version_are_refused_by_key():
         ("loss.beta=-0.1", "loss.beta"),
         ("loss.beta=nan", "loss.beta"),
         ("loss.beta=half", "loss.beta"),
+        ("loss.beta={from:0,to:0.3}", "loss.beta"),
+        ("loss.beta={form:0,to:0.3,steps:4}", "loss.beta"),
+        ("loss.beta={from:0,to:1.3,steps:4}", "loss.beta"),
+        ("loss.beta={from:0,to:null,steps:4}", "loss.beta"),
+        ("loss.beta={from:0,to:0.3,steps:0}", "loss.beta"),
+        ("loss.beta={from:0,to:0.3,steps:2.5}", "loss.beta"),
+        ("loss.beta=[0,0.3,40]", "loss.beta"),
+        ("model.recipe.beta={from:0,to:0.3}", "model.recipe.beta"),
         ("loss.lmbda=2", "loss.lmbda"),
         ("loss.temperature=0", "loss.temperature"),
         ("loss.temperature=inf", "loss.temperature"),
@@ -95,6 +103,13 @@ def test_a_value_out_of_its_range_or_type_is_named_with_its_key(override, key):
     assert list(mistakes_of(override)) == [key]
 
 
+def test_a_misspelt_part_of_a_schedule_is_named_with_the_nearest():
+    (mistake,) = mistakes_of("loss.beta={form:0,to:0.3,steps:4}").values()
+    assert "form is none of them; did you mean from?" in str(mistake)
+    (mistake,) = mistakes_of("loss.beta={from:0,to:0.3}").values()
+    assert "steps must be given" in str(mistake)
+
+
 def test_all_wrong_values_are_reported_together():
     assert set(mistakes_of("loss.beta=2", "seed=x", "train.optim=moun", "model.dtype=bf16")) == {
         "loss.beta",
@@ -116,6 +131,8 @@ def test_a_wrong_recipe_value_is_reported_once_and_where_it_was_written():
         ("train.lr_scheduler_kwargs={num_cycles:2}", lambda s: s.train["lr_scheduler_kwargs"] == {"num_cycles": 2}),
         ("seed=1e3", lambda settings: settings.seed == 1000 and type(settings.seed) is int),
         ("loss.beta=1", lambda settings: settings.loss.beta == 1.0 and type(settings.loss.beta) is float),
+        ("loss.beta={from:0,to:0.3,steps:40.0}", lambda settings: settings.loss.beta == {"from": 0.0, "to": 0.3, "steps": 40}),
+        ("model.recipe.beta={from:0,to:0.3,steps:4}", lambda settings: settings.loss.beta["steps"] == 4),
         ("tracker.run_name=2024", lambda settings: settings.tracker.run_name == "2024"),
         ("model.lora.target_modules=[q_proj,v_proj]", lambda s: s.model.lora.target_modules == ["q_proj", "v_proj"]),
         ("prompts.eval_samples=null", lambda settings: settings.prompts.eval_samples is None),

@@ -2,11 +2,12 @@
 
 import random
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import pytest
 import torch
 
+from gold_style.config.schedule import at_step
 from gold_style.distil.callbacks import LiveEvaluation
 from gold_style.engine.rollout import GREEDY, OutputIds, generate
 from gold_style.engine.teacher import Teacher
@@ -87,6 +88,20 @@ def test_every_completion_token_is_scored_and_nothing_else(loss, tmp_path):
         assert tuple(ids_BT[b, : len(asked) + len(answer) - 1].tolist()) == asked + answer[:-1]
         scored = hidden_BTD.grad[b].abs().sum(-1).nonzero()[:, 0].tolist()
         assert scored == list(range(len(asked) - 1, len(asked) + len(answer) - 1))
+
+
+def test_beta_may_change_from_step_to_step(tmp_path):
+    """With a learning rate of 0 each step has the loss of a run whose beta is the same throughout."""
+    schedule = {"from": 0.0, "to": 0.6, "steps": 2}
+
+    def losses(beta, of_step=None):
+        maker = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), beta=beta, lmbda=1.0)
+        maker.options = replace(maker.options, beta=of_step)
+        _, _, trained = toy_runs.one_step(toys.model(VOCAB), maker, tmp_path, max_steps=4, learning_rate=0.0)
+        return [row["train/loss"] for row in trained.run.rows]
+
+    moved = losses(0.9, partial(at_step, schedule))
+    assert moved == [losses(beta)[step] for step, beta in enumerate((0.0, 0.3, 0.6, 0.6))]
 
 
 @pytest.mark.parametrize("loss", ["JSD 0.3", "ULD"])

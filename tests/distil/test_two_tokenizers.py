@@ -47,6 +47,19 @@ def test_step_does_not_depend_on_the_split(kind, tmp_path):
         assert toy_runs.distance(gradient, whole) < 2e-5
 
 
+@pytest.mark.parametrize("kind", ["uld_hybrid", "tree"])
+def test_beta_may_change_from_step_to_step(kind, tmp_path):
+    betas = [0.0, 0.7]
+    given = maker(kind)
+    given.options = replace(given.options, beta=lambda step: betas[step])
+    _, _, moved = toy_runs.one_step(toys.model(VOCAB), given, tmp_path, max_steps=2, learning_rate=0.0)
+    for step, beta in enumerate(betas):
+        constant = maker(kind)
+        constant.objective.set_beta(beta)
+        _, _, trained = toy_runs.one_step(toys.model(VOCAB), constant, tmp_path, max_steps=2, learning_rate=0.0)
+        assert moved.run.rows[step]["train/loss"] == trained.run.rows[step]["train/loss"] != moved.run.rows[1 - step]["train/loss"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_completion_token_is_scored(kind, tmp_path):
     """The states that receive a gradient predict the first token, ..., the stop; the teacher reads its own ids."""

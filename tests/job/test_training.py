@@ -105,7 +105,7 @@ def test_bad_rows_stop_the_run_before_anything_is_written(tmp_path):
 
 def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path):
     """SIGTERM in the middle; the resumed run ends with the weights and metrics of one that was never stopped."""
-    extra = ("loss.seq_kd=true", "loss.lmbda=0.5", "train.num_generations=2")
+    extra = ("loss.seq_kd=true", "loss.lmbda=0.5", "train.num_generations=2", "loss.beta={from:0,to:0.9,steps:5}")
     settings = (*SMALL, "train.max_steps=6", "train.save_steps=2", *extra)
     whole = python("train.py", *settings, "output_dir=whole", cwd=tmp_path)
     process = start("train.py", *settings, "output_dir=cut", cwd=tmp_path)
@@ -129,7 +129,12 @@ STEADY = ("train.lr_scheduler_type=constant", "train.lr_scheduler_kwargs=null", 
 
 
 @pytest.mark.parametrize(
-    "kind", [(), ("evaluation.keep=best", "evaluation.every_steps=1"), ("model.lora.enabled=true", "train.optim=adamw_torch")]
+    "kind",
+    [
+        ("loss.beta={from:0,to:0.9,steps:7}",),
+        ("evaluation.keep=best", "evaluation.every_steps=1"),
+        ("model.lora.enabled=true", "train.optim=adamw_torch"),
+    ],
 )
 def test_an_extended_run_has_the_bits_of_a_long_one(kind, tmp_path):
     """4 steps, then 6, then 8, against 8 at once: weights, rows and counts; the runs that were extended may be gone."""

@@ -28,13 +28,13 @@ main()
 def test_jobs_of_a_sweep_are_named_by_what_varies(tmp_path):
     script = tmp_path / "sweep.py"
     script.write_text(SWEEP)
-    overrides = ["+loss.beta=0,0.3", "+a.seed=1,2", "+b.seed=5,6", "+train.max_steps=50"]
+    overrides = ["+loss.beta={from:0,to:0.3,steps:40},0.3", "+a.seed=1,2", "+b.seed=5,6", "+train.max_steps=50"]
     overrides += [f"hydra.sweep.dir={tmp_path / 'multirun/day/time'}", "hydra.output_subdir=null"]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     done = subprocess.run([sys.executable, str(script), "-m", *overrides], capture_output=True, text=True, env=environment, timeout=60)
     lines = [line for line in done.stdout.splitlines() if " | " in line]
     assert len(lines) == 8, done.stderr
-    assert lines[0] == "beta=0,a.seed=1,b.seed=5 | day/time | +train.max_steps=50"
+    assert lines[0] == "beta=0->0.3/40,a.seed=1,b.seed=5 | day/time | +train.max_steps=50"
     assert lines[-1].startswith("beta=0.3,a.seed=2,b.seed=6 |")
 
 
