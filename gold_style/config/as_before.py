@@ -20,6 +20,7 @@ AS_BEFORE: dict[str, Any] = {
     "prompts.untagged_share": 0.0,
     "prompts.style_column": None,
     "styles.examples": "system",
+    "loss.guided_share": 0.0,
     "evaluation.untagged": False,
     "evaluation.misspelt": 0,
     "extend": None,

@@ -91,6 +91,8 @@ def _facts(settings: Settings, pack: StylePack, source: PromptSource | None) -> 
         "loss": f"{loss.kind}, beta {shortened(loss.beta)}, lmbda {loss.lmbda}, seq_kd {str(loss.seq_kd).lower()}",
         "optimizer": f"{train['optim']}, learning rate {train['learning_rate']}",
     }
+    if loss.guided_share:
+        facts["loss"] += f", guided share {loss.guided_share}"
     if source is not None:
         rows_text = f"{source.num_rows} training rows" if source.num_rows else "unlimited rows"
         steps = num_steps(settings, source.num_rows)
