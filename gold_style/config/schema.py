@@ -156,6 +156,7 @@ class Loss:
     warm_start_steps: CountOrZero
     warm_start_until: Nucleus | None
     guided_share: Share
+    evidence_nats: Weight | None
 
 
 @dataclass(kw_only=True)

@@ -74,6 +74,7 @@ class RowMaker:
             prompt=prompt,
             student_prompt=self.chat.student_ids(prompt),
             teacher_prompt=self.chat.teacher_ids(prompt),
+            bare_prompt=None if self.options.evidence_nats is None else self.chat.bare_ids(prompt),
             on_policy=(on_policy := self.is_on_policy(step, number)),
             is_guided=on_policy and uniform(self.options.seed, "guided", step, number) < self.options.guided_share,
         )

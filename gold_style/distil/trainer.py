@@ -153,6 +153,8 @@ class StyleGOLDTrainer(GOLDTrainer):
             self.optimizer.train()
         with self._timed("teacher"), memory_advice("while the teacher read the window", f"{lower}, or hardware.prefix_cache_bytes"):
             hidden = self._teacher_hidden(rows)
+            if self.options.evidence_nats is not None:
+                self._keep_evident(rows, hidden, self.options.evidence_nats)
         with self._timed("student"), self._seeded_dropout():
             loss = self._train_on(model, rows, {row.number: states for row, states in zip(rows, hidden, strict=True)})
         self.meters.add_rows(rows)
@@ -176,6 +178,15 @@ class StyleGOLDTrainer(GOLDTrainer):
 
     def _teacher_hidden(self, rows: list[Row]) -> list[torch.Tensor]:
         return self.teacher.hidden([Scored(row.teacher_prompt, row.teacher_completion) for row in rows])
+
+    def _keep_evident(self, rows: list[Row], hidden: list[torch.Tensor], nats: float) -> None:
+        """Score only what the teacher's private context makes likelier by at least so much."""
+        bare = self.teacher.hidden([Scored(row.bare_prompt, row.teacher_completion) for row in rows])
+        for row, states_ND, bare_ND in zip(rows, hidden, bare, strict=True):
+            ids = row.teacher_completion
+            gains = (self.teacher.chosen(states_ND, ids) - self.teacher.chosen(bare_ND, ids)).tolist() if ids else []
+            of_units = self.row_maker.objective.per_unit(row, gains)
+            row.is_scored = [scored and gain >= nats for scored, gain in zip(row.is_scored, of_units, strict=True)]
 
     def _train_on(self, model, rows: list[Row], hidden: dict[int, torch.Tensor]) -> torch.Tensor:
         """Forward and backward of the whole window; its loss. Out of memory, the window starts again with half the micro-batch."""
