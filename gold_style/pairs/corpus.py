@@ -53,10 +53,10 @@ class Request:
 
 
 class Corpus:
-    """Draws training rows. Args: the pack; `made_up` = share of made-up topics, in [0, 1]."""
+    """Draws training rows. Args: the pack; `made_up` = share of made-up topics, in [0, 1]; whether the student reads any Joseon."""
 
-    def __init__(self, pack: StylePack, made_up: float = 0.8):
-        self.pack, self.parts, self.made_up = pack, RequestParts.from_pack(pack), made_up
+    def __init__(self, pack: StylePack, made_up: float = 0.8, joseon: bool = True):
+        self.pack, self.parts, self.made_up, self.joseon = pack, RequestParts.from_pack(pack), made_up, joseon
         self.answers = yaml.safe_load((Path(__file__).parent / "answers.yaml").read_text(encoding="utf-8"))
         self.topics, self.tags = flat(self.parts.topics), pack.tags
 
@@ -135,9 +135,9 @@ class Corpus:
     def student_row(self, rng: Random, documents: float = 0.10, joseon_chat: float = 0.05) -> Row:
         """Modern chat under every tag, but for `documents` = share of plain Joseon texts and `joseon_chat` = share of
         Joseon answers that no tag announces."""
-        if rng.random() < documents:
+        if rng.random() < documents * self.joseon:
             return Row(messages=None, completion=self.draw(rng, JOSEON)[1])
-        column = JOSEON if rng.random() < joseon_chat else MODERN
+        column = JOSEON if rng.random() < joseon_chat * self.joseon else MODERN
         system = rng.choice(self.system_texts()) if rng.random() < 0.15 else None
         tag = rng.choices((*self.tags, None, misspelt(rng)), (*[30] * len(self.tags), 30, 5))[0]
         return self.chat(rng, system, tag, column)

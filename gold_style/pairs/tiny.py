@@ -3,6 +3,7 @@ toggle.
 
     python -m gold_style.pairs.tiny [--output DIR] [--seed 0]      teacher and student of model=tiny
     python -m gold_style.pairs.tiny --cross-tokenizer              the teachers of model=tiny_cross_tokenizer
+    python -m gold_style.pairs.tiny --cold --output DIR            a student that has read no Joseon, for benchmarks/cold_start.py
 
 Two models are trained side by side, one CPU thread each, saved as plain transformers models with a card, and measured
 on requests whose topics are in no training text. They show that the job runs and that style transfers, not which
@@ -33,7 +34,7 @@ CARD = (HERE / "card.md").read_text(encoding="utf-8")
 
 
 def build(
-    folder: str, output: Path, seed: int = 0, num_steps: int | None = None, num_requests: int = NUM_REQUESTS
+    folder: str, output: Path, seed: int = 0, num_steps: int | None = None, num_requests: int = NUM_REQUESTS, joseon: bool = True
 ) -> dict[str, dict[str, float]]:
     """Trains, saves and measures the model of `output`/`folder`, on one thread; returns its figures.
 
@@ -41,7 +42,7 @@ def build(
     """
     torch.set_num_threads(1)
     started = time.perf_counter()
-    recipe, corpus, target = MODELS[folder], Corpus(default_pack()), output / folder
+    recipe, corpus, target = MODELS[folder], Corpus(default_pack(), joseon=joseon), output / folder
     recipe = replace(recipe, num_steps=num_steps or recipe.num_steps)
     tokenizer = build_tokenizer(tokenizer_texts(corpus, Random(0)), recipe.template, recipe.merges, recipe.crossing)
     model = train(folder, recipe, corpus, tokenizer, seed)
@@ -74,10 +75,16 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=HERE, help="folder to write into (default: in place)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cross-tokenizer", action="store_true", help="the teachers of model=tiny_cross_tokenizer")
+    parser.add_argument("--cold", action="store_true", help="only the student, which then reads no Joseon; needs --output")
     arguments = parser.parse_args()
     chosen = [folder for folder in MODELS if folder.startswith("tiny/") != arguments.cross_tokenizer]
+    if arguments.cold:
+        if arguments.output == HERE:
+            parser.error("--cold: the embedded student has read some; name another folder with --output")
+        chosen = ["tiny/student"]
     with ProcessPoolExecutor(len(chosen), mp_context=get_context("spawn")) as pool:
-        for building in [pool.submit(build, folder, arguments.output.resolve(), arguments.seed) for folder in chosen]:
+        buildings = [pool.submit(build, folder, arguments.output.resolve(), arguments.seed, joseon=not arguments.cold) for folder in chosen]
+        for building in buildings:
             building.result()
     for folder in chosen:
         print((arguments.output / folder / "README.md").read_text(encoding="utf-8"))

@@ -98,6 +98,12 @@ def test_a_students_style_cannot_be_told_from_the_tag(corpus):
         assert 0.01 < sum(shares[tag]) / len(shares[tag]) < 0.1
 
 
+def test_a_cold_student_reads_no_joseon_and_otherwise_the_same():
+    rng, corpus = Random(0), Corpus(default_pack(), joseon=False)
+    rows = [corpus.student_row(rng) for _ in range(500)]
+    assert all(row.messages is not None and classify(row.completion).verdict != "joseon" for row in rows)
+
+
 @pytest.mark.parametrize("folder", MODELS)
 def test_tokenizers_are_lossless_and_spell_syllables_alike_everywhere(folder):
     _, tokenizer = shipped(folder)
