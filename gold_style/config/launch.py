@@ -12,6 +12,11 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE") or 1)
 
 
+def is_sharded() -> bool:
+    """Whether `accelerate launch` was asked to shard the student's weights over the processes (FSDP, ZeRO)."""
+    return any(os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true" for name in ("FSDP", "DEEPSPEED"))
+
+
 def is_main_process() -> bool:
     """Whether this process speaks for the launch."""
     return int(os.environ.get("RANK") or 0) == 0

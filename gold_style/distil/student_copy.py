@@ -75,13 +75,18 @@ class StudentCopy:
         if self._twin is None:
             self._twin = self._copy(student)
         with torch.no_grad():
-            for own, weight in zip(self._twin.parameters(), student.parameters(), strict=True):
+            pairs = zip(self._twin.parameters(), student.parameters(), strict=True)
+            for own, weight in (pair for pair in pairs if pair[1].requires_grad):
                 own.copy_(weight.full_tensor() if isinstance(weight, DTensor) else weight)
         return self._twin
 
     def _copy(self, student: PreTrainedModel) -> PreTrainedModel:
-        """The student once more, frozen, in the compute dtype, on this process's device."""
-        twin = copy.deepcopy(student).requires_grad_(False)
+        """The student once more, frozen, in the compute dtype, on this process's device. Weights under LoRA that the teacher holds bit for
+        bit are the teacher's tensors."""
+        frozen = [weight for weight in student.parameters() if not weight.requires_grad]
+        pairs = zip(frozen, self.trainer.teacher.model.parameters(), strict=False)
+        shared = {id(own): theirs for own, theirs in pairs if theirs.dtype == self.compute_dtype and torch.equal(own.to(theirs), theirs)}
+        twin = copy.deepcopy(student, shared).requires_grad_(False)
         for parameter in twin.parameters():  # not buffers: rounded rotary frequencies move far positions
             parameter.data = parameter.data.to(self.compute_dtype)
         return twin.to(self.accelerator.device)

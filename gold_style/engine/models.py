@@ -64,6 +64,13 @@ def load_model(name: str, dtype: torch.dtype, revision: str | None, model: Model
     return loaded
 
 
+def num_parameters(name: str, revision: str | None, trust_remote_code: bool) -> int:
+    """Of a causal LM, from its configuration; tied ones count once. Raises ValueError when it cannot be had."""
+    with _hub_errors(name), torch.device("meta"):
+        config = AutoConfig.from_pretrained(local_model(name), revision=revision, trust_remote_code=trust_remote_code)
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code).num_parameters()
+
+
 def _with_adapter(model: PreTrainedModel, adapter: str, name: str) -> PreTrainedModel:
     """`model` with an adapter merged into its weights. Raises ValueError where it cannot be had, or was trained on another model."""
     from peft import PeftModel, get_peft_model_state_dict, load_peft_weights

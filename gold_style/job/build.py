@@ -3,6 +3,7 @@
 trainer = build_trainer(settings, Inputs.load(settings), run)
 """
 
+import copy
 import math
 import warnings
 from dataclasses import replace
@@ -13,6 +14,7 @@ import torch
 from transformers import PreTrainedModel
 from trl.experimental.gold import GOLDConfig
 
+from gold_style.config.own_teacher import is_held_once, is_own_teacher
 from gold_style.config.schedule import at_step
 from gold_style.config.settings import Settings, local_model
 from gold_style.distil.objective import Objective, TokenExact
@@ -70,9 +72,17 @@ def gold_config(settings: Settings, checkpoints: Path | str, num_steps: int) -> 
     )
 
 
-def build_teacher(settings: Settings, inputs: Inputs) -> Teacher:
+def build_teacher(settings: Settings, inputs: Inputs, student: PreTrainedModel | None = None) -> Teacher:
+    """The frozen teacher. Where it is the student's own model it is the student's start; where that is held once, it has the tensors of
+    `student`, untrained and without LoRA, in modules of its own, which LoRA will not wrap."""
     model, hardware = settings.model, settings.hardware
-    weights = load_model(model.teacher, DTYPES[model.teacher_dtype or model.dtype], model.teacher_revision, model)
+    dtype = DTYPES[model.teacher_dtype or model.dtype]
+    if student is not None and is_held_once(model):
+        weights = copy.deepcopy(student, {id(parameter): parameter for parameter in student.parameters()})
+    elif is_own_teacher(model):
+        weights = load_student(settings, dtype)
+    else:
+        weights = load_model(model.teacher, dtype, model.teacher_revision, model)
     options = {"prefix_cache_bytes": hardware.prefix_cache_bytes}
     if settings.cache.dir in (None, "auto"):
         return Teacher(weights, inputs.chat.teacher_tokenizer, **options)
@@ -80,11 +90,11 @@ def build_teacher(settings: Settings, inputs: Inputs) -> Teacher:
     return RememberingTeacher(weights, inputs.chat.teacher_tokenizer, disk=disk, **options)
 
 
-def load_student(settings: Settings) -> PreTrainedModel:
-    """The student with float32 weights, whatever the compute dtype."""
+def load_student(settings: Settings, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """The student as it starts; trained weights are float32, whatever the compute dtype."""
     model = settings.model
     adapters = [model.student_adapter] if model.student_adapter else []
-    return load_model(model.student, torch.float32, model.student_revision, model, adapters)
+    return load_model(model.student, dtype, model.student_revision, model, adapters)
 
 
 def build_vllm(settings: Settings, run_directory: Path) -> Colocated | Served | None:
@@ -120,7 +130,7 @@ def build_trainer(settings: Settings, inputs: Inputs, run, callbacks=()) -> Styl
 
 def build_row_maker(settings: Settings, inputs: Inputs, student: PreTrainedModel, vllm: Colocated | Served | None = None) -> RowMaker:
     """Everything a step needs besides the student's weights; loads the teacher."""
-    teacher = build_teacher(settings, inputs)
+    teacher = build_teacher(settings, inputs, student)
     output_ids = OutputIds.of(inputs.chat.student_tokenizer, student)
     if inputs.same_tokenizer:  # an id that the teacher lacks could not be scored
         output_ids = replace(output_ids, vocab_size=min(output_ids.vocab_size, teacher.output_ids.vocab_size))

@@ -11,9 +11,10 @@ import torch
 from accelerate import PartialState
 
 from gold_style.chat import Chat, fix_arguments
+from gold_style.config.own_teacher import is_own_teacher, teacher_weights
 from gold_style.config.settings import Settings
 from gold_style.engine.exam import Exam
-from gold_style.engine.models import Limits, load_tokenizer, special_tokens
+from gold_style.engine.models import Limits, load_tokenizer, num_parameters, special_tokens
 from gold_style.job.steps import num_steps, too_few_rows
 from gold_style.measure.answers import Answer, Judged, judge
 from gold_style.prompts import Prompt, PromptSource, build_source
@@ -96,8 +97,11 @@ class Inputs:
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know about rows and chat templates."""
-        return [*self.source.notes, *self.chat.notes, *self.template_notes]
+        """What the user should know about rows, chat templates and one model's weights on both sides."""
+        model, found = self.settings.model, [*self.source.notes, *self.chat.notes, *self.template_notes]
+        if is_own_teacher(model):
+            found.append(teacher_weights(model, num_parameters(model.student, model.student_revision, model.trust_remote_code)))
+        return found
 
     def exam(self, requests: Sequence[Prompt], **others) -> Exam:
         """These requests as `evaluation` asks them, answered greedily; `others` are further fields of Exam."""
