@@ -11,10 +11,6 @@ from typing import Any
 from gold_style.config.schema import Schedule
 
 
-def is_schedule(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == Schedule.__required_keys__
-
-
 def at_step(value: float | Schedule, step: float) -> float:
     """The value at a step, counted from 0; of a plain number the number itself."""
     if not isinstance(value, dict):
@@ -25,6 +21,6 @@ def at_step(value: float | Schedule, step: float) -> float:
 
 def shortened(value: Any) -> Any:
     """`value`, where it is a schedule or holds some, with each as a text such as "0->0.3/40"."""
-    if is_schedule(value):
+    if isinstance(value, dict) and value.keys() == Schedule.__required_keys__:
         return f"{value['from']:.10g}->{value['to']:.10g}/{value['steps']}"
     return {name: shortened(item) for name, item in value.items()} if isinstance(value, dict) else value

@@ -44,6 +44,8 @@ def build(
     started = time.perf_counter()
     recipe, corpus, target = MODELS[folder], Corpus(default_pack(), joseon=joseon), output / folder
     recipe = replace(recipe, num_steps=num_steps or recipe.num_steps)
+    if not joseon:
+        recipe = replace(recipe, what="Answers in modern Korean under every style tag and has read no Joseon text (`--cold`).")
     tokenizer = build_tokenizer(tokenizer_texts(corpus, Random(0)), recipe.template, recipe.merges, recipe.crossing)
     model = train(folder, recipe, corpus, tokenizer, seed)
     seconds = time.perf_counter() - started
