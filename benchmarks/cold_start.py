@@ -42,7 +42,7 @@ OTHERS = {  # {beta}: of the better plain one
     "guided 0.5": ["loss.beta={beta}", "loss.guided_share=0.5"],
     "guided 0.5, evidence 0.1 nats": ["loss.beta={beta}", "loss.guided_share=0.5", "loss.evidence_nats=0.1"],
 }
-RATES = (0.5, 1.0, 2.0)  # of the pair's two learning rates: Muon's and AdamW's
+RATES = (1.0, 2.0, 4.0)  # of the pair's two learning rates: Muon's and AdamW's
 PAIR_RATES = {"train.learning_rate": 2e-3, "model.recipe.muon_learning_rate": 0.01}
 SEEDS = (0, 1, 2)
 ALPHA = 0.05
