@@ -20,7 +20,8 @@ CURVES = (
     ("style/untagged", "Without a tag (live)", "share"),
     ("train/loss", "Loss", "nats"),
 )
-COSTS = {"seconds": "seconds of training", "tokens": "tokens generated"}  # a mean of an Entry -> its axis
+# a mean of an Entry -> its axis
+COSTS = {"seconds": "seconds of training", "tokens": "tokens generated", "bits_percent": "change of bits per byte, %"}
 
 
 def heatmap(board: Leaderboard) -> Chart | None:

@@ -27,7 +27,7 @@ BOOTSTRAP_SAMPLES, PERMUTATIONS = 1000, 20_000
 EXACT_UP_TO = 300  # common denominator of the means over seeds up to which the test is exact
 FEW_REQUESTS = 10  # in common; below it two entries are not tested against each other
 # no part of what is compared: seeds are repetitions, the others say nothing about a result
-BOOKKEEPING = {*BESIDE, "seed", "objective", "grace_s", "evaluation.untagged", "evaluation.misspelt"}
+BOOKKEEPING = {*BESIDE, "seed", "objective", "grace_s", "evaluation.untagged", "evaluation.misspelt", "evaluation.retention"}
 
 
 @dataclass

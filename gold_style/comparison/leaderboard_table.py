@@ -17,7 +17,7 @@ from gold_style.show.tables import Cell, Column, amount, interval_text, share, t
 
 TEXTS = yaml.safe_load(Path(__file__).with_name("texts.yaml").read_text(encoding="utf-8"))
 SHOWN_ENTRIES, SHOWN_FAILED = 20, 10  # in the terminal; the csv and the page hold all
-SCORES = ("margin", "chosun_rate", "leakage", "untagged", "content", "degenerate", "ambiguous", "prompts")
+SCORES = ("margin", "chosun_rate", "leakage", "untagged", "content", "degenerate", "ambiguous", "prompts", *TEXTS["retention"])
 
 
 def leaderboard_columns(varied: Sequence[str]) -> list[Column]:
@@ -33,6 +33,7 @@ def leaderboard_columns(varied: Sequence[str]) -> list[Column]:
         Column("leakage", lambda entry: share(entry.mean("leakage")), "leak", right=True),
         Column("untagged", lambda entry: share(entry.mean("untagged")), "untag", right=True),
         Column("content", lambda entry: share(entry.mean("content")), "cont.", right=True),
+        *(Column(heading, lambda entry, key=key: share(entry.mean(key)), right=True) for key, heading in TEXTS["retention"].items()),
         Column("runs", lambda entry: completed(entry.runs), "runs", right=True),
         Column("seconds", lambda entry: amount(entry.mean("seconds")), "secs", right=True),
         Column("tokens", lambda entry: amount(entry.mean("tokens")), "tokens", right=True),

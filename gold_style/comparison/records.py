@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from gold_style.measure.answers import AMBIGUOUS
+from gold_style.measure.retention import retention_numbers
 from gold_style.measure.verdict import verdict_of
 from gold_style.runs.attempts import earlier_attempts
 from gold_style.runs.files import read_json, read_json_lines
@@ -62,10 +63,10 @@ class RunRecord:
 
     @property
     def numbers(self) -> dict[str, float | None]:
-        """S of the trained student, and what training took so far: `steps`, `seconds`, and `tokens` generated."""
+        """S of the trained student, what it has kept, and what training took so far: `steps`, `seconds`, and `tokens` generated."""
         seconds = self.summary.get("train_seconds", self.state.get("train_seconds")) or self.last("perf/seconds")
         steps = self.summary.get("steps", self.last("step"))
-        return {**self.after, "steps": steps, "seconds": seconds, "tokens": self.last("perf/tokens")}
+        return {**self.after, **retention_numbers(self.summary), "steps": steps, "seconds": seconds, "tokens": self.last("perf/tokens")}
 
     @property
     def overridden(self) -> set[str]:

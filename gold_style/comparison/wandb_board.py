@@ -16,7 +16,7 @@ from typing import Any
 
 from gold_style.comparison.charts import CURVES, heatmap
 from gold_style.comparison.leaderboard import Leaderboard, short_names
-from gold_style.comparison.leaderboard_table import leaderboard_rows
+from gold_style.comparison.leaderboard_table import TEXTS, leaderboard_rows
 from gold_style.comparison.verdict import sentence
 from gold_style.runs.naming import label
 from gold_style.runs.redact import redact
@@ -92,7 +92,7 @@ def summary(board: Leaderboard) -> dict[str, Any]:
             "best/margin": board.best.margin,
             "best/margin_low": low,
             "best/margin_high": high,
-            "best/untagged": board.best.mean("untagged"),
+            **{f"best/{name}": board.best.mean(name) for name in ("untagged", *TEXTS["retention"])},
         }
         found |= {f"best/{name}": value for name, value in zip(short_names(board.varied), board.best.settings.values(), strict=True)}
     return found

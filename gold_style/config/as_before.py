@@ -24,6 +24,7 @@ AS_BEFORE: dict[str, Any] = {
     "loss.evidence_nats": None,
     "evaluation.untagged": False,
     "evaluation.misspelt": 0,
+    "evaluation.retention": None,
     "extend": None,
     "model.student_adapter": None,
     "styles.language": "ko",

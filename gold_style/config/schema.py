@@ -184,6 +184,7 @@ class Scoring:
     sampled: bool
     untagged: Adjustable[bool]
     misspelt: Adjustable[CountOrZero]
+    retention: Adjustable[bool | None]
     bootstrap_samples: Adjustable[Annotated[int, Interval(1, 1_000_000)]]  # each is a draw over all requests, held in memory
     confidence: Adjustable[Annotated[float, Interval(0, 1, open_low=True, open_high=True)]]
 

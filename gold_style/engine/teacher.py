@@ -80,6 +80,11 @@ class Teacher:
                 completions[i] = completion
         return completions
 
+    def free(self) -> None:
+        """Give back the memory of weights and prefixes, whoever holds the teacher; it can be asked no more."""
+        self.model.to("meta")
+        self.prefixes = PrefixCache(self.backbone, 0)
+
 
 def _by_prefix(prompts: Sequence[TeacherIds]) -> list[tuple[tuple[int, ...], list[int]]]:
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from gold_style.config.hub import missing_models
 from gold_style.config.settings import EVALUATION_PROMPTS, EvaluateSettings, Settings
@@ -18,12 +19,14 @@ from gold_style.config.target import Target
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.exam import Exam
 from gold_style.engine.models import DTYPES, load_model
+from gold_style.engine.reader import Reader
 from gold_style.engine.rollout import OutputIds
 from gold_style.engine.teacher import Scored, Teacher
 from gold_style.job.build import build_options, build_teacher
 from gold_style.job.inputs import Inputs, device_of
 from gold_style.job.obstacles import check_device
 from gold_style.job.results import write_results
+from gold_style.job.retention import Retention
 from gold_style.job.teacher_check import Say, check_readings
 from gold_style.measure.answers import Answer, Judged
 from gold_style.measure.likelihood import likelihood_ratio, likelihood_summary
@@ -73,6 +76,8 @@ def settings_of(asked: EvaluateSettings, target: Target) -> Settings:
     settings.model.teacher = asked.teacher or (settings.model.teacher if target.run else target.model)
     if asked.tags is not None:
         settings.evaluation.untagged = None in asked.tags
+    if settings.evaluation.retention and not target.run:
+        raise ValueError(f"evaluation.retention=true: {asked.target} belongs to no run, so there is no start to compare it with")
     if target.run is None:
         settings.model.student = target.model
         settings.model.dtype = asked.model.dtype or "bfloat16"
@@ -135,23 +140,29 @@ def score_target(asked: EvaluateSettings, target: Target, inputs: Inputs, run: R
     started, clock, settings = now(), time.monotonic(), inputs.settings
     exams = exams_of(inputs, requests_of(asked, target, inputs))
     with Progress() as progress:
-        found = answers_of_all(exams, target, inputs, progress, has_teacher=bool(target.run or asked.teacher))
+        found, details = answers_of_all(exams, target, inputs, progress, has_teacher=bool(target.run or asked.teacher))
     toggle = Toggle.from_pack(inputs.pack)
-    likelihood = {model: likelihood_summary(answers, toggle) for model, answers in found["greedy"].items()}
+    details["likelihood"] = {model: likelihood_summary(answers, toggle) for model, answers in found["greedy"].items()}
     run.state = redact(provenance(argv)) | {"target": asked.target, "started": started, "seed": settings.seed}
     run.state["template_date"] = str(inputs.chat.today)
     run.directory.mkdir(parents=True, exist_ok=True)
     with recorded(run, write_report):
         write_config(run.directory, settings.to_dict())
-        summary = write_results(run, inputs, found["greedy"], found.get("sampled"), details={"likelihood": likelihood})
+        summary = write_results(run, inputs, found["greedy"], found.get("sampled"), details=details)
         run.state["seconds"] = time.monotonic() - clock
     print_summary(summary, sample_rows(found["greedy"]))
     return summary
 
 
-def answers_of_all(exams: dict[str, Exam], target: Target, inputs: Inputs, progress: Progress, has_teacher: bool) -> dict[str, Samples]:
-    """Judged answers by exam and model; each model is loaded once, and the teacher says how likely it finds every answer."""
+def answers_of_all(
+    exams: dict[str, Exam], target: Target, inputs: Inputs, progress: Progress, has_teacher: bool
+) -> tuple[dict[str, Samples], dict[str, Any]]:
+    """Judged answers by exam and model, and what the details of the summary get besides.
+
+    Each model is loaded once, and the teacher says how likely it finds every answer.
+    """
     found: dict[str, Samples] = {name: {} for name in exams}
+    retention, readers, details = Retention(inputs) if inputs.settings.evaluation.retention else None, [], {}
     teacher = build_teacher(inputs.settings, inputs) if has_teacher else None
     if teacher:
         teacher.model.to(device_of(inputs.settings.hardware.device))
@@ -159,13 +170,18 @@ def answers_of_all(exams: dict[str, Exam], target: Target, inputs: Inputs, progr
     start = inputs.settings.model.student, tuple(filter(None, [inputs.settings.model.student_adapter]))
     for role, weights in {"before": start if target.run else None, "after": (target.model, target.adapters)}.items():
         model = weights and load(*weights, inputs, progress.say)
+        readers += [Reader(model)] if retention else []
         for name, exam in exams.items() if model else ():
             answers = student_answers(model, inputs, exam, functools.partial(progress.phase, role))
             found[name][role] = judged(answers, exam, inputs, teacher)
     for name, exam in exams.items() if teacher else ():
         answers = exam.teacher(teacher, functools.partial(progress.phase, "teacher"))
         found[name]["teacher"] = judged(answers, exam, inputs, teacher)
-    return found
+    if retention:
+        retention.ask_teacher(teacher)
+        teacher.free()
+        details["retention"] = retention.compare(*readers, found["greedy"]["before"], exams["greedy"])
+    return found, details
 
 
 def load(path: str, adapters: Sequence[str], inputs: Inputs, say: Say) -> Backbone:

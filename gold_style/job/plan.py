@@ -93,6 +93,9 @@ def _facts(settings: Settings, pack: StylePack, source: PromptSource | None) -> 
     }
     if loss.guided_share:
         facts["loss"] += f", guided share {loss.guided_share}"
+    if settings.evaluation.retention:
+        again = "with its adapters off" if settings.model.lora.enabled else "loaded again at the end, in the teacher's place"
+        facts["retention"] = f"held-out texts in {pack.language}, read by teacher, student and its start ({again})"
     if source is not None:
         rows_text = f"{source.num_rows} training rows" if source.num_rows else "unlimited rows"
         steps = num_steps(settings, source.num_rows)

@@ -25,13 +25,16 @@ from gold_style.distil.collapse import CollapseGuard
 from gold_style.distil.openings import Opening
 from gold_style.distil.pruning import Pruning
 from gold_style.distil.trainer import StyleGOLDTrainer
+from gold_style.engine.backbone import Backbone
 from gold_style.engine.exam import Begin, Exam
+from gold_style.engine.reader import Reader
 from gold_style.engine.remembered import remembered_answers, surroundings, weights_digest
-from gold_style.job.build import build_trainer
+from gold_style.job.build import build_trainer, load_student
 from gold_style.job.card import write_card
 from gold_style.job.inputs import Inputs
 from gold_style.job.optimizer import optimizer_mistakes
 from gold_style.job.results import write_results
+from gold_style.job.retention import Retention
 from gold_style.job.teacher_check import check_margin, check_openings, check_readings, check_tags, openings
 from gold_style.measure.answers import Answer, Judged
 from gold_style.measure.rates import Toggle, score
@@ -117,6 +120,7 @@ class Job:
             callbacks.append(Pruning(self.live, Path(settings.output_dir).parent, settings.sweep.search))
         self.trainer = self.live.trainer = warm_start.trainer = build_trainer(settings, inputs, run, callbacks)
         self.exam = self._exam(inputs.source.evaluation())
+        self.retention = Retention(inputs) if settings.evaluation.retention else None
         with self.trainer.student_copy.for_rollouts() as student:
             check_readings(inputs, progress.say, student=student, teacher=self.trainer.teacher.backbone)
 
@@ -161,6 +165,8 @@ class Job:
         check_tags(self.inputs, self.trainer.teacher, self.progress.say)
         answers = self.inputs.judged(self.exam.teacher(self.trainer.teacher, self._bar("teacher")))
         check_margin(self.inputs, answers, self.progress.say)
+        if self.retention:
+            self.retention.ask_teacher(self.trainer.teacher)
         return answers
 
     def train(self) -> None:
@@ -184,11 +190,23 @@ class Job:
         trainer.student_copy.save(run.student)
         samples = {"before": before, "after": after, "teacher": teacher}
         sampled = self.ask_sampled() if self.settings.evaluation.sampled else None
-        summary = write_results(run, self.inputs, samples, sampled, steps=trainer.state.global_step, train_seconds=self.train_seconds)
+        details = {"retention": self.compare_with_start(before)} if self.retention else {}
+        totals = {"steps": trainer.state.global_step, "train_seconds": self.train_seconds}
+        summary = write_results(run, self.inputs, samples, sampled, **totals, details=details)
         if run.is_main:
             write_card(run.student, self.inputs, summary)
             run.save_student_artifact()
         return summary
+
+    def compare_with_start(self, before: list[Judged]) -> dict[str, Any]:
+        """What the student has kept of its start, which is itself without adapters, or is loaded again in the teacher's place."""
+        with self.trainer.student_copy.for_rollouts() as student:
+            start = Reader(student, getattr(student.model, "disable_adapter", contextlib.nullcontext))
+            if not self.settings.model.lora.enabled:
+                self.trainer.teacher.free()
+                model = load_student(self.settings).to(student.device, self.trainer.options.compute_dtype).eval()
+                start = Reader(Backbone(model, student.reading))
+            return self.retention.compare(start, Reader(student), before, self.exam)
 
     def ask_sampled(self) -> dict[str, list[Judged]]:
         """Answers drawn at the run's temperature, of the student as it is now and of the teacher."""

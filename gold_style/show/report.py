@@ -16,7 +16,7 @@ from gold_style.runs.run_directory import status_of
 from gold_style.show.answers import answers_html, chosen_rows
 from gold_style.show.curves import metric_charts
 from gold_style.show.page import folded, grid, page, section, warning
-from gold_style.show.summary_table import TEXTS, gap_line, label, scored_models, summary_columns, toggle_of, verdict_line, warnings_of
+from gold_style.show.summary_table import TEXTS, label, result_lines, scored_models, summary_columns, toggle_of, verdict_line, warnings_of
 from gold_style.show.tables import Column, code, html_table, share
 
 NAMES = {"target_rate": "{target}", "style_rate": "asked style", "strict_style_rate": "every sentence", "accepted_level": "fitting level"}
@@ -50,7 +50,7 @@ def report_html(directory: Path) -> str:
             section("By tag", slices(tags, toggle, (*RATES, "unfinished", "tokens"))),
             section("By direction of address", split_slices("directions", details, toggle)),
             section("By era of the topic", split_slices("eras", details, toggle)),
-            section("Pairs and forgetting", overlaps(details)),
+            section("Retention and forgetting", retention_table(details) + overlaps(details)),
             section("How it was made", made(run, config)),
         ],
     )
@@ -83,8 +83,9 @@ def headline(summary: dict[str, Any]) -> str:
     if details.get("backend"):
         note += f" Backend: {details['backend']}."
     body = html_table(summary_columns(summary), scored, best=lambda row: row.name == "after")
+    lines = "".join(f"<p>{escape(line)}</p>" for line in result_lines(summary))
     said = "".join(warning(f"{model}: {sentence}") for model, sentence in warnings_of(summary))
-    return f"{body}<p>{escape(gap_line(summary))}</p>{said}<p class=soft>{escape(note)}</p>"
+    return f"{body}{lines}{said}<p class=soft>{escape(note)}</p>"
 
 
 def some_at_once(parts: Sequence, shown: int, more: str, draw: Callable[[Sequence], str]) -> str:
@@ -138,6 +139,16 @@ def overlaps(details: dict[str, Any]) -> str:
     headings = {"chrf": "chrF", "lemma_overlap": "lemma overlap", "identical": "identical"}
     columns = [Column("", lambda row: row[0]), Column("requests", lambda row: row[1]["requests"], right=True)]
     columns += [Column(heading, lambda row, key=key: share(row[1][key]), right=True) for key, heading in headings.items()]
+    return html_table(columns, rows)
+
+
+def retention_table(details: dict[str, Any]) -> str:
+    """What the student has kept of its start; empty where that was not measured."""
+    rows = [(TEXTS["retention"][name], part) for name, part in (details.get("retention") or {}).items()]
+    columns = [Column("retention", lambda row: row[0])]
+    for name in ("before", "after", "teacher", "chance"):
+        columns.append(Column(name, lambda row, name=name: share(row[1].get(name)), right=True))
+    columns.append(Column("change", lambda row: share(row[1].get("change", row[1].get("value")), row[1]["interval"]), right=True))
     return html_table(columns, rows)
 
 

@@ -13,6 +13,7 @@ import yaml
 from rich.console import Console
 from rich.text import Text
 
+from gold_style.measure.retention import retention_numbers
 from gold_style.measure.samples import MODELS
 from gold_style.measure.verdict import verdict_of
 from gold_style.show.answers import answers_text, tag_text
@@ -67,14 +68,22 @@ def verdict_line(summary: dict[str, Any]) -> str:
     return f"{verdict['sentence']} · {TEXTS['verdicts'][verdict['code']]}"
 
 
-def gap_line(summary: dict[str, Any]) -> str:
-    """How much of the way from the student before to the teacher was gone; empty where that is not known."""
-    gap = summary.get("gap_closed")
-    if gap is None:
-        return ""
-    interval = summary.get("details", {}).get("gap_closed_interval")
+def result_lines(summary: dict[str, Any]) -> list[str]:
+    """What is said below the table: how much of the way from the student before to the teacher was gone; what the student has kept of its
+    start, and how far its neutral answers have moved. Of each only what is known."""
+    details, numbers, parts = summary.get("details", {}), retention_numbers(summary), []
+    gap, interval = summary.get("gap_closed"), details.get("gap_closed_interval")
     limits = f" [{interval[0]:.0%}, {interval[1]:.0%}]" if interval else ""
-    return f"gap closed: {gap:.0%}{limits} of the way from before to the teacher · 교사와의 차이를 메운 정도"
+    lines = [] if gap is None else [f"gap closed: {gap:.0%}{limits} of the way from before to the teacher · 교사와의 차이를 메운 정도"]
+    if kept := details.get("retention"):
+        bits, choice = kept["bits_per_byte"], kept["choice"]
+        before, after, chance = (round(choice[name] * choice["items"]) for name in ("before", "after", "chance"))
+        parts.append(f"bits per byte {bits['before']:.2f} -> {bits['after']:.2f} ({numbers['bits_percent']:+.1f} %)")
+        parts.append(f"choices {before}/{choice['items']} -> {after}/{choice['items']} (chance {chance})")
+        parts.append(f"KL {number(numbers['kl_nats'], 3)} nats/token")
+    if numbers["neutral_chrf"] is not None:
+        parts.append(f"neutral answers chrF {numbers['neutral_chrf']:.2f}, lemmas {number(details['forgetting'].get('lemma_overlap'))}")
+    return lines + ([f"retention: {', '.join(parts)} · 학습 전의 것을 지킨 정도"] if parts else [])
 
 
 def summary_columns(summary: dict[str, Any]) -> list[Column]:
@@ -129,7 +138,7 @@ def print_summary(summary: dict[str, Any], rows: Sequence[dict[str, Any]] = (), 
     console.print(Text(f"{verdict_line(summary)}\n", style="bold"))
     console.print(terminal_table(summary_columns(summary), scored_models(summary)))
     console.print()
-    console.print(Text("\n".join([*filter(None, [gap_line(summary)]), legend(summary)]), style="dim"))
+    console.print(Text("\n".join([*result_lines(summary), legend(summary)]), style="dim"))
     for model, sentence in warnings_of(summary):
         console.print(Text(f"warning, {model}: {sentence}", style="yellow"))
     if rows:
@@ -138,5 +147,5 @@ def print_summary(summary: dict[str, Any], rows: Sequence[dict[str, Any]] = (), 
 
 def summary_markdown(summary: dict[str, Any]) -> str:
     """The same table in Markdown, with the interval of every share; the verdict below it."""
-    lines = filter(None, [f"**{verdict_line(summary)}**", gap_line(summary)])
+    lines = [f"**{verdict_line(summary)}**", *result_lines(summary)]
     return "\n".join([markdown_table(summary_columns(summary), scored_models(summary)), *(f"{line}\n" for line in lines)])

@@ -5,16 +5,20 @@ whether a text is in the language at all, and which forms of a word count as the
     (True, False, False)
     >>> bool(mention("art", "en").search("my heart")), bool(mention("spider", "en").search("Two Spiders!"))
     (False, True)
+
+`data/retention/` has held-out texts by which it is measured what a student has kept: LANGUAGE.txt and LANGUAGE.jsonl.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
+from gold_style import PROJECT, did_you_mean
 from gold_style.speech.tables import read_table
 from gold_style.speech.text import is_korean, normalise
 
@@ -24,6 +28,27 @@ LANGUAGES = tuple(TABLE)
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 FEW_WORDS = 12  # below that a text may do without any common word: "Flour, sugar, eggs, butter, milk."
 LIKELY_PAIRS = 0.75  # of all letter pairs of a text
+HELD_OUT = PROJECT / "data" / "retention"
+
+
+def held_out(language: str) -> tuple[str, list[dict[str, Any]]]:
+    """Plain prose of a language, and the items of a choice test: `text`, `options` (its possible ends), `answer` (the right one's number).
+
+    Raises ValueError where there are none.
+    """
+    if lacks := held_out_lacks(language):
+        raise ValueError(f"evaluation.retention=true: {lacks}")
+    text, lines = ((HELD_OUT / f"{language}.{kind}").read_text(encoding="utf-8") for kind in ("txt", "jsonl"))
+    return text, [json.loads(line) for line in lines.splitlines()]
+
+
+def held_out_lacks(language: str) -> str | None:
+    """Why what a student has kept cannot be measured in a language; None where it can."""
+    known = sorted(path.stem for path in HELD_OUT.glob("*.jsonl") if path.with_suffix(".txt").is_file())
+    if language in known:
+        return None
+    reason = f"there are held-out texts in {' and '.join(known)}, none in styles.language={language}{did_you_mean(language, known)}"
+    return f"{reason}; write {HELD_OUT}/{language}.txt and .jsonl, or set evaluation.retention=null"
 
 
 @lru_cache

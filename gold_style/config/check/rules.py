@@ -17,6 +17,7 @@ from gold_style import did_you_mean
 from gold_style.config.gold_config import entry_of, train_fields
 from gold_style.config.mirror import Mistake, written
 from gold_style.config.yaml_file import read_mapping
+from gold_style.speech.languages import held_out_lacks
 from gold_style.styles import StylePack
 from gold_style.verdicts import label_mistakes
 
@@ -131,6 +132,11 @@ def the_objective_is_a_number_of_the_summary(objective):
         return f"must continue with one of {', '.join(STYLE_KEYS)}{did_you_mean(word, STYLE_KEYS)}"
     if word == "rates" and len(rest) != 3:
         return f"names a table; a number of it is {first}.rates.TAG.VERDICT, for example {first}.rates.none.modern"
+
+
+@rule("evaluation.retention", "styles.language")
+def retention_has_texts(retention, language):
+    return held_out_lacks(language) if retention else None
 
 
 @rule("request")
