@@ -1,6 +1,7 @@
 """What ships in data/ and in the example style: good Korean by our own measure, no topic leaked, every row usable."""
 
 import json
+import unicodedata
 from collections import Counter
 from itertools import product
 
@@ -13,6 +14,7 @@ from gold_style.prompts import build_source, dynamic
 from gold_style.prompts.held_out import request_key
 from gold_style.prompts.jsonl import build, read_requests
 from gold_style.speech import classify, sentences
+from gold_style.speech.languages import held_out, is_prose
 from gold_style.styles import StylePack
 from gold_style.verdicts import build_classifier, classifier_of
 from tests.helpers.prompt_settings import DEFAULTS, ROOT, pack, rows, settings, write
@@ -92,7 +94,28 @@ def test_a_composed_config_reads_them():
 
 def test_every_data_file_has_its_card():
     card = (ROOT / "data/README.md").read_text()
-    assert all(f"`{path.name}`" in card for path in (ROOT / "data").glob("*.jsonl")) and "CC0" in card
+    files = [path.relative_to(ROOT / "data") for path in (ROOT / "data").rglob("*.*") if path.name != "README.md"]
+    assert len(files) >= 8 and all(f"`{path}`" in card for path in files) and "CC0" in card
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_held_out_texts_are_prose_and_balanced_items(language):
+    text, items = held_out(language)
+    paragraphs = text.split("\n\n")
+    assert 18_000 < len(text.encode()) < 22_000 and len(paragraphs) >= 20
+    assert all(is_prose(paragraph, language) for paragraph in paragraphs)
+    assert unicodedata.is_normalized("NFC", text) and len(items) == 60
+    assert all(item.keys() == {"text", "options", "answer"} and len(set(item["options"])) == 4 for item in items)
+    assert Counter(item["answer"] for item in items) == dict.fromkeys(range(4), 15)
+    assert len({item["text"] for item in items}) == 60 and not any(item["text"].strip() != item["text"] for item in items)
+    lengths = [[len(item["options"][item["answer"]]), sum(map(len, item["options"])) / 4] for item in items]
+    assert 0.85 < sum(right for right, _ in lengths) / sum(mean for _, mean in lengths) < 1.2, "the right option is not known by its length"
+
+
+def test_held_out_texts_are_in_no_style_that_is_taught():
+    assert {classifier_of(pack("bard"))(paragraph) for paragraph in held_out("en")[0].split("\n\n")} == {"modern"}
+    verdicts = Counter(classifier_of(pack("joseon"))(paragraph) for paragraph in held_out("ko")[0].split("\n\n"))
+    assert verdicts["joseon"] == 0 and verdicts["modern"] >= 18
 
 
 # The example of a third style
