@@ -75,7 +75,8 @@ class Markers:
 
     A list of words: a marker closes more than half of the sentences, punctuation and spaces aside: ", 도토!" and "도토"
     are the same marker. A mapping or a list of them (`Marks`): at least half of the sentences have enough of the words
-    and endings of one mapping, anywhere. A text with fewer marked sentences is `ambiguous`: it is neither in the style nor free of it.
+    and endings of one mapping, anywhere; half of enough is half a sentence, and it takes one sentence at least.
+    A text with fewer marked sentences is `ambiguous`: it is neither in the style nor free of it.
     """
 
     def __init__(self, markers: Mapping[str, Sequence[str] | Marks], otherwise: str, backend: str, language: str) -> None:
@@ -87,25 +88,30 @@ class Markers:
         self._elided = re.compile(rf"(?<!\w)['’‘]({elided or '(?!)'})(?![\w'’])", re.IGNORECASE) if anywhere else None
 
     def __call__(self, text: str) -> str:
-        found = self.sentences(text)
+        found = self._marked(text)
         if not found:
             return OTHER
-        marked = {verdict: found.count(verdict) for verdict in self.markers}
+        marked = {verdict: sum(share for by, share in found if by == verdict) for verdict in self.markers}
         best = max(marked, key=marked.__getitem__)
-        if 2 * marked[best] >= len(found) + (not isinstance(self.markers[best], Marks)):
+        if 2 * marked[best] >= max(2, len(found) + (not isinstance(self.markers[best], Marks))):
             return best
-        return AMBIGUOUS if any(marked.values()) else self.otherwise
+        return AMBIGUOUS if marked[best] >= 1 else self.otherwise
 
     def level(self, text: str) -> str | None:
         return classify(text, self.backend).level if self.language == KOREAN else None
 
     def sentences(self, text: str) -> list[str]:
+        return [verdict if share == 1 else self.otherwise for verdict, share in self._marked(text)]
+
+    def _marked(self, text: str) -> list[tuple[str, float]]:
+        """For each sentence the verdict that marks most of it, and how much of it (0 to 1)."""
         if is_degenerate(text, self.language) or not is_prose(text, self.language):
             return []
         told = unquoted(text, self._elided) if self._elided else split_sentences(text)
-        found = [next((verdict for verdict, marks in self.markers.items() if _marks(marks, one)), self.otherwise) for one in told]
+        columns = [[(verdict, share) for share in _shares(marks, told)] for verdict, marks in self.markers.items()]
+        found = [max(pairs, key=lambda pair: pair[1]) for pairs in zip(*columns, strict=True)]
         # "Mr." and "1." are cut off like sentences of one word
-        whole = [verdict for one, verdict in zip(told, found, strict=True) if verdict != self.otherwise or " " in one]
+        whole = [pair for one, pair in zip(told, found, strict=True) if pair[1] or " " in one]
         return whole if whole and self.language != KOREAN else found
 
 
@@ -137,8 +143,8 @@ class FirstOf:
         return self._decided(text)[0].sentences(text)
 
 
-def _marks(marks: tuple[str, ...] | Marks, sentence: str) -> bool:
-    return marks.in_sentence(sentence) if isinstance(marks, Marks) else _bare(sentence).endswith(marks)
+def _shares(marks: tuple[str, ...] | Marks, sentences: Sequence[str]) -> Sequence[float]:
+    return marks.shares(sentences) if isinstance(marks, Marks) else [_bare(one).endswith(marks) for one in sentences]
 
 
 def _bare(text: str) -> str:

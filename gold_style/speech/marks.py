@@ -3,13 +3,17 @@
 What stands in quotation marks marks nothing, unless there is nothing else; neither does what is written like a name: with a capital
 inside a sentence ("my friend Thy Nguyen"), or with one before another capital ("Thine Electronics").
 
+Words may be phrases: "i * not" has any one word for its *, and no pause between; ", sire ," wants its commas; others may have one
+between two words. A list may hold lists, so that YAML's aliases can share them.
+
     >>> marks = Marks.read({"words": ["thou", "'tis"], "endings": ["eth"], "except": ["teeth"]}, "en")
-    >>> [marks.in_sentence(text) for text in ("’Tis cold.", "She singeth.", "My teeth hurt.", "A friend of Thou Li's.")]
-    [True, True, False, False]
+    >>> marks.shares(["’Tis cold.", "She singeth.", "My teeth hurt.", "A friend of Thou Li's."])
+    [1.0, 1.0, 0.0, 0.0]
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,13 +24,15 @@ from gold_style.speech.languages import WORD, words_of
 from gold_style.speech.text import QUOTED_RE, normalise, split_sentences
 
 LISTS = ("words", "endings", "except", "unless")
+ENTRY = re.compile(rf"{WORD.pattern}|(?<!\S)[*,](?!\S)")
 NAME = "·"  # what a name becomes, so that nothing is found in it
+TOKEN = re.compile(rf"{WORD.pattern}|[,;:()—–]")  # a pause, too: no * reaches over it
 STARTS_AFTER = tuple(":;!?…—–")  # a capital after one of these says no more than one at the start
 
 
 def plain_words(text: str) -> str:
-    """The words of a text in lower case, a space between, without the apostrophes at their edges."""
-    return " ".join(word.casefold() for word in WORD.findall(text.replace("’", "'").replace("‘", "'")))
+    """The words of a text in lower case, a space between, without apostrophes at their edges; a lone * or comma is one, too."""
+    return " ".join(word.casefold() for word in ENTRY.findall(text.replace("’", "'").replace("‘", "'")))
 
 
 def unquoted(text: str, elided: re.Pattern[str]) -> list[str]:
@@ -38,7 +44,7 @@ def unquoted(text: str, elided: re.Pattern[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Group:
-    """Marks that count together: `found` in a line of words at least `minimum` times, outside of `excepted`, without any of `unless`."""
+    """Marks that count together, `minimum` to a sentence: `found` in its line of words, outside of `excepted`, no `unless` in the text."""
 
     found: re.Pattern[str]
     excepted: re.Pattern[str]
@@ -52,9 +58,10 @@ class Group:
             if name not in (*LISTS, "minimum"):
                 raise ValueError(f"{key}.{name}: unknown; allowed: {', '.join(LISTS)}, minimum{did_you_mean(name, LISTS)}")
             is_list = isinstance(value, Sequence) and not isinstance(value, str)
-            if name != "minimum" and not (is_list and all(isinstance(word, str) and plain_words(word) for word in value)):
+            if name != "minimum" and not (is_list and all(isinstance(word, str) and plain_words(word) for word in _flat(value))):
                 raise ValueError(f"{key}.{name}: {value!r} is not a list of words; put in quotes what YAML reads as something else")
-        words, endings, excepted, unless = ([plain_words(word) for word in entry.get(name) or ()] for name in LISTS)
+        words, excepted, unless = ([plain_words(word) for word in _flat(entry.get(name) or ())] for name in ("words", "except", "unless"))
+        endings = [ending.replace("’", "'").strip("- ").casefold() for ending in _flat(entry.get("endings") or ())]
         minimum = entry.get("minimum", 1)
         if not words and not endings:
             raise ValueError(f"{key}: neither words nor endings; give at least one of them")
@@ -62,10 +69,10 @@ class Group:
             raise ValueError(f"{key}.minimum: {minimum!r} is not a whole number of at least 1")
         return cls(_any(words, within, endings), _any(excepted, within), _any(unless, within), minimum)
 
-    def is_in(self, line: str) -> bool:
-        """Whether a line of words is marked."""
-        line = self.excepted.sub(NAME, line)
-        return not self.unless.search(line) and len(self.found.findall(line)) >= self.minimum
+    def shares(self, lines: Sequence[str]) -> list[float]:
+        """How much of each line of words is marked, from 0 to 1: with one of two marks a half."""
+        least = math.inf if any(map(self.unless.search, lines)) else self.minimum
+        return [min(1.0, len(self.found.findall(self.excepted.sub(NAME, line))) / least) for line in lines]
 
 
 @dataclass(frozen=True)
@@ -82,20 +89,30 @@ class Marks:
         keyed = {key: entries} if isinstance(entries, Mapping) else {f"{key}[{number}]": entry for number, entry in enumerate(entries)}
         within = "no_spaces" in words_of(language, "traits")
         groups = tuple(Group.read(entry, within, name) for name, entry in keyed.items())
-        return cls(groups, tuple(word for entry in keyed.values() for word in entry.get("words") or ()), language)
+        return cls(groups, tuple(word for entry in keyed.values() for word in _flat(entry.get("words") or ())), language)
 
-    def in_sentence(self, sentence: str) -> bool:
-        """Whether a sentence (of `unquoted`) is marked."""
-        words = list(WORD.finditer(sentence))
+    def shares(self, sentences: Sequence[str]) -> list[float]:
+        """How much of each sentence (of `unquoted`) is marked, from 0 to 1."""
+        lines = [f" {self._line(sentence)} " for sentence in sentences]
+        return [max(shares) for shares in zip(*(group.shares(lines) for group in self.groups), strict=True)]
+
+    def _line(self, sentence: str) -> str:
+        words = list(TOKEN.finditer(sentence))
         is_plain = sentence.isupper() or "nouns_big" in words_of(self.language, "traits")
         pairs = zip(words, [*words[1:], None], strict=True)
-        line = " ".join(NAME if not is_plain and _is_name(sentence, *pair) else plain_words(pair[0].group()) for pair in pairs)
-        return any(group.is_in(f" {line} ") for group in self.groups)
+        return " ".join(NAME if not is_plain and _is_name(sentence, *pair) else plain_words(pair[0].group()) or "," for pair in pairs)
+
+
+def _flat(value: Any) -> list[Any]:
+    """The items of a list and of the lists in it (such as YAML's aliases of other groups' lists)."""
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    return [word for item in value for word in _flat(item)] if is_list else [value]
 
 
 def _any(words: Sequence[str], within: bool, endings: Sequence[str] = ()) -> re.Pattern[str]:
     """Finds any of the words (`within` a word, too) and any word with one of the endings in a line of words with a space at each edge."""
     longest = [re.escape(word) for word in sorted(words, key=len, reverse=True)]
+    longest = [word.replace(r"\*", rf"[^\s,{NAME}]+") if "*" in word else word.replace(r"\ ", " (?:, )?") for word in longest]
     ended = [rf"[^\s{NAME}]+{re.escape(ending)}" for ending in endings]
     if within:
         return re.compile("|".join([*longest, *(rf"{word}(?= )" for word in ended)]) or "(?!)")
