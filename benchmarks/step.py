@@ -1,8 +1,9 @@
 """Seconds and memory of one training step: ours against stock GOLDTrainer and TRL's stable DistillationTrainer, in turns in one process.
 
-    make bench                                        # the judged rows, then the others: about 40 minutes on two cores
+    make bench                                        # all rows: about 55 minutes on two cores, 40 without real weights
     make bench-quick                                  # the first row in one round, into quick_cpu.json: under five minutes
     python benchmarks/step.py --rows 8192/600/8 --rounds 1     # vocabulary / system tokens / window
+    python benchmarks/step.py --rows smollm2          # real weights, if they are unpacked; smollm2/8: with 8 rows a step
     python benchmarks/step.py --device cuda           # Qwen2.5 3B and 1.5B in their real shapes, bf16, random weights
 
 All sides have the same shapes, prompts, sampling (temperature 1, whole distribution), optimizer (AdamW) and number of threads, no gradient
@@ -13,6 +14,7 @@ memory in stepping/memory.py, the floor in stepping/floor.py, the files in stepp
 import argparse
 import gc
 import os
+import statistics
 import sys
 import tempfile
 import warnings
@@ -22,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 JUDGED = ["8192/600/8", "151936/600/8", "8192/600/32"]  # three rounds each
+REAL = ["smollm2"]  # three rounds; left out where the weights are not there
 FURTHER = ["32768/600/8", "8192/0/8", "8192/300/8", "8192/1200/8"]  # one round each
 STABLE_VOCAB = 8192  # the only vocabulary that the stable trainer is measured at, on the CPU
 WARM_TOKENS = 4  # new tokens of a first step that is not counted
@@ -29,9 +32,11 @@ WARM_TOKENS = 4  # new tokens of a first step that is not counted
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", nargs="+", help="vocabulary/system tokens/window of each row (default: those of make bench)")
-    parser.add_argument("--rounds", type=int, help="rounds of each row (default: 3 for judged rows, else 1)")
-    parser.add_argument("--new-tokens", type=int, default=128)
+    parser.add_argument(
+        "--rows", nargs="+", help="vocabulary/system tokens/window of each row, or smollm2[/window] (default: those of make bench)"
+    )
+    parser.add_argument("--rounds", type=int, help="rounds of each row (default: 3 for judged rows and smollm2, else 1)")
+    parser.add_argument("--new-tokens", type=int, help="default: 128; smollm2: 48")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--pair", help="toy (default on the CPU), qwen (default on a GPU) or smallest")
@@ -59,21 +64,25 @@ class Row:
     """One shape: its trainers, one round at a time, and its peak memory."""
 
     def __init__(self, name: str, asked: argparse.Namespace, directory: Path):
-        from stepping.shapes import PAIRS, Shape, texts
+        from stepping.shapes import PAIRS, texts
         from stepping.turns import clock
 
-        vocab, system_tokens, window = map(int, name.split("/"))
         self.name, self.asked, self.directory = name, asked, directory
-        self.shape = Shape(vocab=vocab, system_tokens=system_tokens, window=window, new_tokens=asked.new_tokens)
-        self.pair_name = asked.pair or ("qwen" if asked.device == "cuda" else "toy")
+        self.shape, self.pair_name = _shape(name, asked)
         self.pair = PAIRS[self.pair_name]
-        self.num_rounds = asked.rounds or (3 if name in JUDGED else 1)
-        self.sides = [side for side in asked.sides if side != "stable" or (vocab == STABLE_VOCAB and asked.device == "cpu")]
+        self.num_rounds = asked.rounds or (3 if name in JUDGED + REAL else 1)
+        has_stable = asked.device == "cpu" and (self.shape.vocab == STABLE_VOCAB or self.is_real)
+        self.sides = [side for side in asked.sides if side != "stable" or has_stable]
         self.now = clock(asked.device, asked.threads)
         self.prompts = texts(self.shape).prompts
         self.rounds: list[dict[str, float]] = []
+        self.flops: list[float] = []  # that each round of ours needed
         self.peaks: dict[str, float] = {}
         self.prefix_mb: float | None = None
+
+    @property
+    def is_real(self) -> bool:
+        return self.pair_name == "smollm2"
 
     def measure_memory(self, say) -> None:
         from stepping.memory import measure_in_child
@@ -122,6 +131,7 @@ class Row:
             found[side] = round(self.loops[side].step(), 4)
             if side == "ours":
                 found["parts"] = {name: round(seconds - before.get(name, 0.0), 4) for name, seconds in self._parts().items()}
+                found["new_tokens"] = self._count()
         self.rounds.append(found)
 
     def _rate(self) -> float:
@@ -129,6 +139,15 @@ class Row:
         from stepping import floor
 
         return floor.best_rate(self.now, self.asked.device, torch.bfloat16 if self.asked.device == "cuda" else torch.float32, tries=3)
+
+    def _count(self) -> int:
+        """New tokens of our latest step; what it had to compute joins `flops`."""
+        from stepping import floor
+
+        rows = self.loops["ours"].trainer.window
+        lengths = [len(row.completion) for row in rows]
+        self.flops.append(floor.step_flops(self.pair, self.shape, [len(row.student_prompt) for row in rows], lengths))
+        return sum(lengths)
 
     def _parts(self) -> dict[str, float]:
         return dict(self.loops["ours"].trainer.meters.seconds)
@@ -140,16 +159,17 @@ class Row:
         chat = self.loops["ours"].trainer.row_maker.chat
         lengths = [len(chat.student_ids(prompt)) for prompt in self.prompts]
         assert len(load_tokenizer(self.shape)) == self.shape.vocab_size
-        flops = floor.step_flops(self.pair, self.shape, lengths)
+        flops = statistics.median(self.flops)
         floor_s = flops / self.rate
-        details = results.provenance(self.asked.device, self.asked.threads) | {"rounds": self.rounds, "prefix_cache_mb": self.prefix_mb}
+        details = results.provenance(self.asked.device, self.asked.threads) | {"pair": self.pair_name, "rounds": self.rounds}
+        details["prefix_cache_mb"] = self.prefix_mb
         if self.bandwidth:
             moved = floor.step_bytes(self.pair, self.shape, lengths)
             floor_s = moved / self.bandwidth
             details |= {"bytes": moved, "bytes_per_second": self.bandwidth}
         row = results.summarise(self.shape, self.asked.threads, self.rounds, self.peaks, floor_s)
         details |= {"flop": flops, "flop_per_second": self.rate, "floor_s": round(floor_s, 4)}
-        details["new_tokens_per_second"] = round(self.shape.window * self.shape.new_tokens / row["ours_s"], 1)
+        details["new_tokens_per_second"] = round(self.rounds[-1]["new_tokens"] / self.rounds[-1]["ours"], 1)
         results.write(path, row, details)
         return row
 
@@ -163,13 +183,17 @@ def main() -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     import torch
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from stepping import real
     from stepping.results import RESULTS
 
     torch.set_num_threads(asked.threads)
     silence()
     name = torch.cuda.get_device_name().replace(" ", "_") if asked.device == "cuda" else "cpu"
     path = asked.out or RESULTS / f"{'quick' if asked.quick else 'step'}_{name}.json"
-    wanted = asked.rows or ([f"151936/600/{window}" for window in (8, 32)] if asked.device == "cuda" else JUDGED + FURTHER)
+    wanted = asked.rows or ([f"151936/600/{window}" for window in (8, 32)] if asked.device == "cuda" else JUDGED + REAL + FURTHER)
+    if asked.device == "cpu" and (why := real.missing()):
+        print(why)
+        wanted = [name for name in wanted if not name.startswith(real.NAME)]
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with tempfile.TemporaryDirectory() as directory, bar:
         rows = [Row(name, asked, Path(directory)) for name in wanted]
@@ -194,9 +218,22 @@ def main() -> None:
     print(f"results: {path}")
 
 
+def _shape(name: str, asked: argparse.Namespace):
+    """What is measured, and with which pair."""
+    from stepping.real import NAME, NEW_TOKENS, WINDOW, RealShape
+    from stepping.shapes import Shape
+
+    kind, *numbers = name.split("/")
+    if kind == NAME:
+        return RealShape.of(int(numbers[0]) if numbers else WINDOW, asked.new_tokens or NEW_TOKENS), NAME
+    vocab, system_tokens, window = map(int, (kind, *numbers))
+    shape = Shape(vocab=vocab, system_tokens=system_tokens, window=window, new_tokens=asked.new_tokens or 128)
+    return shape, asked.pair or ("qwen" if asked.device == "cuda" else "toy")
+
+
 def _cost(row: Row) -> float:
     """About how long a round takes, in any unit: what the progress bar advances by."""
-    return row.shape.window * (1 + row.shape.vocab / 20_000) * len(row.sides)
+    return row.shape.window * (1 + row.shape.vocab / 20_000) * len(row.sides) * (1.5 if row.is_real else 1)
 
 
 if __name__ == "__main__":

@@ -30,10 +30,11 @@ def head_flops(body: Body, shape: Shape, tokens: int) -> float:
     return 2.0 * tokens * shape.vocab_size * body.hidden_size
 
 
-def step_flops(pair: Pair, shape: Shape, prompt_tokens: list[int]) -> float:
-    """Of one step on prompts of these lengths and completions of `shape.new_tokens` tokens."""
-    lengths = [length + shape.new_tokens - 1 for length in prompt_tokens]  # the last new token is read by nobody
-    scored = len(lengths) * shape.new_tokens
+def step_flops(pair: Pair, shape: Shape, prompt_tokens: list[int], completion_tokens: list[int] | None = None) -> float:
+    """Of one step on prompts and completions of these lengths; None: every completion has `shape.new_tokens` tokens."""
+    completion_tokens = completion_tokens or [shape.new_tokens] * len(prompt_tokens)
+    lengths = [p + c - 1 for p, c in zip(prompt_tokens, completion_tokens, strict=True)]  # the last new token is read by nobody
+    scored = sum(completion_tokens)
     student = body_flops(pair.student, sum(lengths)) + attention_flops(pair.student, lengths) + head_flops(pair.student, shape, scored)
     teacher = body_flops(pair.teacher, sum(lengths)) + attention_flops(pair.teacher, lengths, shape.system_tokens)
     return (1 + 3) * student + teacher + head_flops(pair.teacher, shape, scored)

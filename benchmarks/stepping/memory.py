@@ -45,10 +45,13 @@ def main() -> None:
 
     from gold_style.chat import TeacherIds
     from gold_style.engine.teacher import Scored, Teacher
-    from stepping import ours, stock
+    from stepping import ours, real, stock
     from stepping.shapes import PAIRS, Shape, build_model, load_tokenizer
 
-    shape = Shape(vocab=asked.vocab, system_tokens=asked.system_tokens, window=asked.window, new_tokens=asked.new_tokens)
+    if asked.pair == real.NAME:
+        shape = real.RealShape.of(asked.window, asked.new_tokens)
+    else:
+        shape = Shape(vocab=asked.vocab, system_tokens=asked.system_tokens, window=asked.window, new_tokens=asked.new_tokens)
     pair, cuda = PAIRS[asked.pair], asked.device == "cuda"
     compute = torch.bfloat16 if cuda else torch.float32
     trained = compute if asked.side == "stock" else torch.float32

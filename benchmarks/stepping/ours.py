@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 from trl.experimental.gold import GOLDConfig
 
-from gold_style.chat import Chat
 from gold_style.distil.objective import TokenExact
 from gold_style.distil.options import Options
 from gold_style.distil.row_maker import RowMaker
@@ -63,7 +62,7 @@ def build_trainer(
 ) -> StyleGOLDTrainer:
     """`given`: score the rows' own answers instead of sampled ones. `compute` None: bf16 on a GPU, else fp32."""
     compute = compute or (torch.bfloat16 if device == "cuda" else torch.float32)
-    tokenizer, data = load_tokenizer(shape), texts(shape)
+    tokenizer = load_tokenizer(shape)
     scorer = Teacher(teacher, tokenizer)
     options = Options(
         seed=0,
@@ -78,8 +77,8 @@ def build_trainer(
     )
     row_maker = RowMaker(
         options=options,
-        chat=Chat(tokenizer, tokenizer, data.pack, teacher_system_prompt=None if shape.system_tokens else ""),
-        source=Window(data.prompts),
+        chat=shape.chat(),
+        source=Window(texts(shape).prompts),
         teacher=scorer,
         output_ids=OutputIds.of(tokenizer, student),
         objective=TokenExact(teacher=scorer, vocab_size=len(tokenizer), beta=BETA),

@@ -1,4 +1,5 @@
 """What one row of the benchmark measures: random models of given sizes, a tokenizer, prompts and a system prompt of exact length.
+(The row with real weights is in stepping/real.py.)
 
 The toy pair keeps the proportions of Qwen2.5 3B and 1.5B (body to body, head to body at a vocabulary of 8,192). Weights are random, but
 the final norm is scaled until logits spread as a language model's do; a flat distribution would make sampling and divergence too easy
@@ -13,9 +14,9 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from gold_style.chat import encode, render
+from gold_style.chat import Chat, encode, render
 from gold_style.prompts import Prompt
 from gold_style.styles import StylePack
 
@@ -54,6 +55,7 @@ PAIRS = {
     "toy": Pair(Body(512, 8, 8, 2, 2752), Body(384, 6, 6, 2, 2240)),
     "qwen": Pair(Body(2048, 36, 16, 2, 11008), Body(1536, 28, 12, 2, 8960)),  # Qwen2.5 3B and 1.5B
     "smallest": Pair(Body(64, 2, 4, 2, 128), Body(32, 2, 4, 2, 64)),  # for tests
+    "smollm2": Pair(Body(576, 30, 9, 3, 1536), Body(576, 30, 9, 3, 1536)),  # SmolLM2-135M-Instruct, its own teacher
 }
 
 
@@ -70,6 +72,21 @@ class Shape:
     def vocab_size(self) -> int:
         """Tokens of the tokenizer: as with Qwen2.5, fewer than the head has rows."""
         return self.vocab - max(8, self.vocab // 560)
+
+    def tokenizer_directory(self) -> Path:
+        return tokenizer_directory(self.vocab_size)
+
+    def texts(self) -> "Texts":
+        return _made_up_texts(self)
+
+    def chat(self) -> Chat:
+        """What either side reads; without a system turn where the row has none."""
+        tokenizer = load_tokenizer(self)
+        return Chat(tokenizer, tokenizer, self.texts().pack, teacher_system_prompt=None if self.system_tokens else "")
+
+    def model(self, body: Body, seed: int) -> PreTrainedModel:
+        """In float32, wherever new tensors are made."""
+        return _random_model(body, self, seed)
 
 
 @functools.cache
@@ -98,10 +115,19 @@ def tokenizer_directory(vocab_size: int) -> Path:
 
 
 def load_tokenizer(shape: Shape) -> PreTrainedTokenizerFast:
-    return AutoTokenizer.from_pretrained(tokenizer_directory(shape.vocab_size))
+    return AutoTokenizer.from_pretrained(shape.tokenizer_directory())
 
 
-def build_model(body: Body, shape: Shape, seed: int, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Qwen2ForCausalLM:
+def build_model(body: Body, shape: Shape, seed: int, dtype: torch.dtype = torch.float32, device: str = "cpu") -> PreTrainedModel:
+    """One of the shape's models; real weights have no `body` and `seed` to choose."""
+    with torch.device(device):
+        model = shape.model(body, seed)
+    for parameter in model.parameters():  # not the buffers: rotary frequencies stay exact
+        parameter.data = parameter.data.to(dtype)
+    return model
+
+
+def _random_model(body: Body, shape: Shape, seed: int) -> Qwen2ForCausalLM:
     """A random Qwen2 with tied embeddings; bytes and special tokens have small ones, so that they are hardly ever sampled.
 
     Not zero: a prompt begins with such tokens, their states would then be zero in every layer, and each norm's gradient at zero
@@ -118,15 +144,12 @@ def build_model(body: Body, shape: Shape, seed: int, dtype: torch.dtype = torch.
         pad_token_id=pad,
         **vars(body),
     )
-    with torch.device(device):
-        model = Qwen2ForCausalLM(config)
+    model = Qwen2ForCausalLM(config)
     with torch.no_grad():
         embedding = model.get_input_embeddings().weight
         embedding[:NUM_PLAIN] *= 0.1
         embedding[pad:] *= 0.1
         model.model.norm.weight.mul_(LOGIT_STD / (config.initializer_range * body.hidden_size**0.5))
-    for parameter in model.parameters():  # not the buffers: rotary frequencies stay exact
-        parameter.data = parameter.data.to(dtype)
     model.generation_config = GenerationConfig(eos_token_id=stop, pad_token_id=pad)
     return model
 
@@ -152,6 +175,10 @@ class Texts:
 
 
 def texts(shape: Shape) -> Texts:
+    return shape.texts()
+
+
+def _made_up_texts(shape: Shape) -> Texts:
     """Prompts whose lengths spread evenly over PROMPT_TOKENS, the same in every window; each style has its own system text."""
     assert shape.system_tokens == 0 or shape.system_tokens > SYSTEM_TURN_TOKENS
     tokenizer, draw = load_tokenizer(shape), random.Random(3)

@@ -1,8 +1,8 @@
 """The stock side: TRL's GOLDTrainer at the best settings that work (docs/upstream.md), with a right wrapper for the system prompt.
 
 Its hybrid ULD loss with the bayesian merge and without skipping stop tokens scores every token; `build_teacher_inputs_from_texts`, the
-only function that sees the teacher's text, is wrapped so that the teacher's system turn stands before the rendered prompt (with a
-template that writes no system turn of its own, so there is exactly one).
+only function that sees the teacher's text, is wrapped so that it gets the teacher's whole prompt, with its system turn and examples, in
+place of the student's.
 """
 
 from pathlib import Path
@@ -12,21 +12,18 @@ from datasets import Dataset
 from trl.experimental.gold import GOLDConfig, GOLDTrainer
 
 from gold_style.chat import render
-from stepping.shapes import Shape, load_tokenizer, same_for_all, texts, tokenizer_directory
+from stepping.shapes import Shape, load_tokenizer, same_for_all, texts
 
 _build = gold.build_teacher_inputs_from_texts
 
 
-def teacher_inputs_with_system(systems: dict[str, str], tokenizer):
-    """TRL's function, handed prompts in front of which the system turn of their own style stands."""
-    turns = {}
-    for tag, system in systems.items():
-        alone = tokenizer.apply_chat_template([{"role": "system", "content": system}], tokenize=False) if system else ""
-        turns[f"<style:{tag}>"] = alone
+def with_teacher_prompts(shape: Shape):
+    """TRL's function, handed what the teacher is to read for each prompt of the student's."""
+    chat = shape.chat()
+    texts_of_teacher = {chat.student_text(prompt): chat.teacher_text(prompt) for prompt in texts(shape).prompts}
 
     def build(tokenizer, prompt_texts, completion_texts, use_extended_uld=True):
-        with_system = [next(turn for tag, turn in turns.items() if tag in text) + text for text in prompt_texts]
-        return _build(tokenizer, with_system, completion_texts, use_extended_uld)
+        return _build(tokenizer, [texts_of_teacher[text] for text in prompt_texts], completion_texts, use_extended_uld)
 
     return build
 
@@ -51,7 +48,7 @@ def build_trainer(
     """`micro` rows a micro-batch, one as in the origin. `given`: score the rows' own answers; `window` overrides the shape's."""
     tokenizer = load_tokenizer(shape)
     window = window or shape.window
-    gold.build_teacher_inputs_from_texts = teacher_inputs_with_system(texts(shape).systems, tokenizer)
+    gold.build_teacher_inputs_from_texts = with_teacher_prompts(shape)
     args = GOLDConfig(
         **same_for_all(shape, directory, steps, device),
         per_device_train_batch_size=micro,
@@ -64,7 +61,7 @@ def build_trainer(
         uld_token_merge_strategy="bayesian",
         uld_skip_student_eos=False,
         uld_skip_teacher_eos=False,
-        teacher_tokenizer_name_or_path=str(tokenizer_directory(shape.vocab_size)),
+        teacher_tokenizer_name_or_path=str(shape.tokenizer_directory()),
     )
     return GOLDTrainer(
         model=student, teacher_model=teacher, args=args, train_dataset=Dataset.from_list(rows(shape)[-window:]), processing_class=tokenizer

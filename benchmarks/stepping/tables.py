@@ -51,19 +51,27 @@ def table(rows: list[dict], details: list[dict], name: str) -> str:
     """Markdown: a line a row, and what it was measured on."""
     head = HEADS[name]
     lines = ["| " + " | ".join(head) + " |", "|" + "---:|" * len(head)]
-    lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
-    last = details[-1]
-    note = NOTES[name].format(**{**last, **last["versions"]})
-    return "\n".join([*lines, "", note])
+    lines += ["| " + " | ".join(_cells(row, detail)) + " |" for row, detail in zip(rows, details, strict=True)]
+    by_machine: dict[tuple, list[dict]] = {}
+    for detail in details:
+        by_machine.setdefault((detail["machine"], detail["threads"], *detail["versions"].values()), []).append(detail)
+    for measured in by_machine.values():
+        which = "" if len(by_machine) == 1 else f"{', '.join(dict.fromkeys(map(_vocabulary, measured)))}: "
+        lines += ["", which + NOTES[name].format(**{**measured[-1], **measured[-1]["versions"]})]
+    return "\n".join(lines)
 
 
-def _cells(row: dict) -> list[str]:
+def _vocabulary(detail: dict) -> str:
+    return f"{detail['vocab']:,}" + (" (SmolLM2)" if detail.get("pair") == "smollm2" else "")
+
+
+def _cells(row: dict, detail: dict) -> list[str]:
     def number(key: str, form: str) -> str:
         return "" if row[key] is None else form.format(row[key])
 
     peaks = "" if row["stock_peak_mb"] is None or row["ours_peak_mb"] is None else f"{row['stock_peak_mb']:.0f} / {row['ours_peak_mb']:.0f}"
     return [
-        f"{row['vocab']:,}",
+        _vocabulary(detail),
         f"{row['system_tokens']:,}",
         str(row["window"]),
         number("stock_s", "{:.1f}"),
