@@ -47,4 +47,4 @@ class FiniteWeights(TrainerCallback):
 def all_finite(tensors: list[torch.Tensor]) -> bool:
     """Whether every element of every tensor is finite; one pass over memory, one transfer."""
     tensors = [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors if tensor.numel()]
-    return not tensors or bool(torch.stack([tensor.abs().max() for tensor in tensors]).isfinite().all())
+    return not tensors or bool(torch.stack([bound for tensor in tensors for bound in tensor.aminmax()]).isfinite().all())
