@@ -191,9 +191,12 @@ def main() -> None:
     name = torch.cuda.get_device_name().replace(" ", "_") if asked.device == "cuda" else "cpu"
     path = asked.out or RESULTS / f"{'quick' if asked.quick else 'step'}_{name}.json"
     wanted = asked.rows or ([f"151936/600/{window}" for window in (8, 32)] if asked.device == "cuda" else JUDGED + REAL + FURTHER)
-    if asked.device == "cpu" and (why := real.missing()):
+    others = [name for name in wanted if name.split("/")[0] != real.NAME]
+    if others != wanted and (why := real.missing()):
         print(why)
-        wanted = [name for name in wanted if not name.startswith(real.NAME)]
+        wanted = others
+    if not wanted:
+        return
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with tempfile.TemporaryDirectory() as directory, bar:
         rows = [Row(name, asked, Path(directory)) for name in wanted]

@@ -11,18 +11,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from gold_style.chat import Chat, encode
 from gold_style.config.settings import Settings
 from gold_style.pairs.smollm2 import INSTALL, directory
 from gold_style.prompts import Prompt, build_source
 from gold_style.styles import StylePack
-from stepping.shapes import Body, Shape, Texts
+from stepping.shapes import Body, Shape, Texts, load_tokenizer
 
 NAME = "smollm2"  # of the row, and of its pair in PAIRS
 WINDOW, NEW_TOKENS = 16, 48
-VOCAB = 49_152
 PAD = "<|endoftext|>"  # the model has no padding token of its own, and TRL's trainers would take the stop token for one
 OVERRIDES = ("model=smollm2", "styles=bard", "styles.few_shots=8", "tracker=none")
 
@@ -39,19 +38,20 @@ class RealShape(Shape):
 
     @classmethod
     def of(cls, window: int = WINDOW, new_tokens: int = NEW_TOKENS) -> "RealShape":
-        shape = cls(vocab=VOCAB, system_tokens=1, window=window, new_tokens=new_tokens)
+        vocab = AutoConfig.from_pretrained(directory()).vocab_size
+        shape = cls(vocab=vocab, system_tokens=1, window=window, new_tokens=new_tokens)
         prefixes = [len(shape.chat().teacher_ids(prompt).prefix) for prompt in shape.texts().prompts]
         return replace(shape, system_tokens=round(sum(prefixes) / len(prefixes)))
 
     @property
     def vocab_size(self) -> int:
-        return self.vocab
+        return len(load_tokenizer(self))
 
     def tokenizer_directory(self) -> Path:
-        return _tokenizer_directory()
+        return _tokenizer_directory(directory())
 
     def texts(self) -> Texts:
-        return _texts(self.window, self.new_tokens)
+        return _texts(self.tokenizer_directory(), self.window, self.new_tokens)
 
     def model(self, body: Body, seed: int) -> PreTrainedModel:
         model = AutoModelForCausalLM.from_pretrained(directory(), dtype=torch.float32)
@@ -72,20 +72,19 @@ class BardTexts(Texts):
 
 
 @functools.cache
-def _tokenizer_directory() -> Path:
-    tokenizer = AutoTokenizer.from_pretrained(directory(), pad_token=PAD)
-    assert len(tokenizer) == VOCAB
+def _tokenizer_directory(model: Path) -> Path:
+    tokenizer = AutoTokenizer.from_pretrained(model, pad_token=PAD)
     found = Path(tempfile.mkdtemp(prefix="step-tokenizer-"))
     tokenizer.save_pretrained(found)
     return found
 
 
 @functools.cache
-def _texts(window: int, new_tokens: int) -> BardTexts:
+def _texts(tokenizer_directory: Path, window: int, new_tokens: int) -> BardTexts:
     """The first rows of seed 0; their answers, for the measurement of memory, are the pack's examples, cut to length."""
     settings = Settings.compose(*OVERRIDES)
     pack = StylePack.from_settings(settings.styles)
-    source, tokenizer = build_source(settings, pack), AutoTokenizer.from_pretrained(_tokenizer_directory())
+    source, tokenizer = build_source(settings, pack), AutoTokenizer.from_pretrained(tokenizer_directory)
 
     def answer(style: str) -> str:
         text = " ".join(shot.answer for shot in pack.style(style).few_shots)

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import step
-from stepping import floor, ours, results, stock, turns
+from stepping import floor, ours, real, results, stock, tables, turns
 from stepping.shapes import PAIRS, Shape, build_model, load_tokenizer, texts
 
 from gold_style.chat import Chat
@@ -78,6 +80,62 @@ def test_a_row_is_measured_and_written(tmp_path):
     assert details["prefix_cache_mb"] == pytest.approx(2 * 40 * PAIR.teacher.num_hidden_layers * 2 * 2 * 16 * 4 / 1e6)  # two styles
 
 
+@pytest.fixture
+def unpacked(tmp_path, monkeypatch):
+    """A random stand-in where the real weights would be."""
+    directory = tmp_path / "cache" / "smollm2-135m-instruct"
+    build_model(PAIR.student, SHAPE, 1).save_pretrained(directory)
+    load_tokenizer(SHAPE).save_pretrained(directory)
+    monkeypatch.setenv("GOLD_STYLE_CACHE", str(tmp_path / "cache"))
+
+
+def test_the_row_with_real_weights_is_measured(tmp_path, unpacked, monkeypatch):
+    """All three sides and both children; the teachers read the same examples."""
+    monkeypatch.setitem(PAIRS, "smollm2", replace(PAIR, teacher=PAIR.student))
+    asked = argparse.Namespace(
+        rounds=1, new_tokens=6, threads=1, device="cpu", pair=None, sides=["stock", "stable", "ours"], no_memory=False
+    )
+    row = step.Row("smollm2/2", asked, tmp_path)
+    assert row.sides == ["stock", "stable", "ours"]
+    row.measure_memory(lambda text: None)
+    row.prepare()
+    row.round(lambda text: None)
+    found = row.write(tmp_path / "step_cpu.json")
+    assert found["stable_s"] > 0 and found["ratio_stock"] > 0 and set(row.peaks) == {"stock", "ours"}
+    (details,) = json.loads((tmp_path / "step_cpu_rounds.json").read_text())
+    assert details["pair"] == "smollm2" and 0 < details["rounds"][0]["new_tokens"] <= 12
+    assert "600 (SmolLM2)" in tables.table([found], [details], "README.md")
+
+
+def test_examples_of_the_real_row_reach_both_teachers_alike(tmp_path, unpacked):
+    shape = real.RealShape.of(2, 6)
+    assert all("Why do people like dogs?" in shape.chat().teacher_text(prompt) for prompt in shape.texts().prompts)
+    models = [build_model(PAIR.student, shape, 1), build_model(PAIR.student, shape, 1).eval()]
+    trainer = stock.build_trainer(shape, *models, tmp_path / "stock", steps=1, given=True)
+    read = []
+    models[1].register_forward_pre_hook(lambda module, args, kwargs: read.append(kwargs["input_ids"][0].tolist()), with_kwargs=True)
+    trainer.train()
+    mine = ours.build_trainer(shape, *models, tmp_path / "ours", steps=1, given=True)
+    rows = mine.row_maker.make(0, mine.accelerator, mine.student_copy)
+    assert sorted(read) == sorted([*row.teacher_prompt.prefix, *row.teacher_prompt.rest, *row.teacher_completion] for row in rows)
+
+
+def test_without_real_weights_the_row_is_left_out(tmp_path):
+    command = [sys.executable, step.__file__, "--rows", "smollm2", "--out", str(tmp_path / "step_cpu.json")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "GOLD_STYLE_CACHE": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("smollm2: left out") and "python -m gold_style.pairs.smollm2" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_figures_of_two_machines_say_which_is_whose():
+    machine = {"threads": 1, "versions": {"torch": "2", "trl": "1"}, "date": "today"}
+    details = [{**machine, "vocab": 8192, "machine": "A"}, {**machine, "vocab": 49152, "machine": "B", "pair": "smollm2"}]
+    row = {**dict.fromkeys(results.KEYS), "system_tokens": 600, "rounds": 1}
+    found = tables.table([{**row, "vocab": 8192}, {**row, "vocab": 49152}], details, "README.md")
+    assert "\n8,192: Measured today on A" in found and "\n49,152 (SmolLM2): Measured today on B" in found
+
+
 def test_medians_of_rounds_and_of_their_own_ratios():
     seconds = ((8.0, 3.0, 2.0), (9.0, 4.0, 1.0), (30.0, 6.0, 3.0))
     rounds = [dict(zip(results.SIDES, each, strict=True)) for each in seconds]
@@ -110,6 +168,8 @@ def test_real_shapes_are_those_of_qwen():
     shape = Shape(vocab=151936, system_tokens=600, window=8)
     sizes = [floor.parameters(body, shape) for body in (PAIRS["qwen"].teacher, PAIRS["qwen"].student)]
     assert sizes == [pytest.approx(3.086e9, rel=0.01), pytest.approx(1.544e9, rel=0.01)]
+    assert floor.step_flops(PAIR, SHAPE, [45, 50]) == floor.step_flops(PAIR, SHAPE, [45, 50], [6, 6])
+    assert floor.step_flops(PAIR, SHAPE, [45, 50]) > floor.step_flops(PAIR, SHAPE, [45, 50], [6, 5])
     assert floor.step_bytes(PAIRS["qwen"], shape, [45] * 8) > 128 * 2 * sizes[1]
 
 
