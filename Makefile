@@ -111,7 +111,7 @@ pair: setup  ## build the embedded pair again (five minutes on two cores)
 study: setup  ## the study of beta and lmbda: 45 runs, about half an hour on two cores; continues an interrupted study
 	$(RUN) benchmarks/study.py $(ARGS)
 
-bench: setup  ## measure a training step against stock GOLDTrainer, draw figure and tables: 40 minutes on an otherwise idle machine
+bench: setup  ## measure a training step against stock GOLDTrainer, draw figure and tables: 40 to 55 minutes on an otherwise idle machine
 	$(RUN) benchmarks/step.py $(ARGS)
 	$(RUN) -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(RUN) benchmarks/stepping/figure.py benchmarks/results/step_cpu.json
