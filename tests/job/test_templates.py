@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gold_style.config.settings import Settings
 from gold_style.engine.teacher import Teacher
-from gold_style.job.card import write_card
+from gold_style.job.card import licence_of, write_card
 from gold_style.job.inputs import Inputs
 from gold_style.job.teacher_check import check_tags
 from tests.helpers import toys
@@ -57,11 +57,12 @@ def test_both_sides_take_parts(tmp_path):
         (tmp_path / name).mkdir()
         write_card(tmp_path / name, asked, {"before": None, "after": None, "teacher": None, "steps": 1})
         card = (tmp_path / name / "README.md").read_text()
-        assert "\nlanguage: ko\n" in card and "\nlicense: " not in card
+        assert "\nlanguage: ko\n" in card and "\nlicense: apache-2.0\n" in card
         (written,) = re.findall(r"^messages = (.*)$", card, re.M)
         rendered = asked.chat.student_tokenizer.apply_chat_template(ast.literal_eval(written), tokenize=False, add_generation_prompt=True)
         first = asked.source[0]
         assert rendered == asked.chat.student_text(first.under("chosun", "chosun"))
+    assert licence_of(str(tmp_path), None) is None and licence_of("nobody/has-this", None) is None
 
 
 def test_a_template_that_suits_no_row_is_refused_once_and_one_that_does_not_suit_a_row_with_its_line(tmp_path):

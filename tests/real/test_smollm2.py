@@ -11,8 +11,9 @@ from tests.helpers.commands import python
 
 pytestmark = pytest.mark.real
 FEW = (
-    "experiment=bard tracker=none train.max_steps=2 train.per_device_train_batch_size=4 train.max_completion_length=16 evaluation.every_steps=1 "
-    "evaluation.live_samples=2 evaluation.misspelt=0 evaluation.bootstrap_samples=100 prompts.eval_samples=4 prompts.selection_samples=2"
+    "experiment=bard tracker=none train.max_steps=2 train.per_device_train_batch_size=4 train.max_completion_length=16 "
+    "evaluation.every_steps=1 evaluation.live_samples=2 evaluation.misspelt=0 "
+    "evaluation.bootstrap_samples=100 prompts.eval_samples=4 prompts.selection_samples=2"
 ).split()
 
 
