@@ -29,10 +29,10 @@ def test_labelled_sentences_are_well_formed():
     assert len(ROWS) >= 1000 and len({row["text"] for row in ROWS}) == len(ROWS)
     for row in ROWS:
         assert set(row) == {"text", "verdict", "trap", "split"} and row["verdict"] in BARD.labels
-        assert row["split"] in ("development", "test")
+        assert row["split"] in ("development", "test", "unseen")
 
 
-@pytest.mark.parametrize(("split", "accuracy", "false_bard"), [("test", 0.99, 0), ("development", 0.94, 0.025)])
+@pytest.mark.parametrize(("split", "accuracy", "false_bard"), [("unseen", 0.92, 0.017), ("test", 0.99, 0), ("development", 0.94, 0.025)])
 def test_accuracy_on_the_labelled_sentences(split, accuracy, false_bard):
     """On the texts that the lists were changed for; the harder development texts were made to find their limits."""
     rows = [row for row in ROWS if row["split"] == split]
