@@ -123,8 +123,8 @@ def english(rows: Sequence[Row]) -> list[str]:
         "*word list*: bard if the text has one of thou thee thy thine doth hath 'tis. *bard*: the groups of words and endings of "
         "`conf/styles/bard.yaml`. Accuracy is over all texts.",
         "*unseen* is the figure of record: a writer who had seen no list wrote these texts after the lists' last change, and no list was "
-        "changed for them. Many of the bard texts that are missed have no old word or form at all. The other two splits are no estimate for "
-        "other text: the lists were changed after somebody had read them, and most development texts were written to find the lists' limits.",
+        "changed for them. Many of the bard texts that are missed have no old word or form at all. The other two splits are no estimate "
+        "for other text: the lists were changed after somebody had read them, and most development texts were made to find their limits.",
         table("texts | classifier | number | accuracy | modern called bard | other called bard", lines),
         table("trap | texts | " + " | ".join(columns), per_trap(rows, columns)),
     ]
