@@ -1,12 +1,14 @@
 """What helps a student that never writes the style? Runs what is missing of a small study, then writes docs/cold_start.md.
 
     python benchmarks/cold_start.py                  30 runs, one after another; the same command goes on where it was
+    python benchmarks/cold_start.py --pair smollm2   10 runs of the real model, at half the steps of its recipe
     python benchmarks/cold_start.py --minutes 25     at most so long; a run that is cut is resumed by the next call
     python benchmarks/cold_start.py --only-write     tables from the results that are there
 
-The student is that of model=tiny, built once more without the Joseon texts (`python -m gold_style.pairs.tiny --cold`), so that it
-starts as a released model does: it never writes the style. Each variant is tried at three rates with seed 0, and at the best of them
-with two further seeds. The last three variants are added to the better one of the two plain ones, which need no code of their own.
+The tiny student is that of model=tiny, built once more without the Joseon texts (`python -m gold_style.pairs.tiny --cold`), so that it
+starts as a released model does: it never writes the style. Each variant is tried with seed 0, at several rates where that is cheap; the
+best variants are repeated with two further seeds. The last three are added to the better one of the two plain ones, which need no
+code of their own.
 """
 
 import argparse
@@ -19,6 +21,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,15 +41,51 @@ from gold_style.show.tables import Column, markdown_table, number, share  # noqa
 
 PLAIN = {"on-policy, beta 0": ["loss.beta=0"], "on-policy, beta 0.3": ["loss.beta=0.3"]}
 OTHERS = {  # {beta}: of the better plain one
-    "beta 0, over 40 steps to 0.3": ["loss.beta={from:0,to:0.3,steps:40}"],
-    "warm start of 20 steps": ["loss.beta={beta}", "loss.warm_start_steps=20"],
+    "beta 0, over {ramp} steps to 0.3": ["loss.beta={from:0,to:0.3,steps:{ramp}}"],
+    "warm start of {warm} steps": ["loss.beta={beta}", "loss.warm_start_steps={warm}"],
     "guided 0.5": ["loss.beta={beta}", "loss.guided_share=0.5"],
     "guided 0.5, evidence 0.1 nats": ["loss.beta={beta}", "loss.guided_share=0.5", "loss.evidence_nats=0.1"],
 }
-RATES = (1.0, 2.0, 4.0)  # of the pair's two learning rates: Muon's and AdamW's
-PAIR_RATES = {"train.learning_rate": 2e-3, "model.recipe.muon_learning_rate": 0.01}
 SEEDS = (0, 1, 2)
 ALPHA = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Who is trained, and how often."""
+
+    title: str
+    given: tuple[str, ...]  # overrides of every run
+    rates: dict[str, float]  # learning rates
+    tried: tuple[float, ...]  # multiples of them, of which seed 0 chooses one for each variant
+    ramp: int  # optimizer steps in which beta rises
+    warm: int  # optimizer steps on teacher-written text
+    repeated: int  # variants, the best with seed 0, that are run with the other seeds, too
+
+
+PAIRS = {
+    "tiny": Pair(
+        title="The embedded pair, whose student has read no Joseon",
+        given=SHORT,
+        rates={"train.learning_rate": 2e-3, "model.recipe.muon_learning_rate": 0.01},
+        tried=(1.0, 2.0, 4.0),
+        ramp=40,
+        warm=20,
+        repeated=6,
+    ),
+    "smollm2": Pair(
+        title="SmolLM2-135M-Instruct",
+        given=(
+            *("experiment=bard", "tracker=none", "train.max_steps=20", "prompts.eval_samples=64"),
+            *("evaluation.every_steps=0", "evaluation.misspelt=0", "evaluation.retention=null"),
+        ),
+        rates={"train.learning_rate": 2e-4},
+        tried=(1.0,),
+        ramp=10,
+        warm=5,
+        repeated=2,
+    ),
+}
 EMPTY_PAGE = "# Cold start: a student that never writes the style\n\n<!-- study -->\n<!-- /study -->\n"
 
 
@@ -56,8 +96,8 @@ class OutOfTime(Exception):
 class Study:
     """The runs under `root`, and their results as JSON lines in `file`."""
 
-    def __init__(self, root: Path, file: Path, minutes: float):
-        self.root, self.file, self.end = root, file, time.monotonic() + 60 * minutes
+    def __init__(self, pair: Pair, root: Path, file: Path, minutes: float):
+        self.pair, self.root, self.file, self.end = pair, root, file, time.monotonic() + 60 * minutes
         self.results = list(read_json_lines(file)) if file.is_file() else []
 
     def command(self, words: list[str]) -> None:
@@ -80,12 +120,14 @@ class Study:
         if code:
             raise SystemExit(f"{' '.join(words)}: exit code {code}; see {self.root / 'console.txt'}")
 
-    def student(self) -> Path:
-        """The student without its prior, built on first use."""
+    def student(self) -> list[str]:
+        """The override that names the tiny student without its prior, built on first use."""
+        if self.pair is not PAIRS["tiny"]:
+            return []
         folder = self.root / "pair" / "tiny" / "student"
         if not (folder / "README.md").is_file():
             self.command(["-m", "gold_style.pairs.tiny", "--cold", "--output", str(self.root / "pair")])
-        return folder
+        return [f"model.student={folder}"]
 
     def result(self, variant: str, overrides: list[str], rate: float, seed: int) -> dict:
         """What one run reached; run, or resumed, where it is not known."""
@@ -94,8 +136,8 @@ class Study:
         if known:
             return known
         student, directory = self.student(), self.root / f"{hashlib.sha256(json.dumps(cell).encode()).hexdigest()[:12]}"
-        rates = [f"{key}={value * rate:g}" for key, value in PAIR_RATES.items()]
-        given = [*SHORT, f"model.student={student}", *overrides, *rates, f"seed={seed}"]
+        rates = [f"{key}={value * rate:g}" for key, value in self.pair.rates.items()]
+        given = [*self.pair.given, *student, *overrides, *rates, f"seed={seed}"]
         start = time.monotonic()
         if not (directory / "summary.json").is_file():
             self.command(["train.py", *given, f"output_dir={directory}", f"cache.dir={self.root / '.cache'}", "resume=auto"])
@@ -110,19 +152,32 @@ class Study:
         print(f"{variant}, rate x {rate:g}, seed {seed}: margin {number(cell['margin'])}, {time.monotonic() - start:.0f} s", flush=True)
         return cell
 
-    def variant(self, name: str, overrides: list[str]) -> Entry:
-        """A variant at its best rate over all seeds; that rate is chosen by seed 0."""
-        tried = [self.result(name, overrides, rate, SEEDS[0]) for rate in RATES]
-        best = max(tried, key=lambda row: row["margin"] if row["margin"] is not None else -math.inf)
-        rows = [self.result(name, overrides, best["rate"], seed) for seed in SEEDS]
-        runs = [SimpleNamespace(after=row, numbers=row, hits={key: tuple(pair) for key, pair in row["hits"].items()}) for row in rows]
-        return Entry({"variant": name, "rate": best["rate"], "tried": [row["margin"] for row in tried]}, runs)
+    def first(self, name: str, overrides: list[str]) -> tuple[str, list[str], list[dict]]:
+        """A variant's name and overrides, and what it reached with the first seed at each rate."""
+        words = {"{ramp}": self.pair.ramp, "{warm}": self.pair.warm}
+        for word, value in words.items():
+            name, overrides = name.replace(word, str(value)), [text.replace(word, str(value)) for text in overrides]
+        return name, overrides, [self.result(name, overrides, rate, SEEDS[0]) for rate in self.pair.tried]
 
     def entries(self) -> list[Entry]:
-        """Every variant, the better plain one first."""
-        plain = sorted((self.variant(*pair) for pair in PLAIN.items()), key=lambda entry: -(entry.margin or 0))
-        beta = PLAIN[plain[0].settings["variant"]][0].partition("=")[2]
-        return plain + [self.variant(name, [text.replace("{beta}", beta) for text in given]) for name, given in OTHERS.items()]
+        """Every variant at its best rate, the better plain one first; the best variants with every seed."""
+        plain = sorted((self.first(*pair) for pair in PLAIN.items()), key=lambda found: -best(found)["margin"])
+        beta = plain[0][1][0].partition("=")[2]
+        found = plain + [self.first(name, [text.replace("{beta}", beta) for text in given]) for name, given in OTHERS.items()]
+        repeated = sorted(found, key=lambda found: -best(found)["margin"])[: self.pair.repeated]
+        return [self.entry(one, SEEDS if one in repeated else SEEDS[:1]) for one in found]
+
+    def entry(self, found: tuple[str, list[str], list[dict]], seeds: Sequence[int]) -> Entry:
+        name, overrides, tried = found
+        rate = best(found)["rate"]
+        rows = [self.result(name, overrides, rate, seed) for seed in seeds]
+        runs = [SimpleNamespace(after=row, numbers=row, hits={key: tuple(pair) for key, pair in row["hits"].items()}) for row in rows]
+        return Entry({"variant": name, "rate": rate, "tried": [row["margin"] for row in tried]}, runs)
+
+
+def best(found: tuple[str, list[str], list[dict]]) -> dict:
+    """What a variant reached at its best rate."""
+    return max(found[2], key=lambda row: row["margin"])
 
 
 def processor() -> str:
@@ -131,8 +186,9 @@ def processor() -> str:
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor() or platform.machine())
 
 
-def text_of(entries: list[Entry]) -> str:
-    """The table, and which variant beats the better plain one, from the figures."""
+def text_of(name: str, entries: list[Entry]) -> str:
+    """The table of a pair, and which variant beats the better plain one, from the figures."""
+    pair = PAIRS[name]
     plain, *others = entries
     p_values = holm([difference_p(plain.contributions(), entry.contributions()) for entry in others])
     said, rows = [], [(plain, "")]
@@ -148,7 +204,7 @@ def text_of(entries: list[Entry]) -> str:
         Column("leakage", lambda row: share(row[0].mean("leakage")), right=True),
         Column("content", lambda row: share(row[0].mean("content")), right=True),
         Column("rate", lambda row: f"x {row[0].settings['rate']:g}", right=True),
-        Column(f"seed 0 at x {', '.join(f'{rate:g}' for rate in RATES)}", lambda row: " ".join(map(number, row[0].settings["tried"]))),
+        Column(f"seed 0 at x {', '.join(f'{rate:g}' for rate in pair.tried)}", lambda row: " ".join(map(number, row[0].settings["tried"]))),
         Column("s", lambda row: f"{row[0].mean('seconds'):.0f}", right=True),
         Column("p against the first", lambda row: row[1], right=True),
     ]
@@ -156,10 +212,11 @@ def text_of(entries: list[Entry]) -> str:
     dates, machines = (sorted({row[name] for row in used}) for name in ("date", "machine"))
     return "\n".join(
         [
-            f"`python benchmarks/cold_start.py`, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}, one thread of {', '.join(machines)}. "
-            f"Teacher's margin: {', '.join(sorted({number(row['teacher']) for row in used}))}. "
-            f"{len(SEEDS)} seeds at the rate that was best with seed {SEEDS[0]}; every run: `{' '.join(SHORT)}`. "
-            "p: paired over requests, Holm; it says nothing about seeds.\n",
+            f"## {pair.title}\n",
+            f"`python benchmarks/cold_start.py --pair {name}`, {' to '.join(dict.fromkeys((dates[0], dates[-1])))}, one thread of "
+            f"{', '.join(machines)}. Teacher's margin: {', '.join(sorted({number(row['teacher']) for row in used}))}. Seeds "
+            f"{', '.join(map(str, SEEDS))} for the best {pair.repeated}, at the rate that was best with seed {SEEDS[0]}; every run: "
+            f"`{' '.join(pair.given)}`. p: paired over requests, Holm; it says nothing about seeds.\n",
             markdown_table(columns, rows),
             *said,
         ]
@@ -169,18 +226,22 @@ def text_of(entries: list[Entry]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many")
+    parser.add_argument("--pair", choices=PAIRS, default="tiny")
     parser.add_argument("--root", type=Path, default=ROOT / "multirun" / "cold_start", help="where student and runs go")
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results" / "cold_start_tiny.jsonl")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="where cold_start_<pair>.jsonl is")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "cold_start.md")
     parser.add_argument("--only-write", action="store_true", help="run nothing")
     given = parser.parse_args()
     given.root.mkdir(parents=True, exist_ok=True)
-    study = Study(given.root.resolve(), given.results, 0 if given.only_write else given.minutes)
-    try:
-        text = text_of(study.entries())
-    except OutOfTime:
-        print(f"{len(study.results)} runs are done, others are missing: call again to go on")
-        return
+    texts = []
+    for name, pair in PAIRS.items():
+        minutes = given.minutes if name == given.pair and not given.only_write else 0
+        study = Study(pair, given.root.resolve(), given.results / f"cold_start_{name}.jsonl", minutes)
+        try:
+            texts.append(text_of(name, study.entries()))
+        except OutOfTime:
+            print(f"{name}: {len(study.results)} runs are done, others are missing: call with --pair {name} to go on")
+    text = "\n\n".join(texts)
     print(text)
     old = given.page.read_text(encoding="utf-8") if given.page.is_file() else EMPTY_PAGE
     write_text(given.page, MARKERS.sub(lambda found: f"{found[1]}{text}\n{found[2]}", old))

@@ -8,9 +8,16 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT / "benchmarks"))
 
-from cold_start import OTHERS, PAIR_RATES, PLAIN, RATES, SEEDS  # noqa: E402
+from cold_start import OTHERS, PAIRS, PLAIN, SEEDS  # noqa: E402
 
 from gold_style.config.yaml_file import read_mapping  # noqa: E402
+
+TINY = PAIRS["tiny"]
+RATES = TINY.tried
+
+
+def of_tiny(text: str) -> str:
+    return text.replace("{ramp}", str(TINY.ramp)).replace("{warm}", str(TINY.warm)).replace("{beta}", "0")  # beta 0 is the better
 
 
 def line(variant: str, overrides: list[str], rate: float, seed: int, margin: float) -> str:
@@ -23,9 +30,9 @@ def line(variant: str, overrides: list[str], rate: float, seed: int, margin: flo
 
 def written(tmp_path: Path, lines: list[str]) -> tuple[str, Path]:
     """What the command prints that runs nothing, and its page."""
-    (tmp_path / "results.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / "cold_start_tiny.jsonl").write_text("\n".join(lines) + "\n")
     places = [f"--{name}={tmp_path / name}" for name in ("root", "page")]
-    command = [sys.executable, "benchmarks/cold_start.py", "--only-write", *places, f"--results={tmp_path / 'results.jsonl'}"]
+    command = [sys.executable, "benchmarks/cold_start.py", "--only-write", *places, f"--results={tmp_path}"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout, tmp_path / "page"
@@ -35,17 +42,17 @@ def test_the_text_says_what_beats_the_better_plain_one_at_each_ones_best_rate(tm
     margins = {**dict(zip(PLAIN, (0.5, 0.25), strict=True)), **dict(zip(OTHERS, (0.5, 0.9, 0.1, 0.55), strict=True))}
     lines = []
     for variant, overrides in {**PLAIN, **OTHERS}.items():
-        overrides = [text.replace("{beta}", "0") for text in overrides]  # the first plain one is the better
-        lines += [line(variant, overrides, rate, 0, margins[variant] * (1 if rate == RATES[-1] else 0.1)) for rate in RATES]
-        lines += [line(variant, overrides, RATES[-1], seed, margins[variant]) for seed in SEEDS[1:]]
+        overrides, name = [of_tiny(text) for text in overrides], of_tiny(variant)
+        lines += [line(name, overrides, rate, 0, margins[variant] * (1 if rate == RATES[-1] else 0.1)) for rate in RATES]
+        lines += [line(name, overrides, RATES[-1], seed, margins[variant]) for seed in SEEDS[1:]]
     out, page = written(tmp_path, lines)
-    plain, names = next(iter(PLAIN)), list(OTHERS)
+    plain, names = next(iter(PLAIN)), [of_tiny(name) for name in OTHERS]
     assert f"- {names[1]} beats {plain}" in out and f"- {names[2]} is worse than {plain}" in out
     assert f"- {names[0]} cannot be told apart from {plain}" in out and f"- {names[3]} cannot be told apart" in out
-    assert f"x {RATES[-1]:g}" in out and out in page.read_text()
-    assert "are missing: call again" in written(tmp_path, lines[:-1])[0]
+    assert f"x {RATES[-1]:g}" in out and out[out.index("## ") :] in page.read_text()
+    assert "tiny: 29 runs are done, others are missing: call with --pair tiny" in written(tmp_path, lines[:-1])[0]
 
 
 def test_the_rates_are_multiples_of_those_of_the_pair():
     recipe = read_mapping(PROJECT / "conf/model/tiny.yaml")["recipe"]
-    assert PAIR_RATES == {"train.learning_rate": recipe["learning_rate"], "model.recipe.muon_learning_rate": recipe["muon_learning_rate"]}
+    assert TINY.rates == {"train.learning_rate": recipe["learning_rate"], "model.recipe.muon_learning_rate": recipe["muon_learning_rate"]}
