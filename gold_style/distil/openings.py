@@ -2,7 +2,7 @@
 
 On-policy learning only corrects what the student itself writes. If it never writes a style's opening there is nothing to correct:
 for beta > 0 the gradient on a token of student probability s shrinks like s log s. So this is measured before training and shown;
-`loss.warm_start_steps` or `loss.seq_kd` start the student on teacher-written text.
+`loss.beta=0` has no such limit (docs/cold_start.md), `loss.warm_start_steps` or `loss.seq_kd` start the student on teacher-written text.
 
 An opening is the first OPENING_TOKENS tokens of a completion that the teacher samples with its system prompt in view.
 """
@@ -81,13 +81,14 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
-def cold_start_warning(opening: Opening, on_policy_rows: float) -> str | None:
-    """A warning where the student would hardly ever write this opening by itself in `on_policy_rows` completions."""
+def cold_start_warning(opening: Opening, on_policy_rows: float, *, reads_beta: bool = True) -> str | None:
+    """A warning, for beta > 0, where the student would hardly ever write this opening by itself in `on_policy_rows` completions."""
     expected = opening.student * on_policy_rows
     if not on_policy_rows or expected >= ENOUGH_OPENINGS:
         return None
     return (
         f"P(style opening | <style:{opening.style}>) of the student is {opening.student:.1e}: about {expected:.1f} of the run's "
-        f"{on_policy_rows:.0f} on-policy completions would begin that way, too few to learn from. Start on teacher-written text: "
+        f"{on_policy_rows:.0f} on-policy completions would begin that way, too few to learn from. "
+        f"{'Set loss.beta=0, which does not need them, or start' if reads_beta else 'Start'} on teacher-written text: "
         "loss.warm_start_steps=50, or loss.seq_kd=true loss.lmbda=0.5"
     )

@@ -118,6 +118,7 @@ def check_openings(inputs: Inputs, found: Sequence[Opening], say: Say) -> None:
             f"P(style opening | <style:{opening.style}>): student {opening.student:.2e}, teacher {opening.teacher:.2e}, "
             f"inside the student's nucleus {opening.student_in_nucleus:.0%}"
         )
-        warning = cold_start_warning(opening, on_policy_rows * styles.count(opening.style) / len(styles))
-        if warning and loss.lmbda == 1 and loss.warm_start_until is None:
+        reads_beta = loss.kind != "uld"
+        warning = cold_start_warning(opening, on_policy_rows * styles.count(opening.style) / len(styles), reads_beta=reads_beta)
+        if warning and loss.lmbda == 1 and loss.warm_start_until is None and not (reads_beta and loss.beta == 0):
             say(f"warning: {warning}")

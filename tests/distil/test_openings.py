@@ -57,7 +57,8 @@ def test_a_warning_where_the_student_never_begins_that_way():
     cold = Opening(style="chosun", student=2e-5, teacher=0.7, student_in_nucleus=0.0)
     text = cold_start_warning(cold, on_policy_rows=3200)
     assert "P(style opening | <style:chosun>)" in text and "2.0e-05" in text and "0.1 of the run's 3200" in text
-    assert "loss.warm_start_steps" in text and "loss.seq_kd=true" in text
+    assert "Set loss.beta=0" in text and "loss.warm_start_steps" in text and "loss.seq_kd=true" in text
+    assert "beta" not in cold_start_warning(cold, on_policy_rows=3200, reads_beta=False)
     assert cold_start_warning(Opening("chosun", 0.1, 0.7, 1.0), on_policy_rows=3200) is None
     assert cold_start_warning(cold, on_policy_rows=0) is None, "nothing is on-policy"
 
