@@ -232,15 +232,17 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "cold_start.md")
     parser.add_argument("--only-write", action="store_true", help="run nothing")
     given = parser.parse_args()
-    given.root.mkdir(parents=True, exist_ok=True)
     texts = []
     for name, pair in PAIRS.items():
         minutes = given.minutes if name == given.pair and not given.only_write else 0
-        study = Study(pair, given.root.resolve(), given.results / f"cold_start_{name}.jsonl", minutes)
+        root = (given.root / name).resolve()
+        root.mkdir(parents=True, exist_ok=True)
+        study = Study(pair, root, given.results / f"cold_start_{name}.jsonl", minutes)
         try:
             texts.append(text_of(name, study.entries()))
         except OutOfTime:
-            print(f"{name}: {len(study.results)} runs are done, others are missing: call with --pair {name} to go on")
+            missing = f"{len(study.results)} runs are done, others are missing: `python benchmarks/cold_start.py --pair {name}` continues."
+            texts.append(f"## {pair.title}\n\n{missing}")
     text = "\n\n".join(texts)
     print(text)
     old = given.page.read_text(encoding="utf-8") if given.page.is_file() else EMPTY_PAGE
