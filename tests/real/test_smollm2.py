@@ -40,8 +40,7 @@ def test_a_run_of_two_steps_reads_example_turns_and_leaves_a_licensed_student(tm
     assert done.code == 0, done.stderr[-3000:]
     summary = json.loads((done.run / "summary.json").read_text())
     assert summary["steps"] == 2
-    assert summary["teacher"]["samples"] == 4
+    assert summary["teacher"]["prompts"] == 4
+    assert summary["details"]["retention"]["choice"]["before"] > 0.5  # of four options: a model that has read something
     card = (done.run / "student/README.md").read_text()
     assert card.startswith("---\n") and "\nlicense: apache-2.0\n" in card and "\nlanguage: en\n" in card
-    rows = [json.loads(line) for line in (done.run / "completions.jsonl").read_text().splitlines()]
-    assert rows and not any("system" in row.get("student_prompt", "") for row in rows)
