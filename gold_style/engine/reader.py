@@ -2,7 +2,7 @@
 
     reader = Reader(Backbone(model))
     nats = [-logprob for logprob in reader.logprobs([((1,), (5, 7, 9))])]
-    right = reader.choices(items, tokenizer, context_tokens)      # as lm-evaluation-harness scores its `acc_bytes`
+    right = reader.choices(items, tokenizer)      # as lm-evaluation-harness scores its `acc_bytes`
 
 A text is cut as lm-evaluation-harness does it (https://github.com/EleutherAI/lm-evaluation-harness, lm_eval/api/task.py and
 lm_eval/models/huggingface.py): no chat template; in front the tokenizer's beginning-of-sequence token, or without one its end-of-sequence
