@@ -10,6 +10,7 @@ value of a sweep, is held against the composed config, the typed settings, their
 import functools
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -37,6 +38,7 @@ from gold_style.config.settings import CONF, EvaluateSettings, Settings, Setting
 
 SETTINGS = {"config": Settings, "evaluate": EvaluateSettings}
 OWN_GROUPS = ("hardware", "prompts", "styles")  # of evaluate.py
+SPEAKS_FIRST_S = 10
 
 
 def hydra_main(
@@ -82,9 +84,14 @@ def checked_arguments(arguments: Sequence[str], config_name: str) -> list[str]:
 
 
 def exit_with(message: str) -> None:
-    """One message, from one process of a launch; exit code 2."""
-    if is_main_process():
-        print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr, flush=True)
+    """One message, from one process of a launch; exit code 2.
+
+    A launcher ends all processes as soon as one of them has failed, so the others give the first one time to speak. One that
+    still lives after `SPEAKS_FIRST_S` has a fault of its own and says it.
+    """
+    if not is_main_process():
+        time.sleep(SPEAKS_FIRST_S)
+    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr, flush=True)
     raise SystemExit(2)
 
 

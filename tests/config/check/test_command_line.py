@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gold_style.config.check.command_line import check
+from gold_style.config.check.command_line import SPEAKS_FIRST_S, check, checked_arguments
 from gold_style.config.check.launch import asked_processes
 from gold_style.config.check.overrides import quoted_forms, read_arguments
 from gold_style.config.gold_config import gold_config_fields
@@ -528,6 +528,18 @@ def test_one_process_of_a_launch_speaks_for_all(tmp_path):
     result = run([*command, PAIR, "hardware=cpu", "loss.betta=1"], tmp_path, CUDA_VISIBLE_DEVICES="")
     assert result.returncode != 0
     assert result.stderr.count("train.py: nothing was started") == 1
+
+
+def test_a_process_that_is_not_the_first_speaks_last(tmp_path, monkeypatch, capsys):
+    """The launcher ends all processes as soon as one has failed: who is silent must not be the first to end."""
+    monkeypatch.setenv("RANK", "1")
+    said_after_s = []
+    monkeypatch.setattr("time.sleep", said_after_s.append)
+    with pytest.raises(SystemExit) as ended:
+        checked_arguments([PAIR, "loss.betta=1"], "config")
+    assert ended.value.code == 2
+    assert said_after_s == [SPEAKS_FIRST_S]
+    assert "did you mean loss.beta?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
