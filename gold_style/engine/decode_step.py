@@ -3,7 +3,7 @@
 A token of a small model costs transformers about as much in module calls, mask building and cache bookkeeping as in arithmetic. Here
 the projections of a layer are joined (query, key and value; gate and up), keys and values are written in place, and attention reads
 them where they lie. On a CPU the weights are laid out for products with few rows (oneDNN, as torch.compile does it): docs/speed.md. The
-prompt itself is read by the model's own forward.
+prompt itself is read by the model's own forward. A `live` decoder reads the weights where the model has them (engine/graph_decoder.py).
 
     decoder = StepDecoder.of(backbone, longest, num_rows)     # None for a model that is not built this way
     logits_BV = decoder.logits(decoder.step(ids_B, positions_B, cache.layers, bias_BL))
@@ -11,8 +11,9 @@ prompt itself is read by the model's own forward.
 Shapes: B rows, D hidden, H query heads, K key/value heads, G = H / K, E head width, L tokens seen so far.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -59,9 +60,10 @@ class StepLayer:
 
 
 class StepDecoder:
-    """Snapshot of a model's weights for decoding; make a new one once the weights have changed."""
+    """Snapshot of a model's weights for decoding; make a new one once the weights have changed. A `live` one follows weights that are
+    written in place; it needs a plain head and, in each step, a bias."""
 
-    def __init__(self, backbone: Backbone, longest: int, num_rows: int):
+    def __init__(self, backbone: Backbone, longest: int, num_rows: int, live: bool = False):
         decoder = backbone.decoder
         config = decoder.config
         attention = decoder.layers[0].self_attn
@@ -69,10 +71,11 @@ class StepDecoder:
         self.eps, self.scaling = config.rms_norm_eps, attention.scaling
         self.num_heads, self.num_kv, self.width = config.num_attention_heads, config.num_key_value_heads, attention.head_dim
         self.cos, self.sin = rotary_tables(decoder, torch.arange(longest, device=self.embed.device))
-        self.layers = [_layer(layer, num_rows) for layer in decoder.layers[: config.num_hidden_layers]]
+        self.live = live
+        self.layers = [_layer(layer, num_rows, live) for layer in decoder.layers[: config.num_hidden_layers]]
         self.logits: Product = backbone.logits  # of (B, D) hidden states, shape (B, V)
         if backbone.is_plain:
-            self.logits = product(backbone.head.weight, backbone.head.bias, num_rows)
+            self.logits = _joined([backbone.head], num_rows, live)
 
     @classmethod
     def of(cls, backbone: Backbone, longest: int, num_rows: int) -> "StepDecoder | None":
@@ -94,12 +97,17 @@ class StepDecoder:
             qk = qkv[:, :rotated]
             qk = qk * cos_B1E + qk.roll(self.width // 2, -1) * sin_B1E
             keys_BKLE, values_BKLE = kv.update(qk[:, self.num_heads :, None], qkv[:, rotated:, None])
-            query_BKGE = (qk[:, : self.num_heads] * self.scaling).view(num_rows, self.num_kv, groups, self.width)
-            scores_BKGL = query_BKGE @ keys_BKLE.transpose(-1, -2)
-            if bias_BL is not None:
-                scores_BKGL = scores_BKGL + bias_BL[:, None, None]
-            mixed = scores_BKGL.softmax(-1) @ values_BKLE
-            x_BD = x_BD + layer.out(mixed.view(num_rows, -1))
+            query = qk[:, : self.num_heads]
+            if self.live:
+                query_BKGE, mask = query.view(num_rows, self.num_kv, groups, self.width), bias_BL[:, None, None]
+                mixed = F.scaled_dot_product_attention(query_BKGE, keys_BKLE, values_BKLE, attn_mask=mask, scale=self.scaling)
+            else:
+                query_BKGE = (query * self.scaling).view(num_rows, self.num_kv, groups, self.width)
+                scores_BKGL = query_BKGE @ keys_BKLE.transpose(-1, -2)
+                if bias_BL is not None:
+                    scores_BKGL = scores_BKGL + bias_BL[:, None, None]
+                mixed = scores_BKGL.softmax(-1) @ values_BKLE
+            x_BD = x_BD + layer.out(mixed.reshape(num_rows, -1))
             gate, up = layer.gate_up(F.rms_norm(x_BD, size, layer.post_norm, self.eps)).chunk(2, -1)
             x_BD = x_BD + layer.down(F.silu(gate).mul_(up))
         return F.rms_norm(x_BD, size, self.norm, self.eps)
@@ -132,17 +140,38 @@ def rotary_tables(decoder: nn.Module, positions_N: Tensor) -> tuple[Tensor, Tens
     return cos[0], torch.cat([-sin[0, :, :half], sin[0, :, half:]], -1)
 
 
-def _layer(layer: nn.Module, num_rows: int) -> StepLayer:
+def _layer(layer: nn.Module, num_rows: int, live: bool) -> StepLayer:
     attention, mlp = layer.self_attn, layer.mlp
-    projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-    biases = [projection.bias for projection in projections]
     return StepLayer(
         input_norm=layer.input_layernorm.weight,
-        qkv=product(
-            torch.cat([projection.weight for projection in projections]), None if biases[0] is None else torch.cat(biases), num_rows
-        ),
-        out=product(attention.o_proj.weight, attention.o_proj.bias, num_rows),
+        qkv=_joined([attention.q_proj, attention.k_proj, attention.v_proj], num_rows, live),
+        out=_joined([attention.o_proj], num_rows, live),
         post_norm=layer.post_attention_layernorm.weight,
-        gate_up=product(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]), None, num_rows),
-        down=product(mlp.down_proj.weight, None, num_rows),
+        gate_up=_joined([mlp.gate_proj, mlp.up_proj], num_rows, live),
+        down=_joined([mlp.down_proj], num_rows, live),
     )
+
+
+def _joined(linears: Sequence[nn.Linear], num_rows: int, live: bool) -> Product:
+    """Their products side by side. `live`: one product of frozen weights, which are laid together for it, else one of each."""
+    parameters = [linear.weight for linear in linears], [linear.bias for linear in linears if linear.bias is not None]
+    if not live:
+        weight, bias = (torch.cat(several) if len(several) > 1 else next(iter(several), None) for several in parameters)
+        return product(weight, bias, num_rows)
+    if len(linears) > 1 and any(weight.requires_grad for weight in parameters[0]):
+        return lambda x: torch.cat([F.linear(x, linear.weight, linear.bias) for linear in linears], -1)
+    weight, bias = (lay_together(several) if several else None for several in parameters)
+    return lambda x: F.linear(x, weight, bias)
+
+
+def lay_together(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """One tensor of which these are the parts from now on, so that whatever is written into them is in it, without a second copy."""
+    parts = [parameter.detach() for parameter in parameters]
+    first, places = parts[0], [(part.untyped_storage().data_ptr(), part.storage_offset()) for part in parts]
+    ends = accumulate((part.numel() for part in parts), initial=first.storage_offset())
+    if places == [(places[0][0], end) for end, _ in zip(ends, parts, strict=False)]:  # they are already
+        return first.as_strided((sum(map(len, parts)), *first.shape[1:]), first.stride(), first.storage_offset())
+    whole = torch.cat(parts)
+    for parameter, part in zip(parameters, whole.split([len(part) for part in parts]), strict=True):
+        parameter.data = part
+    return whole

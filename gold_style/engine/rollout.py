@@ -11,6 +11,7 @@ Shapes: B batch, T prompt tokens, P prefix tokens, G new tokens, V vocabulary, K
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,10 +20,12 @@ from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokeniz
 from gold_style.chat import stop_ids, template_stop_id
 from gold_style.engine.backbone import Backbone, right_pad
 from gold_style.engine.decode_step import StepDecoder
+from gold_style.engine.graph_decoder import KEPT_BYTES, GraphDecoder, graph_decoder, refuse, release
 from gold_style.engine.packed_reading import PackedReader
-from gold_style.engine.prefix_cache import PrefixKV, RoomyLayer, only_full_attention, roomy_cache
+from gold_style.engine.prefix_cache import PrefixKV, Room, RoomyLayer, only_full_attention, roomy_cache
 
 NUCLEUS_CANDIDATES = 256
+Way = Literal["loop", "fixed", "graph"]  # operation by operation, rows leave; the same with fixed shapes; that captured as a CUDA graph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,21 +68,27 @@ class Completion:
         """One that is finished if it ends with a stop token."""
         return cls(tuple(ids), bool(ids) and ids[-1] in stop_ids)
 
+    @classmethod
+    def until_stop(cls, ids: Sequence[int], stop_ids: Sequence[int]) -> "Completion":
+        """One of the ids up to their first stop token, where there is one."""
+        return cls.ending(ids[: next((end for end, i in enumerate(ids, 1) if i in stop_ids), len(ids))], stop_ids)
 
-def draw(logits_BV: Tensor, uniform_B: Tensor | None, sampling: Sampling) -> Tensor:
+
+def draw(logits_BV: Tensor, uniform_B: Tensor | None, sampling: Sampling, sorts: bool = False) -> Tensor:
     """One token id a row, shape (B,): the inverse of the (cut and renormalised) cumulative distribution at `uniform_B`, which greedy
-    sampling does not need."""
-    ids_BK, probs_BK = candidates(logits_BV, sampling)
+    sampling does not need. `sorts` as in `candidates`."""
+    ids_BK, probs_BK = candidates(logits_BV, sampling, sorts)
     if sampling.temperature == 0:
         return ids_BK[:, 0]
     return ids_BK.gather(1, _invert(probs_BK, uniform_B)[:, None])[:, 0]
 
 
-def candidates(logits_BV: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+def candidates(logits_BV: Tensor, sampling: Sampling, sorts: bool = False) -> tuple[Tensor, Tensor]:
     """Ids and their probabilities, not normalised, (B, K) each; what cannot be drawn is left out or has probability 0.
 
     The nucleus is the smallest set of most probable tokens whose mass reaches `top_p`. It is found among the
-    NUCLEUS_CANDIDATES most probable tokens, and by a full sort in the rare case that those do not reach `top_p`.
+    NUCLEUS_CANDIDATES most probable tokens, and by a full sort in the rare case that those do not reach `top_p`. On a GPU, or with
+    `sorts`, everything is sorted at once: nothing waits for the device's answer whether they reach it.
     """
     if sampling.temperature == 0:
         ids_B1 = logits_BV.argmax(-1, keepdim=True)
@@ -90,15 +99,18 @@ def candidates(logits_BV: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
     num_vocab = logits_BV.shape[-1]
     if sampling.top_p >= 1 and not sampling.top_k:
         return torch.arange(num_vocab, device=logits_BV.device).expand_as(logits_BV), logits_BV.softmax(-1, dtype=torch.float64)
-    num_candidates = min(sampling.top_k or NUCLEUS_CANDIDATES, num_vocab)
-    top_BK, ids_BK = logits_BV.topk(num_candidates, dim=-1)
-    if sampling.top_k:  # the nucleus is taken within the top k, as `generate` does
-        probs_BK = top_BK.softmax(-1, dtype=torch.float64)
-    else:
-        probs_BK = (top_BK.double() - logits_BV.double().logsumexp(-1, keepdim=True)).exp()
-        if num_candidates < num_vocab and bool((probs_BK.sum(-1) < sampling.top_p).any()):
-            top_BK, ids_BK = logits_BV.sort(dim=-1, descending=True)
+    sorts = not sampling.top_k and (sorts or logits_BV.is_cuda)
+    if not sorts:
+        num_candidates = min(sampling.top_k or NUCLEUS_CANDIDATES, num_vocab)
+        top_BK, ids_BK = logits_BV.topk(num_candidates, dim=-1)
+        if sampling.top_k:  # the nucleus is taken within the top k, as `generate` does
             probs_BK = top_BK.softmax(-1, dtype=torch.float64)
+        else:
+            probs_BK = (top_BK.double() - logits_BV.double().logsumexp(-1, keepdim=True)).exp()
+            sorts = num_candidates < num_vocab and bool((probs_BK.sum(-1) < sampling.top_p).any())
+    if sorts:
+        top_BK, ids_BK = logits_BV.sort(dim=-1, descending=True)
+        probs_BK = top_BK.softmax(-1, dtype=torch.float64)
     mass_before_BK = probs_BK.cumsum(-1) - probs_BK
     return ids_BK, probs_BK.masked_fill(mass_before_BK >= sampling.top_p, 0.0)
 
@@ -123,28 +135,47 @@ def generate(
     uniforms_BG: Tensor | None = None,
     prefix: PrefixKV | None = None,
     max_rows: int = 256,
+    way: Way | None = None,
 ) -> list[Completion]:
     """One completion for each prompt, in order.
 
     Args: `prompts` are ids after `prefix` (or complete prompts where that is None); `uniforms_BG` are numbers in [0, 1), needed unless
-    greedy; at most `max_rows` rows are decoded at a time, similar lengths together.
+    greedy; at most `max_rows` rows are decoded at a time, similar lengths together; `way` is None for what suits the device: a graph on
+    CUDA, where the model's step can be captured, else the loop.
     """
+    way = way or ("graph" if backbone.device.type == "cuda" else "loop")
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     completions: list[Completion | None] = [None] * len(prompts)
     for start in range(0, len(order), max_rows):
         rows = order[start : start + max_rows]
         chosen = None if uniforms_BG is None else uniforms_BG[rows].to(backbone.device)
-        batch = Batch(backbone, [prompts[i] for i in rows], max_new_tokens, prefix)
-        for row, completion in zip(rows, batch.decode(output_ids, sampling, chosen), strict=True):
+        asked = backbone, [prompts[i] for i in rows], max_new_tokens, prefix
+        how = output_ids, sampling, chosen
+        written = None
+        try:
+            written = Batch(*asked, None if way == "loop" else _decoder(*asked, *how[:2], way == "graph")).decode(*how)
+        except RuntimeError as error:  # out of memory, or an operation that cannot be captured
+            if way != "graph" or not refuse(backbone.base, error):
+                raise
+        for row, completion in zip(rows, written or Batch(*asked).decode(*how), strict=True):
             completions[row] = completion
+    release(backbone.base, KEPT_BYTES)
     return completions
 
 
-class Batch:
-    """Rows that are decoded together."""
+def _decoder(backbone, prompts, max_new_tokens, prefix, output_ids: OutputIds, sampling: Sampling, captured: bool) -> GraphDecoder | None:
+    def drawn(logits_BV: Tensor, uniform_B: Tensor) -> Tensor:
+        return draw(logits_BV[:, : output_ids.vocab_size], uniform_B, sampling, sorts=True)
 
-    def __init__(self, backbone: Backbone, prompts: list[Sequence[int]], max_new_tokens: int, prefix: PrefixKV | None):
-        self.backbone, self.prompts, self.prefix = backbone, prompts, prefix
+    num_columns = (prefix.num_tokens if prefix else 0) + max(map(len, prompts)) + max_new_tokens
+    return graph_decoder(backbone, len(prompts), num_columns, (sampling, output_ids.vocab_size), drawn, captured)
+
+
+class Batch:
+    """Rows that are decoded together; by a GraphDecoder, where one is given, which then holds the prompts' keys and values, too."""
+
+    def __init__(self, backbone: Backbone, prompts: list[Sequence[int]], max_new_tokens: int, prefix: PrefixKV | None, decoder=None):
+        self.backbone, self.prompts, self.prefix, self.decoder = backbone, prompts, prefix, decoder
         self.max_new_tokens = max_new_tokens
         self.num_prefix = prefix.num_tokens if prefix else 0
         width, device = max(map(len, prompts)), backbone.device
@@ -154,26 +185,34 @@ class Batch:
         padding = (columns >= self.num_prefix) & (columns < self.num_prefix + width - lengths[:, None])
         self.mask_BL = ~padding  # every column that may be attended to, once it exists
         self.positions_BT = (self.mask_BL.cumsum(-1) - 1)[:, self.num_prefix : self.num_prefix + width].clamp_min(0)
-        self.cache = self._cache(prefix, len(prompts), width + max_new_tokens)
+        self.cache = self._cache(prefix, len(prompts), width + max_new_tokens, decoder and decoder.rooms(len(prompts)))
         self.padded = bool(padding.any())
         roomy = self.cache is not None and isinstance(self.cache.layers[0], RoomyLayer)
-        self.step_decoder = StepDecoder.of(backbone, self.mask_BL.shape[1], len(prompts)) if roomy else None
+        longest = self.mask_BL.shape[1]
+        self.step_decoder = decoder.step_decoder if decoder else StepDecoder.of(backbone, longest, len(prompts)) if roomy else None
         self.bias_BL = torch.zeros_like(self.mask_BL, dtype=backbone.head.weight.dtype).masked_fill_(padding, -torch.inf)
 
-    def _cache(self, prefix: PrefixKV | None, batch_size: int, room: int) -> Cache | None:
+    def _cache(self, prefix: PrefixKV | None, batch_size: int, room: int, rooms: list[Room] | None) -> Cache | None:
         if not self.backbone.reading.cached:
             return None
         if prefix is not None:
-            return prefix.expand(batch_size, room)
+            return prefix.expand(batch_size, room, rooms)
         config = self.backbone.decoder.config
         if only_full_attention(self.backbone):
-            return roomy_cache(config.num_hidden_layers, room)
+            return roomy_cache(config.num_hidden_layers, room, rooms)
         return DynamicCache(config=config)
 
     def decode(self, output_ids: OutputIds, sampling: Sampling, uniforms_BG: Tensor | None) -> list[Completion]:
         device = self.backbone.device
         stops = torch.tensor(output_ids.stop_ids, device=device)
         num_rows = self.ids_BT.shape[0]
+        if self.decoder:
+            if uniforms_BG is None:
+                uniforms_BG = torch.zeros(num_rows, 1, dtype=torch.float64, device=device).expand(-1, self.max_new_tokens)
+            uniforms_BG = uniforms_BG[:, : self.max_new_tokens]
+            self.advance(self.decoder.draw(self.next_logits(0), uniforms_BG[:, 0]))
+            tokens_BG = self.decoder.write(self.ids_BT[:, 0], self.positions_BT[:, 0], self.bias_BL, uniforms_BG, stops)
+            return [Completion.until_stop(row, output_ids.stop_ids) for row in tokens_BG.tolist()]
         out_BG = torch.full((num_rows, self.max_new_tokens), -1, device=device)
         alive = torch.arange(num_rows, device=device)  # rows of out_BG that the batch still holds
         stopped = torch.zeros(num_rows, dtype=torch.bool, device=device)

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gold_style.chat import TeacherIds
 from gold_style.engine.backbone import Backbone
+from gold_style.engine.graph_decoder import release
 from gold_style.engine.packed_reading import read_states
 from gold_style.engine.prefix_cache import PrefixCache
 from gold_style.engine.rollout import Completion, OutputIds, generate
@@ -82,6 +83,7 @@ class Teacher:
 
     def free(self) -> None:
         """Give back the memory of weights and prefixes, whoever holds the teacher; it can be asked no more."""
+        release(self.model)
         self.model.to("meta")
         self.prefixes = PrefixCache(self.backbone, 0)
 
