@@ -28,6 +28,7 @@ AS_BEFORE: dict[str, Any] = {
     "extend": None,
     "model.student_adapter": None,
     "styles.language": "ko",
+    "plan": None,
 }
 
 

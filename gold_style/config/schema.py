@@ -32,6 +32,7 @@ CountOrZero = Annotated[int, Interval(0)]
 Seed = Annotated[int, Interval(0, 2**32 - 1)]  # what NumPy's generators take
 Schedule = TypedDict("Schedule", {"from": Share, "to": Share, "steps": Count})  # gold_style.config.schedule reads it
 Dtype = Literal["float32", "bfloat16", "float16"]
+Card = Literal["here", "t4", "l4", "4090", "a100_40gb", "l40s", "a100_80gb", "h100", "h200"]  # gold_style/job/cards.yaml
 
 
 @dataclass(kw_only=True)

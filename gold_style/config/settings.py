@@ -133,6 +133,7 @@ class Settings(Composed):
     extend: str | None
     reproduce: Beside[str | None]
     dry_run: Beside[bool]
+    plan: Beside[schema.Card | None]
     objective: Adjustable[str | None]
     on_nonfinite: Adjustable[Literal["stop", "skip"]]
     on_collapse: Adjustable[Literal["warn", "stop"]]
@@ -163,7 +164,7 @@ class Settings(Composed):
         except ValueError as error:
             return settings, [Mistake(key, getattr(settings, key), str(error))]
         # a new run has a place of its own, and is followed as the run that it repeats or extends
-        kept = (key, "output_dir", "dry_run", *((*({*BESIDE} - {"tracker"}), "tracker.run_name") if key != "resume" else ()))
+        kept = (key, "output_dir", "dry_run", "plan", *((*({*BESIDE} - {"tracker"}), "tracker.run_name") if key != "resume" else ()))
         free = (*ADJUSTABLE, *(BESIDE if key != "reproduce" else ()), *(EXTENSION if key == "extend" else ()))
         mapping, mistakes = inherited(key, settings.to_dict() | {key: str(run)}, _defaults(), own, overrides, kept, free)
         if key == "extend" and (mapping["train"].get("max_steps") or -1) > 0:

@@ -16,6 +16,7 @@ from rich.text import Text
 from gold_style.config.schedule import shortened
 from gold_style.config.settings import Settings
 from gold_style.job.obstacles import absences, lacks
+from gold_style.job.page import Refused, print_forecast
 from gold_style.job.steps import num_steps, rows_per_step
 from gold_style.prompts import Prompt, PromptSource, build_source
 from gold_style.runs.progress import Progress
@@ -30,8 +31,9 @@ SCORED = "black on green"
 PLACEHOLDER = "〈the student's own completion〉"
 
 
-def dry_run(settings: Settings, argv: Sequence[str]) -> float:
-    """Print the plan, then what is against it on this machine; else have the teacher answer. Trains and leaves nothing; returns NaN.
+def dry_run(settings: Settings, argv: Sequence[str], refused: Refused) -> float:
+    """Print the plan, what this machine would have to hold, and what is against it here; else have the teacher answer. Leaves nothing;
+    returns NaN. `refused(settings)`: what speaks against other settings.
 
     Where a model or a row cannot be had, the plan is the part that needs neither. Raises ValueError for the user's mistakes.
     """
@@ -45,6 +47,10 @@ def dry_run(settings: Settings, argv: Sequence[str]) -> float:
         except ValueError as error:
             found.append(str(error))
     print_plan(settings, inputs)
+    try:
+        print_forecast(settings, refused, is_measured=inputs is not None)
+    except ValueError as error:  # the sizes of a model on the hub
+        print(f"no plan of memory: {error}")
     found += lacks(settings)
     if not found:
         from gold_style.job.optimizer import optimizer_mistakes

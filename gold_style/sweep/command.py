@@ -40,7 +40,7 @@ def sweep(arguments: Sequence[str], start: Callable[[list[str]], None]) -> None:
     given = {override.key_or_group: override.value() for override in line.overrides if not override.is_sweep_override()}
     if line.only_shows or "--cfg" in line.options:
         return start(list(arguments))
-    if given.get("dry_run"):
+    if given.get("dry_run") or given.get("plan"):
         with TemporaryDirectory() as nowhere:  # Hydra makes directories of its own
             return start([sweep_directory_override(Path(nowhere)), *arguments])
     directory, number = find_sweep(line, given), num_jobs(line, given)

@@ -35,7 +35,7 @@ def run_in_sweep(settings: Settings, train: Train) -> float:
 
     Raises JobFailed, or Interrupted after a signal.
     """
-    if settings.dry_run:
+    if settings.dry_run or settings.plan:
         return train(settings, sys.argv)
     hydra = HydraConfig.get()
     sweep = Path(hydra.sweep.dir)

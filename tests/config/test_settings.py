@@ -452,7 +452,7 @@ def test_a_schedule_is_given_what_it_takes():
 
 
 def test_settings_that_do_not_enter_the_numbers_are_known_by_their_annotations():
-    assert set(BESIDE) == {"output_dir", "resume", "reproduce", "dry_run", "sweep", "cache", "tracker"}
+    assert set(BESIDE) == {"output_dir", "resume", "reproduce", "dry_run", "plan", "sweep", "cache", "tracker"}
     own = {"objective", "grace_s", "on_nonfinite", "on_collapse", "train.logging_steps", "train.save_steps", "train.save_total_limit"}
     names = ("batch_size", "untagged", "misspelt", "retention", "bootstrap_samples", "confidence", "require_teacher_margin")
     scoring = {f"evaluation.{name}" for name in names}

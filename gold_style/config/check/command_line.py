@@ -149,7 +149,8 @@ def check(arguments: Sequence[str], config_name: str) -> tuple[list[str], list[s
             wrong, given = [mistake.key for mistake in found], [choice.key for choice in job]
             mistakes += [*found, *rule_mistakes(settings, wrong), *([] if wrong else untagged_mistakes(settings, given))]
             if not shows_config:
-                mistakes += file_mistakes(settings, wrong)
+                planned = getattr(settings, "plan", None)  # which needs no model
+                mistakes += file_mistakes(settings, [*wrong, "model.teacher", "model.student"] if planned else wrong)
                 mistakes += _place_mistakes(settings, wrong, job, line) if number == 0 else []
             remarks += notes(settings, given) if not wrong else []
         mistakes = mistakes or interval_mistakes(line)
@@ -259,7 +260,8 @@ def _place_mistakes(settings: Any, wrong: Sequence[str], job: Sequence[Choice], 
         path = os.path.abspath(asked) if asked else settings.output_dir
         if fault := output_fault(path):
             mistakes.append(Mistake("output_dir", path, fault))
-    if not getattr(settings, "dry_run", False) and not any(key.startswith("hardware") for key in wrong):
+    only_looks = getattr(settings, "dry_run", False) or getattr(settings, "plan", None)
+    if not only_looks and not any(key.startswith("hardware") for key in wrong):
         hardware = settings.hardware
         found = launch_mistakes(hardware.name, hardware.num_processes, hardware.accelerate_config)
         mistakes += [Mistake("launch", None, fault) for fault in found]

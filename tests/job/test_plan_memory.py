@@ -1,0 +1,106 @@
+"""The arithmetic of memory against what one H100 measured (benchmarks/results/gpu_*.jsonl), and against parts that can be counted."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from gold_style import PROJECT
+from gold_style.config.settings import Settings
+from gold_style.job.forecast import Forecast, Machine, shape_of, table
+from gold_style.job.memory import activations, phases, total
+
+RESULTS = PROJECT / "benchmarks" / "results" / "gpu_NVIDIA_H100_80GB_HBM3.jsonl"
+TOKENS = {"prompt": 60, "prefix": 600, "prefixes": 1, "rest": 60}  # of benchmarks/gpu.py
+
+
+def forecast(*overrides: str, **tokens: int) -> Forecast:
+    settings = Settings.compose("model=qwen3b_to_1p5b", "evaluation.batch_size=8", "tracker=none", *overrides)
+    return Forecast(settings, Machine.named("h100", settings.model.dtype), TOKENS | tokens)
+
+
+def peaks(*overrides: str) -> dict[str, float]:
+    return {phase: total(parts) / 1e9 for phase, parts in phases(forecast(*overrides).work).items()}
+
+
+def measured(section: int, name: str) -> list[dict]:
+    lines = [json.loads(line) for line in RESULTS.read_text().splitlines()]
+    return next(line["tables"][name] for line in lines if line["section"] == section)
+
+
+@pytest.mark.parametrize(
+    ("row", "overrides"),
+    [
+        (0, ()),
+        (1, ("hardware.tokens_per_microbatch=768",)),
+        (2, ("hardware.tokens_per_microbatch=4096",)),
+        (3, ("hardware.tokens_per_microbatch=4096", "train.max_completion_length=256")),
+    ],
+)
+def test_each_phase_is_what_the_h100_measured(row, overrides):
+    found, seen = peaks(*overrides), measured(4, "ours")[row]
+    for phase in ("rollout", "teacher", "student", "optimizer"):
+        assert found[phase] == pytest.approx(seen[f"{phase}_gb"], rel=0.03), phase
+
+
+def test_a_step_takes_about_what_the_h100_measured():
+    """The host of the card sets most of it: within a third."""
+    for row, overrides in ((0, ()), (1, ("hardware.tokens_per_microbatch=768",))):
+        found, seen = forecast(*overrides).seconds(), measured(4, "ours")[row]
+        assert sum(found.values()) == pytest.approx(seen["seconds"], rel=0.33)
+        assert found["student"] == pytest.approx(seen["student_s"], rel=0.33)
+
+
+def test_activations_under_autocast_are_those_that_were_measured():
+    work = forecast().work
+    assert activations(work) / work.student.shape.layers == pytest.approx(118_840, rel=0.001)
+    assert activations(replace(work, checkpointing=True)) < activations(work) / 10
+
+
+def test_whole_runs_fit_where_they_did():
+    """39.6 GB ran under a cap of 40 GB, and not under one of 24."""
+    settings = Settings.compose("model=qwen3b_to_1p5b", "evaluation.batch_size=8", "tracker=none")
+    fitting = {name for name in table("cards")["cards"] if Forecast(settings, Machine.named(name, "bfloat16"), TOKENS).fits}
+    assert fitting == {"a100_40gb", "l40s", "a100_80gb", "h100", "h200"}
+
+
+def test_weights_are_counted_as_the_models_have_them():
+    from gold_style.engine.models import num_parameters
+
+    for name in ("gold_style/pairs/tiny/student", "gold_style/pairs/tiny/teacher", "gold_style/pairs/tiny_cross_tokenizer/teacher"):
+        assert shape_of("model.student", name).parameters == num_parameters(name, None, False)
+    sizes = {"0.5B": 494_032_768, "1.5B": 1_543_714_304, "3B": 3_085_938_688, "7B": 7_615_616_512, "32B": 32_763_876_352}
+    for size, number in sizes.items():
+        assert shape_of("model.student", f"Qwen/Qwen2.5-{size}-Instruct").parameters == number
+    assert shape_of("model.teacher", "meta-llama/Llama-3.1-8B-Instruct").parameters == 8_030_261_248
+    assert shape_of("model.teacher", "Qwen/Qwen3-0.6B").parameters == 596_049_920
+
+
+def test_adapters_are_counted_as_peft_makes_them():
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    name = "gold_style/pairs/tiny/student"
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(name), LoraConfig(r=16, target_modules="all-linear", task_type="CAUSAL_LM"))
+    work = forecast(f"model.student={name}", f"model.teacher={name}", "model.lora.enabled=true").work
+    assert work.trained == sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def test_what_saves_memory_saves_it():
+    full = peaks()
+    for override, phase in (
+        ("train.gradient_checkpointing=true", "student"),
+        ("train.optim=adamw_8bit", "optimizer"),
+        ("model.lora.enabled=true", "student"),
+        ("hardware.rollouts=vllm_server", "rollout"),
+    ):
+        assert peaks(override)[phase] < full[phase] - 0.3, override
+    one, four = (forecast("hardware=fsdp", f"hardware.num_processes={number}").work for number in (1, 4))
+    assert phases(four)["student"]["optimizer"] == phases(one)["student"]["optimizer"] / 4
+    assert phases(four)["student"]["teacher weights"] == phases(one)["student"]["teacher weights"]
+
+
+def test_the_teacher_that_is_the_student_is_held_once_under_lora():
+    own = ("model=self", "model.student=Qwen/Qwen2.5-1.5B-Instruct")
+    assert "teacher weights" not in phases(forecast(*own, "model.lora.enabled=true").work)["student"]
+    assert "teacher weights" in phases(forecast(*own).work)["student"]
