@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.configuration_utils import PreTrainedConfig
+from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging
 
@@ -38,10 +39,13 @@ def load_tokenizer(name: str, revision: str | None, trust_remote_code: bool) -> 
     return tokenizer
 
 
-def load_model(name: str, dtype: torch.dtype, revision: str | None, model: Model, adapters: Sequence[str] = ()) -> PreTrainedModel:
-    """A causal LM from safetensors, on the CPU; how it is loaded says `model`. Adapters of PEFT are added to its weights, in float32.
+def load_model(
+    name: str, dtype: torch.dtype, revision: str | None, model: Model, adapters: Sequence[str] = (), device: torch.device | None = None
+) -> PreTrainedModel:
+    """A causal LM from safetensors; how it is loaded says `model`. Adapters of PEFT are added to its weights, in float32.
 
-    Raises ValueError when it cannot be had.
+    Every tensor goes from its file to `device` (None: the CPU): host memory never holds a whole model on the way to a GPU.
+    Raises ValueError when it cannot be had, or does not fit.
     """
     with _hub_errors(name):
         loaded, found = AutoModelForCausalLM.from_pretrained(
@@ -51,6 +55,7 @@ def load_model(name: str, dtype: torch.dtype, revision: str | None, model: Model
             trust_remote_code=model.trust_remote_code,
             attn_implementation=model.attn_implementation,
             use_safetensors=True,
+            device_map=None if is_deepspeed_zero3_enabled() else device,  # ZeRO 3 shards as it loads
             output_loading_info=True,
         )
     if lacking := sorted(found["missing_keys"]):
@@ -103,6 +108,8 @@ def _hub_errors(name: str) -> Iterator[None]:
         is_local = Path(local_model(name)).is_dir()
         if isinstance(error, ValueError) and "trust_remote_code" in str(error):
             sentence = "comes with Python code of its own, which is not run; read it, and if you trust it, set model.trust_remote_code=true"
+        elif isinstance(error, torch.OutOfMemoryError):
+            sentence = f"does not fit into the device's memory ({str(error).partition(chr(10))[0]}): plan=here names settings that fit"
         elif isinstance(error, OSError) and "safetensors" in str(error) and is_local:
             sentence = f"has no weights in safetensors files, and pickled ones are not opened: {error}"
         elif isinstance(error, (OSError, RuntimeError)) and not is_local:

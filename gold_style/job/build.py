@@ -14,6 +14,7 @@ import torch
 from transformers import PreTrainedModel
 from trl.experimental.gold import GOLDConfig
 
+from gold_style.config.launch import is_sharded
 from gold_style.config.own_teacher import is_held_once, is_own_teacher
 from gold_style.config.schedule import at_step
 from gold_style.config.settings import Settings, local_model
@@ -28,7 +29,7 @@ from gold_style.engine.remembered import RememberingTeacher
 from gold_style.engine.rollout import OutputIds, Sampling
 from gold_style.engine.teacher import Teacher
 from gold_style.engine.vllm import Colocated, Served
-from gold_style.job.inputs import Inputs
+from gold_style.job.inputs import Inputs, device_of
 from gold_style.job.steps import rows_per_window
 from gold_style.losses.tree.lifting import Lifting
 from gold_style.losses.tree.loss import Tree
@@ -82,7 +83,7 @@ def build_teacher(settings: Settings, inputs: Inputs, student: PreTrainedModel |
     elif is_own_teacher(model):
         weights = load_student(settings, dtype)
     else:
-        weights = load_model(model.teacher, dtype, model.teacher_revision, model)
+        weights = load_model(model.teacher, dtype, model.teacher_revision, model, device=device_of(hardware.device))
     options = {"prefix_cache_bytes": hardware.prefix_cache_bytes}
     if settings.cache.dir in (None, "auto"):
         return Teacher(weights, inputs.chat.teacher_tokenizer, **options)
@@ -91,10 +92,11 @@ def build_teacher(settings: Settings, inputs: Inputs, student: PreTrainedModel |
 
 
 def load_student(settings: Settings, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """The student as it starts; trained weights are float32, whatever the compute dtype."""
+    """The student as it starts; trained weights are float32, whatever the compute dtype. On its device, unless it is to be sharded."""
     model = settings.model
     adapters = [model.student_adapter] if model.student_adapter else []
-    return load_model(model.student, dtype, model.student_revision, model, adapters)
+    device = None if is_sharded() else device_of(settings.hardware.device)
+    return load_model(model.student, dtype, model.student_revision, model, adapters, device)
 
 
 def build_vllm(settings: Settings, run_directory: Path) -> Colocated | Served | None:

@@ -165,7 +165,6 @@ def answers_of_all(
     retention, readers, details = Retention(inputs) if inputs.settings.evaluation.retention else None, [], {}
     teacher = build_teacher(inputs.settings, inputs) if has_teacher else None
     if teacher:
-        teacher.model.to(device_of(inputs.settings.hardware.device))
         check_readings(inputs, progress.say, teacher=teacher.backbone)
     start = inputs.settings.model.student, tuple(filter(None, [inputs.settings.model.student_adapter]))
     for role, weights in {"before": start if target.run else None, "after": (target.model, target.adapters)}.items():
@@ -188,8 +187,8 @@ def load(path: str, adapters: Sequence[str], inputs: Inputs, say: Say) -> Backbo
     """A student for reading only, with adapters added to its weights, on the device of the settings, whose reading is checked."""
     settings = inputs.settings
     revision = settings.model.student_revision if path == settings.model.student else None
-    model = load_model(path, DTYPES[settings.model.dtype], revision, settings.model, adapters)
-    student = Backbone(model.eval().to(device_of(settings.hardware.device)))
+    device = device_of(settings.hardware.device)
+    student = Backbone(load_model(path, DTYPES[settings.model.dtype], revision, settings.model, adapters, device).eval())
     check_readings(inputs, say, student=student)
     return student
 

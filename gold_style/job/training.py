@@ -204,7 +204,7 @@ class Job:
             start = Reader(student, getattr(student.model, "disable_adapter", contextlib.nullcontext))
             if not self.settings.model.lora.enabled:
                 self.trainer.teacher.free()
-                model = load_student(self.settings).to(student.device, self.trainer.options.compute_dtype).eval()
+                model = load_student(self.settings, self.trainer.options.compute_dtype).to(student.device).eval()
                 start = Reader(Backbone(model, student.reading))
             return self.retention.compare(start, Reader(student), before, self.exam)
 

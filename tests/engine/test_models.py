@@ -139,3 +139,24 @@ def test_a_refusal_is_one_message_and_exit_code_2(student, tmp_path):
     done = python("train.py", f"model.student={student}", "tracker=none", "dry_run=true", cwd=tmp_path)
     assert done.code == 2 and "Traceback" not in done.stderr + done.stdout
     assert "its files name no stop token" in done.stderr
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_go_from_their_file_to_the_device_in_the_wanted_dtype(dtype):
+    """On `meta` only what never was in host memory can be: of a model moved there, rotary frequencies and all have been made before."""
+    model, name = Settings.compose().model, str(STUDENT)
+    loaded = load_model(name, dtype, None, model, device=torch.device("meta"))
+    assert {(weight.device.type, weight.dtype) for weight in loaded.parameters()} == {("meta", dtype)}
+    plain, placed = (load_model(name, dtype, None, model, device=device) for device in (None, torch.device("cpu")))
+    assert all(torch.equal(one, other) for one, other in zip(plain.state_dict().values(), placed.state_dict().values(), strict=True))
+    assert placed.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_a_model_that_does_not_fit_is_said_so(monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.16 GiB.\nmore")
+
+    monkeypatch.setattr(tf.AutoModelForCausalLM, "from_pretrained", full)
+    for name in (str(STUDENT), "Qwen/Qwen2.5-7B-Instruct"):
+        with pytest.raises(ValueError, match=r"does not fit into the device's memory \(CUDA out of memory.* GiB.\): plan=here"):
+            load_model(name, torch.float32, None, Settings.compose().model, device=torch.device("cpu"))
