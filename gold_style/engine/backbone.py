@@ -71,8 +71,15 @@ class Backbone:
         return bool(error <= max(1e-3, 2 * torch.finfo(weight.dtype).eps) * expected_2V.std())
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
-        """Logits, shape (N, V)."""
-        return self.head(hidden_ND) if self.is_plain else self._own_logits(hidden_ND)
+        """Logits, shape (N, V); without gradients a GPU does not round them to a half-precision head's dtype."""
+        if not self.is_plain:
+            return self._own_logits(hidden_ND)
+        weight, bias = self.head.weight, self.head.bias
+        is_half = weight.dtype in (torch.bfloat16, torch.float16) and hidden_ND.dtype == weight.dtype
+        if torch.is_grad_enabled() or not is_half or not hidden_ND.is_cuda:
+            return self.head(hidden_ND)
+        logits_NV = torch.mm(hidden_ND, weight.t(), out_dtype=torch.float32)
+        return logits_NV if bias is None else logits_NV.add_(bias)
 
     def _own_logits(self, hidden_ND: Tensor) -> Tensor:
         """By the model's own forward around a decoder that hands these states back: scales and caps are known to nobody else."""

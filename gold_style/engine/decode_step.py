@@ -74,7 +74,7 @@ class StepDecoder:
         self.live = live
         self.layers = [_layer(layer, num_rows, live) for layer in decoder.layers[: config.num_hidden_layers]]
         self.logits: Product = backbone.logits  # of (B, D) hidden states, shape (B, V)
-        if backbone.is_plain:
+        if backbone.is_plain and not self.embed.is_cuda:
             self.logits = _joined([backbone.head], num_rows, live)
 
     @classmethod

@@ -28,6 +28,7 @@ CPU_CHUNK_BYTES = 8 * 2**20
 CPU_BLOCK_BYTES = 2**20
 MIN_CHUNK = 128  # with fewer rows, products with the head wait for memory: 15 % of this loss at 49,152 tokens
 GPU_CHUNK_BYTES = 256 * 2**20
+HEAD_ROWS = 16_384  # of a half-precision head that are multiplied at a time: their products or casts in fp32 are on top
 STATISTICS = ("loss_N", "forward_kl_N", "reverse_kl_N", "teacher_entropy_N", "student_entropy_N", "top1_agree_N")
 
 
@@ -48,7 +49,7 @@ def fused_jsd(
 
     Only the first `vocab_size` rows of both heads are compared (default: as many as both have), so padded vocabulary
     rows take no part. `temperature` divides both sides' logits, as TRL's `generalized_jsd_loss` does, without a T^2
-    factor. Half-precision inputs are multiplied in their own dtype and everything after the product, the head's gradient
+    factor. Products of half-precision inputs are summed and returned in fp32, and everything after them, the head's gradient
     included, is in fp32; float64 inputs stay float64. A head or bias that needs no gradient costs nothing, nor does
     anything under `torch.no_grad`.
 
@@ -107,6 +108,13 @@ def _rows(like: Tensor, num_rows: int, vocab_size: int, dtype: torch.dtype) -> T
     return like.new_empty(num_rows, width, dtype=dtype)[:, :vocab_size]
 
 
+def fp32_product(left_MK: Tensor, right_KN: Tensor) -> Tensor:
+    """The product of half-precision matrices, not rounded to their dtype: nearly equal sides would seem a quarter further apart."""
+    if left_MK.is_cuda:
+        return torch.mm(left_MK, right_KN, out_dtype=torch.float32)
+    return torch.mm(left_MK.float(), right_KN.float())
+
+
 class _Side:
     """One model's projection: hidden states and head rows, in the dtype the product runs in."""
 
@@ -121,11 +129,12 @@ class _Side:
 
     def logits(self, start: int, stop: int, temperature: float, out_CV: Tensor) -> Tensor:
         """Logits of tokens [start, stop), in the reduction dtype."""
-        hidden_CD = self.hidden_ND[start:stop]
+        hidden_CD, logits_CV = self.hidden_ND[start:stop], out_CV[: stop - start]
         if hidden_CD.dtype == self.dtype:
-            logits_CV = torch.mm(hidden_CD, self.head_VD.t(), out=out_CV[: stop - start])
+            torch.mm(hidden_CD, self.head_VD.t(), out=logits_CV)
         else:
-            logits_CV = out_CV[: stop - start].copy_(torch.mm(hidden_CD, self.head_VD.t()))
+            for logits, head in zip(logits_CV.split(HEAD_ROWS, 1), self.head_VD.split(HEAD_ROWS), strict=True):
+                logits.copy_(fp32_product(hidden_CD, head.t()))
         if self.bias_V is not None:
             logits_CV.add_(self.bias_V)
         if temperature != 1.0:
@@ -148,13 +157,18 @@ class _Gradients:
         # a half-precision product is wanted for its speed on an accelerator; on a CPU fp32 is faster and exact
         half = logits_grad_CV.is_cuda and student.hidden_ND.dtype != student.dtype
         if self.hidden_ND is not None:
-            grad_CD = torch.mm(logits_grad_CV.to(student.head_VD.dtype), student.head_VD)
-            self.hidden_ND[start:stop] = grad_CD.to(student.dtype).mul_(scale_C1)
+            if student.head_VD.dtype == student.dtype:
+                grad_CD = torch.mm(logits_grad_CV, student.head_VD)
+            else:
+                parts = zip(logits_grad_CV.split(HEAD_ROWS, 1), student.head_VD.split(HEAD_ROWS), strict=True)
+                grad_CD = sum(fp32_product(grad.to(head.dtype), head) for grad, head in parts)
+            self.hidden_ND[start:stop] = grad_CD.mul_(scale_C1)
         if self.head_VD is not None:
             hidden_CD = student.hidden_ND[start:stop].to(student.dtype).mul(scale_C1)
             rows_VD = self.head_VD[:vocab_size]
             if half:
-                rows_VD += torch.mm(logits_grad_CV.t().to(student.head_VD.dtype), hidden_CD.to(student.head_VD.dtype))
+                for rows, grad in zip(rows_VD.split(HEAD_ROWS), logits_grad_CV.split(HEAD_ROWS, 1), strict=True):
+                    rows += fp32_product(grad.t().to(student.head_VD.dtype), hidden_CD.to(student.head_VD.dtype))
             else:
                 rows_VD.addmm_(logits_grad_CV.t(), hidden_CD)
         if self.bias_V is not None:

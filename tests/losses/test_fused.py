@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gold_style.losses.divergence import JSD, entropy, forward_kl, reverse_kl
-from gold_style.losses.fused import fused_jsd
+from gold_style.losses.fused import HEAD_ROWS, fused_jsd
 
 BETAS = (0.0, 0.1, 0.3, 0.5, 0.9, 1.0)
 
@@ -251,3 +251,21 @@ def test_statistics_are_the_reference_s_on_the_sample_and_nan_elsewhere(beta, ch
 def test_impossible_arguments_are_refused(options, message):
     with pytest.raises(AssertionError, match=message):
         fused_jsd(*sides(), **options)
+
+
+@pytest.mark.parametrize("num_rows", [HEAD_ROWS, 700])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_nearly_equal_heads_are_not_told_apart_by_rounding(dtype, num_rows, monkeypatch):
+    """JSD 7e-4. Logits that are rounded to bf16 before the softmax added 23 % on a CPU, and on an H100 27 % to the value and 57 % to the
+    gradients."""
+    monkeypatch.setattr("gold_style.losses.fused.HEAD_ROWS", num_rows)
+    generator = torch.Generator().manual_seed(0)
+    head = torch.randn(3000, 64, generator=generator, dtype=torch.float64) * 0.4
+    near = head + 0.0105 * torch.randn(3000, 64, generator=generator, dtype=torch.float64)
+    hidden = torch.randn(48, 64, generator=generator, dtype=torch.float64)
+    weight = torch.full((48,), 1 / 48, dtype=torch.float64)
+    inputs = [tensor.to(dtype) for tensor in (hidden, head, hidden, near)]
+    exact = reference(*(tensor.double() for tensor in inputs), weight, 0.5)
+    assert 4e-4 < exact[0] < 1e-3
+    for ours, theirs in zip(run(*inputs, weight.float(), 0.5), exact, strict=True):
+        assert ((ours.double() - theirs).norm() / theirs.norm()).item() < 0.02
