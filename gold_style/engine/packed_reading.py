@@ -1,11 +1,13 @@
-"""Reads sequences of different lengths on a CPU without padding, after a prefix whose keys and values are stored once.
+"""Reads sequences of different lengths without padding, after a prefix whose keys and values are stored once.
 
 The model's own forward pads a batch to its longest row, copies the prefix for every row and masks a (T, P + T) square. Here the tokens
 of all sequences are joined, so the large products see no padding; each layer attends to the prefix with all tokens at
 once, to the sequence itself row by row, and merges both parts by their log-sum-exp (as cascade and flash decoding do,
-https://arxiv.org/abs/2205.14135 section 3.1). The readable twin is the model's own forward: Backbone.hidden.
+https://arxiv.org/abs/2205.14135 section 3.1). On a GPU with flash attention
+that is how a teacher reads after its prefix (only its attention to the sequences themselves is padded there); all else is left to the
+model's own forward. The readable twin is the model's own forward: Backbone.hidden.
 
-    reader = PackedReader.of(backbone)                      # None on a GPU, or for a model that is not built this way
+    reader = PackedReader.of(backbone)                      # None for a model that is not built this way
     states = reader.read(sequences, num_kept, prefix_kv)    # one (num_kept, D) tensor a sequence: states of its last tokens
     hidden = reader.states(ids_N, lengths, kept)            # differentiable, for the student's training pass
 
@@ -36,17 +38,21 @@ class PackedReader:
     def __init__(self, backbone: Backbone):
         self.decoder = backbone.decoder
         self.device = backbone.device
+        self.is_padded = self.device.type != "cpu"  # one call for all rows costs a GPU less than one for each
         config = self.decoder.config
         self.layers = self.decoder.layers[: config.num_hidden_layers]
         self.num_heads, self.num_kv = config.num_attention_heads, config.num_key_value_heads
         self.width, self.scaling = self.layers[0].self_attn.head_dim, self.layers[0].self_attn.scaling
 
     @classmethod
-    def of(cls, backbone: Backbone) -> "PackedReader | None":
-        on_cpu = backbone.device.type == "cpu" and hasattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu")
+    def of(cls, backbone: Backbone, after_prefix: bool = False) -> "PackedReader | None":
+        """On a GPU only for reading after a prefix."""
+        has_kernel = hasattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu")
+        if backbone.device.type != "cpu":
+            has_kernel = after_prefix and _has_flash(backbone)
         decoder = backbone.decoder
         is_hooked = decoder._forward_hooks or decoder._forward_pre_hooks  # sharding, offloading or an observer: its own forward must run
-        return cls(backbone) if on_cpu and not is_hooked and is_llama_like(backbone) else None
+        return cls(backbone) if has_kernel and not is_hooked and is_llama_like(backbone) else None
 
     @classmethod
     def for_training(cls, backbone: Backbone) -> "PackedReader | None":
@@ -66,8 +72,8 @@ class PackedReader:
         lengths = [len(sequence) for sequence in sequences]
         ends = torch.tensor(lengths).cumsum(0).tolist()
         kept = torch.cat([torch.arange(end - count, end) for end, count in zip(ends, num_kept, strict=True)])
-        ids_N = torch.tensor([i for sequence in sequences for i in sequence])
-        return list(self.states(ids_N, lengths, kept, prefix, on_keys).split(list(num_kept)))
+        ids_N = torch.tensor([i for sequence in sequences for i in sequence], device=self.device)
+        return list(self.states(ids_N, lengths, kept.to(self.device), prefix, on_keys).split(list(num_kept)))
 
     def states(
         self, ids_N: Tensor, lengths: Sequence[int], kept: Tensor, prefix: PrefixKV | None = None, on_keys: OnKeys | None = None
@@ -79,7 +85,8 @@ class PackedReader:
         num_prefix = prefix.num_tokens if prefix else 0
         positions_N = torch.cat([torch.arange(num_prefix, num_prefix + length) for length in lengths])
         x_ND = F.embedding(ids_N, self.decoder.embed_tokens.weight)
-        cos, sin = rotary_tables(self.decoder, positions_N)
+        cos, sin = rotary_tables(self.decoder, positions_N.to(self.device))
+        places_BT = self._places(lengths) if self.is_padded else None
         for index, layer in enumerate(self.layers):
             attention, mlp = layer.self_attn, layer.mlp
             h_ND = layer.input_layernorm(x_ND)
@@ -89,7 +96,7 @@ class PackedReader:
             value_NKE = attention.v_proj(h_ND).view(-1, self.num_kv, self.width)
             if on_keys is not None:
                 on_keys(index, key_NKE, value_NKE)
-            mixed_NHE = self._attend(query_NHE, key_NKE, value_NKE, lengths, prefix.layers[index] if prefix else None)
+            mixed_NHE = self._attend(query_NHE, key_NKE, value_NKE, lengths, places_BT, prefix.layers[index] if prefix else None)
             if index == len(self.layers) - 1:  # after the last attention nobody needs the other tokens
                 mixed_NHE, x_ND = mixed_NHE[kept], x_ND[kept]
             x_ND = x_ND + attention.o_proj(mixed_NHE.flatten(1))
@@ -97,9 +104,12 @@ class PackedReader:
             x_ND = x_ND + mlp.down_proj(SwiGLU.apply(mlp.gate_proj(h_ND), mlp.up_proj(h_ND)))
         return self.decoder.norm(x_ND)
 
-    def _attend(self, query_NHE: Tensor, key_NKE: Tensor, value_NKE: Tensor, lengths: list[int], prefix) -> Tensor:
+    def _attend(self, query_NHE: Tensor, key_NKE: Tensor, value_NKE: Tensor, lengths: list[int], places_BT, prefix) -> Tensor:
         """Attention of every token to the prefix and to its own sequence up to itself, (N, H, E)."""
-        own_NHE, own_lse_NH = self._attend_own(query_NHE, key_NKE, value_NKE, lengths)
+        if places_BT is None:
+            own_NHE, own_lse_NH = self._attend_own(query_NHE, key_NKE, value_NKE, lengths)
+        else:
+            own_NHE, own_lse_NH = self._attend_padded(query_NHE, key_NKE, value_NKE, *places_BT)
         if prefix is None:
             return own_NHE
         prefix_NHE, prefix_lse_NH = self._attend_prefix(query_NHE, *prefix)
@@ -113,6 +123,22 @@ class PackedReader:
             mixed.append(mixed_HTE[0].transpose(0, 1))
             lses.append(lse_HT[0].transpose(0, 1))
         return torch.cat(mixed), torch.cat(lses)
+
+    def _places(self, lengths: Sequence[int]) -> tuple[tuple[int, int], Tensor]:
+        """The shape (B, T) of the sequences with padding at their ends, and each token's place in it, flattened, (N,)."""
+        is_token_BT = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+        return tuple(is_token_BT.shape), is_token_BT.flatten().nonzero()[:, 0].to(self.device)
+
+    def _attend_padded(
+        self, query_NHE: Tensor, key_NKE: Tensor, value_NKE: Tensor, shape: tuple[int, int], places_N: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As `_attend_own`, in one call: a causal token sees no padding after it."""
+        padded = []
+        for states in (query_NHE, key_NKE, value_NKE):
+            rows = states.new_zeros(shape[0] * shape[1], *states.shape[1:]).index_copy(0, places_N, states)
+            padded.append(rows.view(*shape, *states.shape[1:]).transpose(1, 2))
+        mixed_BHTE, lse_BHT = _flash(*padded, True, self.scaling)
+        return mixed_BHTE.transpose(1, 2).flatten(0, 1)[places_N], lse_BHT.transpose(1, 2).flatten(0, 1)[places_N]
 
     def _attend_prefix(self, query_NHE: Tensor, keys_1KPE: Tensor, values_1KPE: Tensor) -> tuple[Tensor, Tensor]:
         """All tokens' heads of one group are queries to the one copy of the prefix."""
@@ -133,9 +159,9 @@ def read_states(
     At most `max_tokens` are read at a time.
     """
     lengths = [len(sequence) for sequence in sequences]
-    reader = PackedReader.of(backbone)  # asked each time: the model may have moved to a GPU meanwhile
+    reader = PackedReader.of(backbone, prefix is not None)  # asked each time: the model may have moved to a GPU meanwhile
     if reader:
-        batches = packed_batches(lengths, min(max_tokens, PACKED_TOKENS))
+        batches = packed_batches(lengths, max_tokens if reader.is_padded else min(max_tokens, PACKED_TOKENS))
     else:
         num_prefix = prefix.num_tokens if prefix else 0  # its keys are copied for each row
         batches = padded_batches([length + num_prefix for length in lengths], max_tokens)
@@ -152,8 +178,23 @@ def read_states(
 
 
 def _flash(query: Tensor, key: Tensor, value: Tensor, is_causal: bool, scale: float) -> tuple[Tensor, Tensor]:
-    """Attention and the log of its normaliser; what `scaled_dot_product_attention` calls on a CPU, which keeps the second to itself."""
+    """Attention and the log of its normaliser; what `scaled_dot_product_attention` calls, which keeps the second to itself."""
+    if query.is_cuda:
+        return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, 0.0, is_causal, scale=scale)[:2]
     return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, is_causal, scale=scale)
+
+
+def _has_flash(backbone: Backbone) -> bool:
+    """Whether flash attention runs with these weights on this GPU; on one before Ampere (T4) it does not."""
+    weight = backbone.head.weight
+    is_half, width = weight.dtype in (torch.bfloat16, torch.float16), getattr(backbone.decoder.config, "head_dim", None) or 8
+    return (
+        weight.is_cuda
+        and is_half
+        and width % 8 == 0
+        and torch.backends.cuda.is_flash_attention_available()
+        and torch.cuda.get_device_capability(weight.device) >= (8, 0)
+    )
 
 
 def _rotate(x_NHE: Tensor, cos_NE: Tensor, sin_NE: Tensor) -> Tensor:
@@ -183,7 +224,8 @@ class SwiGLU(torch.autograd.Function):
 
 
 def _blocks(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
-    return [tensor.split(max(1, BLOCK_NUMBERS // tensor.shape[1])) for tensor in tensors]
+    on_cpu = tensors[0].device.type == "cpu"
+    return [tensor.split(max(1, BLOCK_NUMBERS // tensor.shape[1] if on_cpu else len(tensor))) for tensor in tensors]
 
 
 def packed_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:

@@ -5,9 +5,11 @@ import torch
 
 from gold_style.distil.micro_batch import MicroBatch
 from gold_style.distil.objective import scored_states
+from gold_style.engine import packed_reading
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.decode_step import is_llama_like
 from gold_style.engine.packed_reading import PackedReader, SwiGLU
+from gold_style.engine.prefix_cache import PrefixCache
 from tests.helpers import toys
 
 VOCAB = 90
@@ -82,3 +84,25 @@ def test_windows_of_attention_are_left_to_the_models_own_forward():
     assert student.decoder.config.layer_types == ["full_attention", "sliding_attention"]
     assert PackedReader.of(student) is None and not is_llama_like(student)
     assert torch.equal(scored_states(student, micro_batch()), padded_states(student, micro_batch()))
+
+
+@pytest.mark.parametrize("bits, tolerance", [(torch.float32, 1e-5), (torch.bfloat16, 0.03)])
+def test_what_a_gpu_does_after_a_prefix_is_reading_the_whole_prompt(bits, tolerance):
+    """The same function with a CPU's kernel: attention to the rows in one padded call, merged with that to the one copy of the prefix."""
+    backbone = Backbone(toys.model(VOCAB, layers=3, scale=0.3, dtype=bits))
+    prefix = tuple(range(40, 77))
+    reader = PackedReader.of(backbone)
+    reader.is_padded = True
+    num_kept = [2, 30, 3, 11]
+    found = reader.read(SEQUENCES, num_kept, PrefixCache(backbone, 2**30).get(prefix))
+    for sequence, count, states in zip(SEQUENCES, num_kept, found, strict=True):
+        with torch.no_grad():
+            expected = backbone.hidden(torch.tensor([prefix + sequence]))[0, -count:]
+        assert ((states - expected).float().norm() / expected.float().norm()).item() < tolerance
+
+
+def test_a_gpu_reads_its_own_way_only_after_a_prefix_and_with_flash_attention(monkeypatch):
+    model = toys.model(VOCAB, dtype=torch.bfloat16).to("meta")  # a device that is no CPU
+    assert PackedReader.of(Backbone(model)) is PackedReader.of(Backbone(model), after_prefix=True) is None
+    monkeypatch.setattr(packed_reading, "_has_flash", lambda backbone: True)
+    assert PackedReader.of(Backbone(model)) is None and PackedReader.of(Backbone(model), after_prefix=True).is_padded
