@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from gold_style.distil.row_maker import RowMaker
-from gold_style.engine.backbone import Backbone, right_pad
+from gold_style.engine.backbone import Backbone
 from gold_style.engine.draws import uniforms
+from gold_style.engine.packed_reading import read_states
+from gold_style.engine.reader import MAX_TOKENS, Row
 from gold_style.engine.rollout import Sampling, candidates
 from gold_style.engine.teacher import Scored
 from gold_style.prompts import Prompt
@@ -47,9 +49,8 @@ def measure_openings(row_maker: RowMaker, student: Backbone, prompts: Sequence[P
         written = teacher.generate(teacher_prompts, max_new_tokens=OPENING_TOKENS, sampling=options.sampling, uniforms_BG=uniforms_BG)
         scored = [Scored(prompt, completion.ids) for prompt, completion in zip(teacher_prompts, written, strict=True)]
         as_student = [row_maker.objective.to_student_ids(completion).ids for completion in written]
-        of_student = [
-            _scored(student, chat.student_ids(prompt), ids, row_maker) for prompt, ids in zip(asked, as_student, strict=True) if ids
-        ]
+        rows = [(chat.student_ids(prompt), ids) for prompt, ids in zip(asked, as_student, strict=True) if ids]
+        of_student = _scored(student, rows, row_maker)
         found.append(
             Opening(
                 style=style,
@@ -61,14 +62,16 @@ def measure_openings(row_maker: RowMaker, student: Backbone, prompts: Sequence[P
     return found
 
 
-def _scored(student: Backbone, prompt: Sequence[int], completion: Sequence[int], row_maker: RowMaker) -> tuple[float, bool]:
-    """Log-probability of the completion after the prompt, and whether the student could draw every token of it."""
-    ids_BT = right_pad([(*prompt, *completion[:-1])], 0, student.device)
-    hidden_ND = student.hidden(ids_BT)[0, len(prompt) - 1 :]
-    logits_NV = student.logits(hidden_ND)[:, : row_maker.output_ids.vocab_size].float()
-    chosen_N1 = torch.tensor(completion, device=student.device)[:, None]
-    logprobs_N = logits_NV.log_softmax(-1).gather(1, chosen_N1)[:, 0]
-    return float(logprobs_N.sum()), bool(_can_be_drawn(logits_NV, chosen_N1, row_maker.options.sampling).all())
+def _scored(student: Backbone, rows: Sequence[Row], row_maker: RowMaker) -> list[tuple[float, bool]]:
+    """Log-probability of each completion after its prompt, and whether the student could draw every token of it."""
+    sequences, found = [(*prompt, *completion[:-1]) for prompt, completion in rows], []
+    states = read_states(student, sequences, [len(completion) for _, completion in rows], None, MAX_TOKENS)
+    for (_, completion), hidden_ND in zip(rows, states, strict=True):
+        logits_NV = student.logits(hidden_ND)[:, : row_maker.output_ids.vocab_size].float()
+        chosen_N1 = torch.tensor(completion, device=student.device)[:, None]
+        logprobs_N = logits_NV.log_softmax(-1).gather(1, chosen_N1)[:, 0]
+        found.append((float(logprobs_N.sum()), bool(_can_be_drawn(logits_NV, chosen_N1, row_maker.options.sampling).all())))
+    return found
 
 
 def _can_be_drawn(logits_NV: Tensor, chosen_N1: Tensor, sampling: Sampling) -> Tensor:

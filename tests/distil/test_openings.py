@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gold_style.distil.openings import OPENING_TOKENS, Opening, _can_be_drawn, cold_start_warning, measure_openings
+from gold_style.distil.openings import OPENING_TOKENS, Opening, _can_be_drawn, _scored, cold_start_warning, measure_openings
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.rollout import GREEDY, Sampling, draw
 from gold_style.engine.teacher import Teacher
@@ -68,3 +68,19 @@ def test_no_prompts_no_numbers():
     maker = toy_runs.row_maker(TOKENIZER, teacher, toys.prompts(4))
     (found,) = measure_openings(maker, Backbone(toys.model(VOCAB)), [], ["chosun"])
     assert math.isnan(found.student) and math.isnan(found.teacher)
+
+
+def test_all_prompts_are_read_together_with_the_values_of_one_by_one():
+    model, maker = (
+        toys.model(VOCAB, scale=0.3),
+        toy_runs.row_maker(TOKENIZER, Teacher(toys.model(VOCAB, seed=1), TOKENIZER), toys.prompts(4)),
+    )
+    rows = [(tuple(range(3, 9 + 5 * i)), (7, 1 + i, 40)[: 1 + i % 3]) for i in range(6)]
+    together = _scored(Backbone(model), rows, maker)
+    for row, (logprob, inside) in zip(rows, together, strict=True):
+        ((alone, is_inside),) = _scored(Backbone(model), [row], maker)
+        assert logprob == pytest.approx(alone, rel=1e-5) and inside == is_inside
+    calls = []
+    model.model.register_forward_hook(lambda *_: calls.append(1))  # the model's own forward then reads, padded
+    padded = _scored(Backbone(model), rows, maker)
+    assert [logprob for logprob, _ in padded] == pytest.approx([logprob for logprob, _ in together], rel=1e-5) and len(calls) == 1
