@@ -45,6 +45,7 @@ def load_model(
     """A causal LM from safetensors; how it is loaded says `model`. Adapters of PEFT are added to its weights, in float32.
 
     Every tensor goes from its file to `device` (None: the CPU): host memory never holds a whole model on the way to a GPU.
+    `sources` of the model are the directories, or hub name and commit, that its weights come from, where they say that.
     Raises ValueError when it cannot be had, or does not fit.
     """
     with _hub_errors(name):
@@ -66,6 +67,9 @@ def load_model(
         loaded = _with_adapter(loaded, local_model(adapter), name)
     for parameter in loaded.parameters() if adapters else ():  # not buffers: rounded rotary frequencies move far positions
         parameter.data = parameter.data.to(dtype)
+    paths, commit = [local_model(path) for path in (name, *adapters)], getattr(loaded.config, "_commit_hash", None)
+    if all(os.path.isdir(path) or (path == name and commit) for path in paths):  # an adapter from the hub names no commit
+        loaded.sources = [path if os.path.isdir(path) else f"{path}@{commit}" for path in paths]
     return loaded
 
 

@@ -8,9 +8,11 @@ full batch (rounding depends on what a row is batched with), sampling, uniforms.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,13 +28,38 @@ from gold_style.engine.teacher import Teacher
 from gold_style.measure.answers import Answer
 
 
-def weights_digest(model: nn.Module) -> str:
-    """SHA-256 over names, types and bytes of all parameters and buffers, and over the model's configuration."""
+def weights_digest(model: nn.Module, disk: DiskCache | None = None) -> str:
+    """SHA-256 over names, types and bytes of all parameters and buffers, and over the model's configuration.
+
+    With `disk`, which remembers the digests of files, what a model was loaded from takes the place of the bytes (models.load_model
+    notes it as `sources`). Only for a model that nothing has changed since.
+    """
+    sources = disk and getattr(model, "sources", None)
     digest = hashlib.sha256(str(getattr(model, "config", "")).encode())
     for name, tensor in sorted([*model.named_parameters(), *model.named_buffers()], key=lambda pair: pair[0]):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        if not sources:
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    for source in sources or ():
+        digest.update(json.dumps([file_digest(path, disk) for path in weight_files(source)] or source).encode())
     return digest.hexdigest()
+
+
+def weight_files(source: str) -> list[Path]:
+    """What a directory's weights depend on; none for a hub's name with its commit, which says it already."""
+    return sorted(path for pattern in ("*.safetensors", "adapter_*") for path in Path(source).glob(pattern))
+
+
+def file_digest(path: Path, disk: DiskCache) -> str:
+    """SHA-256 of a file, read once for all jobs as long as its size and time of change stay."""
+    status = path.stat()
+    key = ["file", str(path.resolve()), status.st_size, status.st_mtime_ns]
+
+    def compute() -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    return disk.remember(key, compute)
 
 
 def surroundings(device: torch.device) -> list:
@@ -55,7 +82,7 @@ class RememberingTeacher(Teacher):
         """Everything about this teacher that its numbers depend on."""
         attention = getattr(self.model.config, "_attn_implementation", None)
         prefixes = self.prefixes.enabled and self.prefixes.max_bytes  # a prefix that does not fit is read with each row
-        return [*surroundings(self.backbone.device), weights_digest(self.model), attention, prefixes]
+        return [*surroundings(self.backbone.device), weights_digest(self.model, self.disk), attention, prefixes]
 
     @torch.no_grad()
     def generate(

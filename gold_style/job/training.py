@@ -26,6 +26,7 @@ from gold_style.distil.openings import Opening
 from gold_style.distil.pruning import Pruning
 from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.engine.backbone import Backbone
+from gold_style.engine.disk_cache import DiskCache
 from gold_style.engine.exam import Begin, Exam
 from gold_style.engine.reader import Reader
 from gold_style.engine.remembered import remembered_answers, surroundings, weights_digest
@@ -142,9 +143,9 @@ class Job:
         """
         write = functools.partial(self._student_answers, self.exam, self._bar(f"student {when}"))
         disk = getattr(self.trainer.teacher, "disk", None) if when == "before" and self.exam.num_processes == 1 else None
-        return self.inputs.judged(remembered_answers(disk, self._answers_depend_on(), write) if disk else write())
+        return self.inputs.judged(remembered_answers(disk, self._answers_depend_on(disk), write) if disk else write())
 
-    def _answers_depend_on(self) -> list:
+    def _answers_depend_on(self, disk: DiskCache) -> list:
         """What the student's answers before training depend on."""
         trainer, exam, output_ids = self.trainer, self.exam, self.trainer.row_maker.output_ids
         model = trainer.accelerator.unwrap_model(trainer.model)
@@ -154,7 +155,7 @@ class Job:
         ]
         key = [
             surroundings(model.device),
-            weights_digest(model),
+            weights_digest(model, disk),
             str(trainer.options.compute_dtype),
             self.settings.model.attn_implementation,
         ]

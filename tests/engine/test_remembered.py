@@ -1,13 +1,18 @@
 """What jobs of a sweep share through the disk: the same bits with and without, keyed by what the numbers depend on."""
 
+import copy
+import hashlib
 from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 
 from gold_style.chat import Chat
+from gold_style.config.settings import Settings
 from gold_style.engine.disk_cache import DiskCache
 from gold_style.engine.draws import uniforms
+from gold_style.engine.models import load_model
 from gold_style.engine.remembered import RememberingTeacher, remembered_answers, weights_digest
 from gold_style.engine.rollout import Sampling
 from gold_style.engine.teacher import Scored, Teacher
@@ -86,3 +91,33 @@ def test_a_digest_sees_every_weight():
     with torch.no_grad():
         list(other.parameters())[-1].view(-1)[-1] += 1e-4
     assert weights_digest(one) != weights_digest(other)
+
+
+def loaded(path: Path, *adapters, dtype=torch.float32):
+    return load_model(str(path), dtype, None, Settings.compose().model, [str(adapter) for adapter in adapters])
+
+
+def test_files_are_read_once_and_a_changed_one_has_another_digest(tmp_path, monkeypatch):
+    directory = Path(toys.saved(TOKENIZER, toys.model(len(TOKENIZER)), tmp_path / "model"))
+    model, disk = loaded(directory), DiskCache(tmp_path / "cache", 10**8)
+    first = weights_digest(model, disk)
+    with monkeypatch.context() as later:  # another job: neither the weights nor their file are read
+        later.setattr(hashlib, "file_digest", fail)
+        later.setattr(torch.Tensor, "cpu", fail)
+        assert weights_digest(model, DiskCache(tmp_path / "cache", 10**8)) == first
+    assert weights_digest(loaded(directory, dtype=torch.bfloat16), disk) != first
+    toys.saved(TOKENIZER, toys.model(len(TOKENIZER), seed=1), directory)
+    assert weights_digest(loaded(directory), disk) != first
+
+
+def test_weights_with_an_adapter_have_a_digest_of_their_own(tmp_path):
+    directory, disk = Path(toys.saved(TOKENIZER, toys.model(len(TOKENIZER)), tmp_path / "model")), DiskCache(tmp_path / "cache", 10**8)
+    for name, seed in (("one", 1), ("other", 2)):
+        torch.manual_seed(seed)
+        config = LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+        get_peft_model(loaded(directory), config).save_pretrained(tmp_path / name)
+    models = [loaded(directory), loaded(directory, tmp_path / "one"), loaded(directory, tmp_path / "other")]
+    assert len({weights_digest(model, disk) for model in models}) == 3
+    assert weights_digest(copy.deepcopy(models[1]), disk) == weights_digest(models[1], disk)
+    made_here = toys.model(len(TOKENIZER))  # of no file: its bytes count, as before
+    assert weights_digest(made_here, disk) == weights_digest(made_here)
