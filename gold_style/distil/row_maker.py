@@ -84,7 +84,9 @@ class RowMaker:
         keys = self._keys(step, rows)
         if self.vllm:
             self.vllm.take(student)  # collective, as is the gathering of sharded weights below: of a process without a row, too
-            return self.vllm.write(prompts, [key64(*key) for key in keys], output_ids=self.output_ids, **self._asked)
+            written = self.vllm.write(prompts, [key64(*key) for key in keys], output_ids=self.output_ids, **self._asked)
+            self.vllm.rest()
+            return written
         with student.for_rollouts() as backbone:
             uniforms_BG = uniforms(keys, self.options.max_completion_length)
             return generate(backbone, prompts, output_ids=self.output_ids, uniforms_BG=uniforms_BG, **self._asked)

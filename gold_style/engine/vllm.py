@@ -64,13 +64,15 @@ def with_head(model: PreTrainedModel, state: dict[str, torch.Tensor]) -> dict[st
 class Colocated:
     """vLLM in this process, beside student and teacher on the same GPU; it starts with the first weights it is given.
 
-    `options` are those of vLLM's LLM. Raises ValueError where vLLM is not installed, or does not start.
+    Between `rest` and the next `take` it sleeps: without weights and cache, whose memory the training then has (level 2, as TRL does
+    it; only CUDA has it). `options` are those of vLLM's LLM. Raises ValueError where vLLM is not installed, or does not start.
     """
 
     def __init__(self, **options):
         if importlib.util.find_spec("vllm") is None:
             raise ValueError("hardware.rollouts=vllm_colocate: vLLM is not installed: pip install 'gold-style[vllm]'")
-        self.options = {"skip_tokenizer_init": True, "generation_config": "vllm", **options}
+        self.sleeps, self.is_asleep = torch.cuda.is_available(), False
+        self.options = {"skip_tokenizer_init": True, "generation_config": "vllm", "enable_sleep_mode": self.sleeps, **options}
         self.engine, self.num_logits = None, 0
 
     def take(self, student) -> None:
@@ -84,10 +86,22 @@ class Colocated:
             except (RuntimeError, ValueError) as error:
                 advice = "try another hardware.vllm_gpu_memory"
                 raise ValueError(f"hardware.rollouts=vllm_colocate: vLLM did not start: {error}; {advice}") from error
+        if self.is_asleep:  # room for the weights first: the copy that they come from is gone before the cache is there again
+            self.engine.wake_up(tags=["weights"])
         model, state = student.for_files()
         state, self.num_logits = with_head(model, state), model.config.vocab_size
         self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(state.items())})
+        if self.is_asleep:
+            del state
+            self.engine.wake_up(tags=["kv_cache"])
+            self.is_asleep = False
         self.engine.reset_prefix_cache()
+
+    def rest(self) -> None:
+        """Give back the memory until the next `take`."""
+        if self.sleeps:
+            self.engine.sleep(level=2)
+            self.is_asleep = True
 
     def write(self, prompts: Sequence[Sequence[int]], seeds: list[int], *, output_ids: OutputIds, **how) -> list[Completion]:
         """One completion for each prompt, in order. Arguments as in `rollout.generate`."""
@@ -141,6 +155,9 @@ class Served:
 
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             return list(pool.map(one, prompts, seeds))
+
+    def rest(self) -> None:
+        """Nothing: the server has a GPU of its own."""
 
     def _call(self, path: str, body: dict | None = None, pauses_s: Sequence[int] = PATIENCE_S) -> Any:
         """The server's reply to a GET, or to a POST of `body`. Raises ValueError when it refuses, or does not answer."""

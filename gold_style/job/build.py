@@ -106,10 +106,12 @@ def build_vllm(settings: Settings, run_directory: Path) -> Colocated | Served | 
         handover = Path(hardware.vllm_handover) if hardware.vllm_handover else run_directory / ".handover"
         return Served(hardware.vllm_server, handover, student=local_model(model.student))
     if hardware.rollouts == "vllm_colocate":
+        longest = None if settings.loss.guided_share else settings.prompts.max_prompt_tokens  # every row is held against it
         return Colocated(
             model=local_model(model.student),
             dtype=model.dtype,
             gpu_memory_utilization=hardware.vllm_gpu_memory,
+            max_model_len=longest and longest + settings.train["max_completion_length"],  # None: what the model was built for
             revision=model.student_revision,
             trust_remote_code=model.trust_remote_code,
         )
