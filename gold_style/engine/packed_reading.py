@@ -27,6 +27,7 @@ from gold_style.engine.prefix_cache import PrefixKV
 
 PACKED_TOKENS = 1024  # of one pass: enough for the products, few enough that activations stay small
 
+CPU_KERNEL = "_scaled_dot_product_flash_attention_for_cpu"
 BLOCK_NUMBERS = 64 * 1024  # of pointwise work: a few such blocks fit into a core's own cache
 
 OnKeys = Callable[[int, Tensor, Tensor], None]  # layer, keys (N, K, E), values (N, K, E)
@@ -47,12 +48,13 @@ class PackedReader:
     @classmethod
     def of(cls, backbone: Backbone, after_prefix: bool = False) -> "PackedReader | None":
         """On a GPU only for reading after a prefix."""
-        has_kernel = hasattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu")
-        if backbone.device.type != "cpu":
-            has_kernel = after_prefix and _has_flash(backbone)
         decoder = backbone.decoder
         is_hooked = decoder._forward_hooks or decoder._forward_pre_hooks  # sharding, offloading or an observer: its own forward must run
-        return cls(backbone) if has_kernel and not is_hooked and is_llama_like(backbone) else None
+        if is_hooked or not is_llama_like(backbone):
+            return None
+        on_cpu = backbone.device.type == "cpu"
+        has_kernel = hasattr(torch.ops.aten, CPU_KERNEL) if on_cpu else after_prefix and _has_flash(backbone)
+        return cls(backbone) if has_kernel else None
 
     @classmethod
     def for_training(cls, backbone: Backbone) -> "PackedReader | None":
@@ -187,7 +189,7 @@ def _flash(query: Tensor, key: Tensor, value: Tensor, is_causal: bool, scale: fl
 def _has_flash(backbone: Backbone) -> bool:
     """Whether flash attention runs with these weights on this GPU; on one before Ampere (T4) it does not."""
     weight = backbone.head.weight
-    is_half, width = weight.dtype in (torch.bfloat16, torch.float16), getattr(backbone.decoder.config, "head_dim", None) or 8
+    is_half, width = weight.dtype in (torch.bfloat16, torch.float16), backbone.decoder.layers[0].self_attn.head_dim
     return (
         weight.is_cuda
         and is_half
