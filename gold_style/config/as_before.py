@@ -26,6 +26,7 @@ AS_BEFORE: dict[str, Any] = {
     "evaluation.misspelt": 0,
     "evaluation.retention": None,
     "extend": None,
+    "hardware.fsdp_gathers": "compute",
     "model.student_adapter": None,
     "styles.language": "ko",
     "plan": None,

@@ -168,6 +168,7 @@ class Hardware:
     threads: Adjustable[Annotated[int, Interval(1, 4096)] | None]
     tokens_per_microbatch: Adjustable[Count | None]
     auto_microbatch: Adjustable[bool]
+    fsdp_gathers: Adjustable[Literal["float32", "compute"]]
     prefix_cache_bytes: Adjustable[CountOrZero]
     accelerate_config: str | None
     rollouts: Literal["own", "vllm_colocate", "vllm_server"]

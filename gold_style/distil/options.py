@@ -28,6 +28,7 @@ class Options:
     rows_per_microbatch: int | None = 1
     tokens_per_microbatch: int | None = None
     auto_microbatch: bool = True
+    fsdp_gathers: str = "float32"  # or "compute": the dtype of weights on their way to the processes
     muon_learning_rate: float | None = None  # None: transformers' own optimizer
     compute_dtype: torch.dtype = torch.float32
     file_dtype: torch.dtype | None = None  # of student/; None: compute_dtype

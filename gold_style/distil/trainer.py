@@ -10,6 +10,7 @@ Every override names the upstream fact it mends; the facts, with numbers, are in
 | `compute_loss`         | no hook for a teacher-only prompt (9), text round trip (7, 8), logits of all positions (14)              |
 | `_load_optimizer_and_scheduler` | a longer run resumes at the learning rate of the shorter one                                   |
 | `create_optimizer`     | `muon`                                                                                                   |
+| `_build_accelerator_args`, `train` | how gradients are summed; a traceback where memory runs out in the optimizer                 |
 | `_save_checkpoint`, `_get_output_dir` | checkpoints appear complete or not at all                                                 |
 | `_get_grad_norm`       | a non-finite gradient trains on                                                                          |
 | `log`                  | per-slice means of unequal slices; the completions table can kill the run (18)                           |
@@ -22,7 +23,7 @@ transformers' loop runs with gradient accumulation 1: its step is our window of 
 import contextlib
 import math
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -37,14 +38,17 @@ from trl.trainer.utils import disable_dropout_in_model
 from gold_style.distil.callbacks import Totals
 from gold_style.distil.meters import Meters
 from gold_style.distil.micro_batch import MicroBatch, collate, cut
+from gold_style.distil.microbatch_size import halved
 from gold_style.distil.muon import MuonWithAdamW
 from gold_style.distil.nonfinite import FiniteWeights, nonfinite
 from gold_style.distil.objective import install_scoring
-from gold_style.distil.out_of_memory import halved, is_out_of_memory, memory_advice
+from gold_style.distil.phases import Phases
+from gold_style.distil.placement import Described, accelerator_arguments
 from gold_style.distil.row_maker import RowMaker
 from gold_style.distil.student_copy import StudentCopy
-from gold_style.distil.window import Row
+from gold_style.distil.window import Row, Steps
 from gold_style.engine.draws import key64
+from gold_style.engine.out_of_memory import LESS_TO_TRAIN, is_out_of_memory, memory_advice
 from gold_style.engine.teacher import Scored
 from gold_style.runs.checkpoints import checkpoints_in, prune, seal_checkpoint, size_bytes
 from gold_style.runs.files import full_disk_explained, require_free_space
@@ -55,19 +59,6 @@ FOR_THE_PARENT = {  # arguments while its constructor runs
     "disable_dropout": False,  # it would silence every dropout, an adapter's own as well: here only what the student came with
 }
 MEASURED_TOKENS = 32  # scored tokens of a window on which the costly statistics are measured
-
-
-class _Steps:
-    """0, 1, ..., max_steps - 1; none once training is over. A step number is all that a step needs."""
-
-    def __init__(self, trainer: "StyleGOLDTrainer"):
-        self.trainer = trainer
-
-    def __len__(self) -> int:
-        return 0 if self.trainer.decisions.is_over else self.trainer.args.max_steps
-
-    def __getitem__(self, step: int) -> int:
-        return step
 
 
 class StyleGOLDTrainer(GOLDTrainer):
@@ -82,13 +73,14 @@ class StyleGOLDTrainer(GOLDTrainer):
             disable_dropout_in_model(student)
         wanted = {name: getattr(args, name) for name in (*FOR_THE_PARENT, "teacher_tokenizer_name_or_path")}
         vars(args).update(FOR_THE_PARENT)
-        with tempfile.TemporaryDirectory() as directory:
+        self.options, when = row_maker.options, "while student and teacher were placed on their device"
+        with tempfile.TemporaryDirectory() as directory, memory_advice(when, LESS_TO_TRAIN):
             # The parent loads the teacher's tokenizer once more, by name: here the very one that is used, whatever its revision.
             row_maker.teacher.tokenizer.save_pretrained(directory)
             args.teacher_tokenizer_name_or_path = directory
             super().__init__(
                 model=student,
-                teacher_model=row_maker.teacher.model,
+                teacher_model=Described(row_maker.teacher.model.config),
                 args=args,
                 data_collator=list,
                 train_dataset=Dataset.from_dict({"step": [0]}),
@@ -96,14 +88,17 @@ class StyleGOLDTrainer(GOLDTrainer):
                 callbacks=callbacks,
                 peft_config=peft_config,
             )
+            whole = self.accelerator.prepare_model(row_maker.teacher.model, device_placement=True, evaluation_mode=True)
         vars(args).update(wanted)
         self.pad_token_id = row_maker.output_ids.stop_id  # the tokenizer's own may have no row in the embedding
-        self.row_maker, self.options, self.decisions, self.run = row_maker, row_maker.options, row_maker.decisions, run
+        self.row_maker, self.decisions, self.run = row_maker, row_maker.decisions, run
         self.decisions.tokens_per_microbatch = self.options.tokens_per_microbatch
         self.teacher = row_maker.teacher
-        self.teacher.model = self.teacher_model
+        self.teacher.model = self.teacher_model = whole
         self.backbone = install_scoring(self.model, row_maker.objective)
         self.meters = Meters()
+        is_on_gpu = self.args.device.type == "cuda"
+        self._timed = self.phases = Phases(self.meters, partial(torch.cuda.Event, enable_timing=True) if is_on_gpu else None)
         self.totals = Totals(self.meters)
         self.add_callback(self.totals)
         self.add_callback(FiniteWeights(self))
@@ -112,11 +107,20 @@ class StyleGOLDTrainer(GOLDTrainer):
         self.remove_callback(PrinterCallback)
         Path(args.output_dir).mkdir(parents=True, exist_ok=True)
 
+    def _build_accelerator_args(self, **kwargs) -> dict:
+        return super()._build_accelerator_args(**kwargs) | accelerator_arguments(self.options)
+
+    def train(self, *args, **kwargs):
+        """As the parent's. Raises ValueError, naming what to lower, where memory runs out in or around an optimizer's step."""
+        when = "while the optimizer moved the weights, whose state it makes in its first step, or the weights were made ready"
+        with memory_advice(when, LESS_TO_TRAIN):
+            return super().train(*args, **kwargs)
+
     # ---- what the loop reads: step numbers, no data ------------------------------------------------------------------
 
     def get_train_dataloader(self) -> DataLoader:
         """One item per optimizer step on every process; prompts follow from the step number (upstream facts 3 and 4)."""
-        return DataLoader(_Steps(self), batch_size=1, collate_fn=list)
+        return DataLoader(Steps(self), batch_size=1, collate_fn=list)
 
     def floating_point_ops(self, inputs) -> int:
         return 0  # the parent counts `input_ids`, which a step number does not have
@@ -160,13 +164,6 @@ class StyleGOLDTrainer(GOLDTrainer):
         self.meters.add_rows(rows)
         self._check_loss(loss)
         return loss
-
-    @contextlib.contextmanager
-    def _timed(self, name: str):
-        start = time.perf_counter()
-        yield
-        seconds = self.meters.seconds
-        seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
 
     @contextlib.contextmanager
     def _seeded_dropout(self):
@@ -229,7 +226,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         """Loss of one micro-batch; gradients are reduced over processes with the last one only."""
         self.accelerator.gradient_state._set_sync_gradients(is_last)
         with contextlib.nullcontext() if is_last else self.accelerator.no_sync(model):
-            with self.compute_loss_context_manager():
+            with self.accelerator.autocast():  # the parent's wraps no student that FSDP shards
                 loss = self.compute_loss(model, batch)
             self.accelerator.backward(loss)
         return loss.detach()
@@ -266,6 +263,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         if "train_runtime" in logs or not self.model.training:
             return
         of_the_loop = {"train/grad_norm": float(logs.get("grad_norm") or 0.0), "train/learning_rate": logs["learning_rate"]}
+        self.phases.read()
         row = self.meters.pop(gather_object([self.meters.export()]), of_the_loop)
         self.run.log(row, step=self.state.global_step)
         self.control = self.callback_handler.on_log(self.args, self.state, self.control, row)
@@ -284,6 +282,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         Raises OSError before anything is written where the disk has no room for one more like the last.
         """
         directory = Path(self.args.output_dir)
+        self.phases.read()
         self.totals.collect()
         if self.is_world_process_zero():
             self.run.sync()  # a checkpoint counts on the metrics up to its step

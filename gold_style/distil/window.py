@@ -38,3 +38,16 @@ def window_numbers(step: int, rows_per_process: int, rank: int, num_processes: i
     """Row numbers of this process in the window of `step`: consecutive over the run, split evenly over processes."""
     first = (step * num_processes + rank) * rows_per_process
     return list(range(first, first + rows_per_process))
+
+
+class Steps:
+    """0, 1, ..., max_steps - 1; none once training is over. A step number is all that a step of the trainer needs."""
+
+    def __init__(self, trainer):
+        self.trainer = trainer
+
+    def __len__(self) -> int:
+        return 0 if self.trainer.decisions.is_over else self.trainer.args.max_steps
+
+    def __getitem__(self, step: int) -> int:
+        return step

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.decode_step import is_llama_like
+from gold_style.engine.out_of_memory import is_out_of_memory
 from gold_style.engine.packed_reading import read_states
 from gold_style.engine.prefix_cache import PrefixCache, PrefixKV
 from gold_style.engine.rollout import Batch
@@ -40,6 +41,8 @@ def check_reading(backbone: Backbone, name: str, ids: Sequence[int], *, prefixed
     try:
         given_up = _Check(backbone, tuple(ids[i % len(ids)] for i in range(NUM_TOKENS))).given_up(prefixed)
     except Exception as error:  # whatever a model raises that is not made for plain text
+        if is_out_of_memory(error):
+            raise
         raise ValueError(f"{name} cannot be used: {error}; take another causal language model") from error
     finally:
         backbone.model.train(was_training)
@@ -78,7 +81,9 @@ class _Check:
         """Whether a way of reading makes the model's own logits."""
         try:
             logits_NV, places = way(PrefixCache(self.backbone, 2**40).get(self.ids[:NUM_PREFIX]) if prefixed else None)
-        except Exception:  # a cache or an argument that the model does not know
+        except Exception as error:  # a cache or an argument that the model does not know
+            if is_out_of_memory(error):
+                raise
             return False
         own_NV = self.own_TV[places]
         return bool(((logits_NV.float() - own_NV).square().mean(-1).sqrt() <= self.tolerance * own_NV.std()).all())

@@ -168,6 +168,7 @@ def build_options(settings: Settings) -> Options:
         rows_per_microbatch=train["per_device_train_batch_size"],
         tokens_per_microbatch=hardware.tokens_per_microbatch,
         auto_microbatch=hardware.auto_microbatch,
+        fsdp_gathers=hardware.fsdp_gathers,
         muon_learning_rate=settings.model.recipe.muon_learning_rate if train.get("optim") == "muon" else None,
         compute_dtype=DTYPES[settings.model.dtype],
         file_dtype=DTYPES.get(settings.model.student_file_dtype),

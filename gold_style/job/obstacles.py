@@ -3,11 +3,15 @@
 refuse(settings, sys.argv)      # raises ValueError with all of it
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from gold_style import PROJECT
 from gold_style.config.hub import missing_models
+from gold_style.config.schema import Hardware
 from gold_style.config.settings import Settings, find_directory
+from gold_style.config.yaml_file import mapping_in
 from gold_style.job.steps import too_few_rows
 from gold_style.prompts import build_source
 from gold_style.runs import trackers
@@ -34,6 +38,23 @@ def absences(settings: Settings, argv: Sequence[str]) -> list[str]:
 def lacks(settings: Settings) -> list[str]:
     """What this machine lacks: a GPU, vLLM. Where one is asked for, torch is imported."""
     return _faults((check_vllm, settings), (check_device, settings.hardware.device))
+
+
+def spread_mistakes(hardware: Hardware) -> list[str]:
+    """What is wrong where that option spreads the student over processes in another way than this launch. Once accelerate has begun."""
+    from accelerate import PartialState
+
+    file = Path(hardware.accelerate_config or "")
+    wanted = mapping_in(file if file.is_file() else PROJECT / file).get("distributed_type")
+    found = PartialState().distributed_type.value
+    if found.startswith("MULTI_") and found != "MULTI_CPU" and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+        found = "FSDP"
+    if wanted == found or not {wanted, found} & {"FSDP", "DEEPSPEED"} or wanted is None:
+        return []
+    return [
+        f"hardware={hardware.name} is {wanted}, and this launch is {found}: on GPUs (hardware.device=cuda) start it with "
+        f"`accelerate launch --config_file {hardware.accelerate_config}`, or take the hardware option that says what you want"
+    ]
 
 
 def _faults(*checks: tuple) -> list[str]:

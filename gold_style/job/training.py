@@ -28,11 +28,13 @@ from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.disk_cache import DiskCache
 from gold_style.engine.exam import Begin, Exam
+from gold_style.engine.out_of_memory import LESS_TO_TRAIN, memory_advice
 from gold_style.engine.reader import Reader
 from gold_style.engine.remembered import remembered_answers, surroundings, weights_digest
 from gold_style.job.build import build_trainer, load_student
 from gold_style.job.card import write_card
 from gold_style.job.inputs import Inputs
+from gold_style.job.obstacles import spread_mistakes
 from gold_style.job.optimizer import optimizer_mistakes
 from gold_style.job.results import write_results
 from gold_style.job.retention import Retention
@@ -51,6 +53,10 @@ from gold_style.runs.signals import Interrupted, StopRequest, listen
 from gold_style.show.report import write_report
 from gold_style.show.summary_table import print_summary
 
+OUTSIDE = (  # of training
+    "while models were loaded, asked or saved",
+    f"evaluation.batch_size or evaluation.max_completion_length; {LESS_TO_TRAIN}",
+)
 UNRECORDED = "nothing: the files of a model may have changed, or an operation here is not deterministic"
 LIVE = ("chosun_rate", "leakage", "untagged", "margin", "content", "degenerate", "ambiguous")  # numbers of S that a live evaluation logs
 
@@ -63,7 +69,7 @@ def open_job(settings: Settings, argv: Sequence[str]) -> Iterator["Job"]:
     has other bits than its original. Raises ValueError for the user's mistakes, before a directory is made where that can be known.
     """
     inputs = Inputs.load(settings)
-    if mistakes := optimizer_mistakes(settings, inputs.num_steps):
+    if mistakes := [*optimizer_mistakes(settings, inputs.num_steps), *spread_mistakes(settings.hardware)]:
         raise ValueError("\n".join(mistakes))
     directory = difference = None
     try:
@@ -72,7 +78,7 @@ def open_job(settings: Settings, argv: Sequence[str]) -> Iterator["Job"]:
             inputs.chat = replace(inputs.chat, today=date.fromisoformat(run.template_date))
             for note in inputs.set_aside(run):
                 say(note)
-            with listen(settings.grace_s, run.interrupted_at_once) as stop, Progress(run.is_main) as progress:
+            with listen(settings.grace_s, run.interrupted_at_once) as stop, Progress(run.is_main) as progress, memory_advice(*OUTSIDE):
                 yield Job(inputs, run, progress, stop)
             if run.is_main:
                 print_summary(run.summary, list(read_json_lines(directory / "samples.jsonl")))

@@ -59,6 +59,18 @@ def test_all_finite_sees_every_element():
         assert not all_finite([*good, torch.tensor([1.0, bad])])
 
 
+def test_all_finite_takes_shards_of_which_a_process_has_nothing():
+    class Shard:
+        def __init__(self, local):
+            self.to_local = lambda: local
+
+        def numel(self):
+            return 3
+
+    assert all_finite([Shard(torch.zeros(0)), Shard(torch.ones(2))])
+    assert not all_finite([Shard(torch.zeros(0)), Shard(torch.tensor([torch.nan]))])
+
+
 class Poison(TrainerCallback):
     """Step 2 sees a student with a NaN in it; the weights are restored before the optimizer moves them."""
 

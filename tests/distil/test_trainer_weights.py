@@ -5,8 +5,10 @@ from functools import cache
 
 import pytest
 import torch
+from transformers import TrainerCallback
 
 from gold_style.engine.teacher import Teacher
+from gold_style.runs.checkpoints import checkpoint_fault
 from tests.helpers import toy_runs, toys
 
 TOKENIZER = toys.byte_tokenizer()
@@ -94,6 +96,35 @@ def test_out_of_memory_ends_the_run_where_nothing_smaller_is_left(tmp_path):
     fixed = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), auto_microbatch=False)
     with pytest.raises(ValueError, match="out of memory"):
         toy_runs.one_step(student, fixed, tmp_path)
+
+
+@pytest.mark.parametrize("place", ["optimizer.step", "on_pre_optimizer_step", "teacher.to", "student.to"])
+def test_out_of_memory_around_the_optimizer_and_in_placing_models_is_one_sentence(place, tmp_path, monkeypatch):
+    """The first step allocates the optimizer's state: the likeliest end of all. What was saved stays whole."""
+
+    def fail(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 12.30 GiB")
+
+    student, teacher_model, callback = toys.model(VOCAB), toys.model(VOCAB, seed=1), TrainerCallback()
+    saving = {"max_steps": 3, "save_strategy": "steps", "save_steps": 1}
+    when = "placed on their device" if place.endswith("to") else "optimizer moved the weights"
+    if place == "teacher.to":
+        teacher_model.to = fail
+    elif place == "student.to":
+        student.to = fail
+    else:
+        train(tmp_path, student=toys.model(VOCAB), training=saving | {"max_steps": 1})
+        if place == "optimizer.step":
+            monkeypatch.setattr(torch.optim.AdamW, "step", fail)
+        else:
+            callback.on_pre_optimizer_step = fail
+    maker = toy_runs.row_maker(TOKENIZER, Teacher(teacher_model, TOKENIZER), toys.prompts(8), rows_per_window=4)
+    with pytest.raises(ValueError, match=f"^out of memory while .*{when}.*: lower .*model.lora.enabled=true.*plan=here"):
+        checkpoint = tmp_path / "checkpoint-1"
+        trainer = toy_runs.trainer(student, maker, tmp_path, callbacks=[callback], **saving)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint.exists() else None)
+    if when.startswith("optimizer"):
+        assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-1"] and checkpoint_fault(checkpoint) is None
 
 
 @pytest.mark.parametrize(("side", "when"), [("student", "completions were written"), ("teacher", "teacher read the window")])

@@ -1,6 +1,7 @@
 """What tests/distil/test_processes.py starts with torchrun: three steps of a sharded student (FSDP2).
 
 torchrun --standalone --nproc_per_node 2 -m tests.helpers.sharded_processes DIRECTORY
+torchrun --standalone --nproc_per_node 2 -m tests.helpers.sharded_processes DIRECTORY whole     # in bf16 with DDP, to compare with
 """
 
 import os
@@ -27,6 +28,7 @@ FSDP = {  # what accelerate_configs/fsdp.yaml sets
     "FSDP_OFFLOAD_PARAMS": "false",
     "FSDP_ACTIVATION_CHECKPOINTING": "false",
 }
+BF16 = {"whole": {}, "float32": {"fsdp_gathers": "float32"}, "compute": {"fsdp_gathers": "compute"}}
 CASES = {"all weights": None, "LoRA": LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear", init_lora_weights=False)}
 
 
@@ -45,6 +47,20 @@ def train(case: str, directory: Path, num_processes: int = 1, resume: Path | Non
     return trainer
 
 
+def bf16_step(case: str, directory: Path) -> dict:
+    """The logged row of one step in bf16 on the teacher's completions, four rows of it here, in micro-batches of one."""
+    tokenizer = toys.byte_tokenizer()
+    teacher = Teacher(toys.model(len(tokenizer), seed=1), tokenizer)
+    options = {"rows_per_window": 4, "rows_per_microbatch": 1, "seq_kd": True, "compute_dtype": torch.bfloat16, **BF16[case]}
+    trainer = toy_runs.trainer(
+        toys.model(len(tokenizer)), toy_runs.row_maker(tokenizer, teacher, toys.prompts(WINDOW), **options), directory / case, bf16=True
+    )
+    trainer.train()
+    assert {type(parameter).__name__ for parameter in teacher.model.parameters()} == {"Parameter"}
+    assert {parameter.device.type for parameter in teacher.model.parameters()} == {"cpu"}
+    return trainer.run.rows[0]
+
+
 def shard_on_cpus() -> None:
     """accelerate shards on accelerators alone: tell it that these two processes have one. Sharding itself is torch's, over gloo."""
     os.environ |= FSDP
@@ -60,7 +76,12 @@ def shard_on_cpus() -> None:
 
 def main() -> None:
     directory, rank = Path(sys.argv[1]), int(os.environ["RANK"])
+    if sys.argv[2:] == ["whole"]:
+        torch.save(bf16_step("whole", directory), directory / f"bf16-whole-{rank}.pt")
+        return
     shard_on_cpus()
+    for case in ("float32", "compute"):
+        torch.save(bf16_step(case, directory), directory / f"bf16-{case}-{rank}.pt")
     for case in CASES:
         whole = train(case, directory / case, 2)
         assert {type(parameter).__name__ for parameter in whole.model.parameters()} == {"DTensor"}

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import torch
+from peft import LoraConfig
 
 import tests.conftest  # noqa: F401 - threads and offline switches before torch is imported
 from gold_style.distil.nonfinite import NonFinite
@@ -23,6 +24,7 @@ CASES = {
     "JSD, on- and off-policy": {"lmbda": 0.5, "seq_kd": True},
     "JSD, micro-batches of one row": {"rows_per_microbatch": 1},
     "JSD, unequal numbers of micro-batches": {"rows_per_microbatch": None, "tokens_per_microbatch": 180},
+    "LoRA": {"rows_per_microbatch": 1},
 }
 WINDOW = 8
 
@@ -34,7 +36,9 @@ def step(case: str, directory: Path, num_processes: int = 1):
     changes = {"rows_per_microbatch": WINDOW // num_processes, **CASES[case]}
     maker = toy_runs.row_maker(tokenizer, teacher, toys.prompts(WINDOW), rows_per_window=WINDOW // num_processes, **changes)
     saving = {"save_strategy": "steps", "save_steps": 1} if case == "JSD" else {}
-    gradient, _, trained = toy_runs.one_step(toys.model(len(tokenizer)), maker, directory / case, **saving)
+    torch.manual_seed(0)
+    adapter = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear", init_lora_weights=False) if case == "LoRA" else None
+    gradient, _, trained = toy_runs.one_step(toys.model(len(tokenizer)), maker, directory / case, peft_config=adapter, **saving)
     return gradient, trained.run.rows[0], trained
 
 
@@ -80,6 +84,7 @@ def main() -> None:
     for case in CASES:
         gradient, row, trained = step(case, directory / "two", world)
         assert trained.accelerator.num_processes == world
+        assert trained.model_wrapped.gradient_as_bucket_view and not trained.model_wrapped.find_unused_parameters
         torch.save(
             {"gradient": gradient, "row": row, "weights": toy_runs.weights(trained.model)},
             directory / f"{list(CASES).index(case)}-{rank}.pt",

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from gold_style.config.settings import Settings
-from gold_style.job.obstacles import absences, lacks
+from gold_style.job.obstacles import absences, lacks, spread_mistakes
 from tests.helpers import prompt_settings
-from tests.helpers.commands import python
+from tests.helpers.commands import SMALL, python, torchrun
 
 HUB_PAIR = "model=qwen3b_to_1p5b"
 NO_TORCH = "import runpy, sys; sys.argv[0] = 'train.py'; sys.modules['torch'] = None; runpy.run_path('train.py', run_name='__main__')"
@@ -45,6 +45,21 @@ def test_a_gpu_and_vllm_are_looked_for():
     server = Settings.compose("hardware=vllm_server", "hardware.device=cpu", "hardware.vllm_server=http://127.0.0.1:9", "tracker=none")
     (fault,) = lacks(server)
     assert "hardware.vllm_server=http://127.0.0.1:9: cannot be reached" in fault and "vllm serve" in fault
+
+
+@pytest.mark.parametrize(("option", "kind"), [("fsdp", "FSDP"), ("deepspeed_zero3", "DEEPSPEED"), ("multi_gpu", None), ("cpu", None)])
+def test_an_option_that_shards_is_held_against_the_launch(option, kind):
+    """This process shards nothing, whatever the option."""
+    found = spread_mistakes(Settings.compose(f"hardware={option}", "hardware.device=cpu").hardware)
+    assert [f"hardware={option} is {kind}, and this launch is NO" in mistake for mistake in found] == [True] * (kind is not None)
+
+
+@pytest.mark.slow
+def test_fsdp_on_cpus_does_not_train_as_ddp(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    done = torchrun(2, *SMALL, "hardware=fsdp", "hardware.device=cpu", "output_dir=out", cwd=tmp_path)
+    assert done.code and "hardware=fsdp is FSDP, and this launch is MULTI_CPU" in done.stderr
+    assert "Traceback" not in done.stderr.partition("torch/distributed")[0] and not (tmp_path / "out" / "run.json").exists()
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

@@ -1,29 +1,12 @@
-"""Out of memory: which settings to lower, and half the micro-batch where that is enough."""
+"""How many tokens the student reads at once: half of them where memory runs out."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from gold_style.distil.options import Options
 from gold_style.distil.window import Row
 from gold_style.runs.redact import say
-
-
-@contextlib.contextmanager
-def memory_advice(when: str, lower: str) -> Iterator[None]:
-    """Turns torch's error into a ValueError that names the settings to lower."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        raise ValueError(f"out of memory {when}: lower {lower}") from error
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch says that memory ran out: torch.OutOfMemoryError on a GPU, a plain RuntimeError of the allocator on a CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error)
 
 
 def halved(now: int | None, rows: Sequence[Row], options: Options, num_processes: int) -> int:
