@@ -166,7 +166,7 @@ class Hardware:
     device: Adjustable[Literal["auto", "cpu", "cuda"]]
     num_processes: Adjustable[Count | None]
     threads: Adjustable[Annotated[int, Interval(1, 4096)] | None]
-    tokens_per_microbatch: Adjustable[Count | None]
+    tokens_per_microbatch: Adjustable[Count | Literal["auto"] | None]
     auto_microbatch: Adjustable[bool]
     fsdp_gathers: Adjustable[Literal["float32", "compute"]]
     prefix_cache_bytes: Adjustable[CountOrZero]

@@ -50,8 +50,7 @@ def all_finite(tensors: list[torch.Tensor]) -> bool:
     On a GPU a few kernels read them all; on a CPU `_foreach_norm` takes seven times as long as `aminmax`.
     """
     local = [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors]
-    if not (tensors := [tensor for tensor in local if tensor.numel()]):
-        return True
-    is_on_cpu = tensors[0].device.type == "cpu"
+    tensors = [tensor for tensor in local if tensor.numel()]
+    is_on_cpu = all(tensor.device.type == "cpu" for tensor in tensors)
     bounds = [bound for tensor in tensors for bound in tensor.aminmax()] if is_on_cpu else torch._foreach_norm(tensors, torch.inf)
-    return bool(torch.stack([bound.float() for bound in bounds]).isfinite().all())
+    return not tensors or bool(torch.stack([bound.float() for bound in bounds]).isfinite().all())

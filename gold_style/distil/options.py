@@ -26,7 +26,7 @@ class Options:
     warm_start_steps: int = 0
     warm_start_until: float | None = None
     rows_per_microbatch: int | None = 1
-    tokens_per_microbatch: int | None = None
+    tokens_per_microbatch: int | str | None = None  # as `hardware.tokens_per_microbatch`
     auto_microbatch: bool = True
     fsdp_gathers: str = "float32"  # or "compute": the dtype of weights on their way to the processes
     muon_learning_rate: float | None = None  # None: transformers' own optimizer
@@ -43,4 +43,4 @@ class Decisions:
     warm_start_end: int | None = None  # first step after a warm start that reached warm_start_until. Writer: callbacks.WarmStart
     kept_checkpoints: set[Path] = field(default_factory=set)  # never pruned. Writer: callbacks.LiveEvaluation
     is_over: bool = False  # a resumed run that had been stopped early has no step left. Writer: callbacks.LiveEvaluation
-    tokens_per_microbatch: int | None = None  # the options' size until memory runs out. Writer: StyleGOLDTrainer
+    tokens_per_microbatch: int | None = None  # the options' size, or what was measured, until memory runs out. Writer: StyleGOLDTrainer

@@ -9,6 +9,7 @@ until a row is logged.
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 
@@ -16,31 +17,30 @@ from gold_style.distil.meters import Meters
 
 
 class Phases:
-    """Adds to `meters.seconds` the time of each block, under its name; with `event` only in `read`, once the device has done the work."""
+    """Measures blocks by their names; `read` adds their seconds to `meters`, with `event` once the device has done the work."""
 
     def __init__(self, meters: Meters, event: Callable[[], torch.cuda.Event] | None = None):
         self.meters, self.event = meters, event
-        self._unread: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+        self._unread: list[tuple[str, Any, Any]] = []
 
     @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        if self.event is None:
-            start = time.perf_counter()
-            yield
-            self._add(name, time.perf_counter() - start)
-            return
-        first, last = self.event(), self.event()
-        first.record()
+        first = self._mark()
         yield
-        last.record()
-        self._unread.append((name, first, last))
+        self._unread.append((name, first, self._mark()))
+
+    def _mark(self):
+        if self.event is None:
+            return time.perf_counter()
+        event = self.event()
+        event.record()
+        return event
 
     def read(self) -> None:
-        """Wait for the phases that were marked since the last call, and add them."""
+        """Add what was measured since the last call."""
         for name, first, last in self._unread:
-            last.synchronize()
-            self._add(name, first.elapsed_time(last) / 1000)
+            if self.event is not None:
+                last.synchronize()
+            seconds = last - first if self.event is None else first.elapsed_time(last) / 1000
+            self.meters.seconds[name] = self.meters.seconds.get(name, 0.0) + seconds
         self._unread.clear()
-
-    def _add(self, name: str, seconds: float) -> None:
-        self.meters.seconds[name] = self.meters.seconds.get(name, 0.0) + seconds

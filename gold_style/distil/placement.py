@@ -12,6 +12,12 @@ from torch.distributed.fsdp import MixedPrecisionPolicy
 
 from gold_style.distil.options import Options
 
+FOR_THE_PARENT = {  # arguments while its constructor runs
+    "use_uld_loss": True,  # else it resizes the teacher's embeddings; its own ULD module is never called by us
+    "uld_use_hybrid_loss": False,
+    "disable_dropout": False,  # it would silence every dropout, an adapter's own as well: here only what the student came with
+}
+
 
 class Described(torch.nn.Module):
     """What TRL's constructor gets as the teacher: no weights. It would shard them under ZeRO 3, and leave them on the CPU under FSDP."""

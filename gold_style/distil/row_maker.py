@@ -6,6 +6,8 @@ rows = row_maker.make(step, accelerator, student_copy)
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
+
 from gold_style.chat import Chat
 from gold_style.distil.objective import Objective
 from gold_style.distil.options import Decisions, Options
@@ -13,7 +15,7 @@ from gold_style.distil.student_copy import StudentCopy
 from gold_style.distil.window import Row, window_numbers
 from gold_style.engine.draws import key64, uniform, uniforms
 from gold_style.engine.rollout import Completion, OutputIds, generate
-from gold_style.engine.teacher import Teacher
+from gold_style.engine.teacher import Scored, Teacher
 from gold_style.engine.vllm import Colocated, Served
 from gold_style.prompts import Prompt, PromptSource
 
@@ -113,3 +115,12 @@ class RowMaker:
         # an answer is text: what looks like a special token in it is not one
         ids = self.chat.student_tokenizer(prompt.reference, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return Completion((*ids, self.output_ids.stop_id), True)
+
+    def keep_evident(self, rows: list[Row], hidden: list[torch.Tensor], nats: float) -> None:
+        """Score only what the teacher's private context makes likelier by at least so much."""
+        bare = self.teacher.hidden([Scored(row.bare_prompt, row.teacher_completion) for row in rows])
+        for row, states_ND, bare_ND in zip(rows, hidden, bare, strict=True):
+            ids = row.teacher_completion
+            gains = (self.teacher.chosen(states_ND, ids) - self.teacher.chosen(bare_ND, ids)).tolist() if ids else []
+            of_units = self.objective.per_unit(row, gains)
+            row.is_scored = [scored and gain >= nats for scored, gain in zip(row.is_scored, of_units, strict=True)]

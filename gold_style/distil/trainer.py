@@ -38,12 +38,12 @@ from trl.trainer.utils import disable_dropout_in_model
 from gold_style.distil.callbacks import Totals
 from gold_style.distil.meters import Meters
 from gold_style.distil.micro_batch import MicroBatch, collate, cut
-from gold_style.distil.microbatch_size import halved
+from gold_style.distil.microbatch_size import CudaMemory, halved, measured
 from gold_style.distil.muon import MuonWithAdamW
 from gold_style.distil.nonfinite import FiniteWeights, nonfinite
 from gold_style.distil.objective import install_scoring
 from gold_style.distil.phases import Phases
-from gold_style.distil.placement import Described, accelerator_arguments
+from gold_style.distil.placement import FOR_THE_PARENT, Described, accelerator_arguments
 from gold_style.distil.row_maker import RowMaker
 from gold_style.distil.student_copy import StudentCopy
 from gold_style.distil.window import Row, Steps
@@ -53,11 +53,6 @@ from gold_style.engine.teacher import Scored
 from gold_style.runs.checkpoints import checkpoints_in, prune, seal_checkpoint, size_bytes
 from gold_style.runs.files import full_disk_explained, require_free_space
 
-FOR_THE_PARENT = {  # arguments while its constructor runs
-    "use_uld_loss": True,  # else it resizes the teacher's embeddings; its own ULD module is never called by us
-    "uld_use_hybrid_loss": False,
-    "disable_dropout": False,  # it would silence every dropout, an adapter's own as well: here only what the student came with
-}
 MEASURED_TOKENS = 32  # scored tokens of a window on which the costly statistics are measured
 
 
@@ -73,14 +68,14 @@ class StyleGOLDTrainer(GOLDTrainer):
             disable_dropout_in_model(student)
         wanted = {name: getattr(args, name) for name in (*FOR_THE_PARENT, "teacher_tokenizer_name_or_path")}
         vars(args).update(FOR_THE_PARENT)
-        self.options, when = row_maker.options, "while student and teacher were placed on their device"
-        with tempfile.TemporaryDirectory() as directory, memory_advice(when, LESS_TO_TRAIN):
+        self.options, self.teacher = row_maker.options, row_maker.teacher
+        with tempfile.TemporaryDirectory() as directory, memory_advice("while the models were placed on their device", LESS_TO_TRAIN):
             # The parent loads the teacher's tokenizer once more, by name: here the very one that is used, whatever its revision.
-            row_maker.teacher.tokenizer.save_pretrained(directory)
+            self.teacher.tokenizer.save_pretrained(directory)
             args.teacher_tokenizer_name_or_path = directory
             super().__init__(
                 model=student,
-                teacher_model=Described(row_maker.teacher.model.config),
+                teacher_model=Described(self.teacher.model.config),
                 args=args,
                 data_collator=list,
                 train_dataset=Dataset.from_dict({"step": [0]}),
@@ -88,16 +83,16 @@ class StyleGOLDTrainer(GOLDTrainer):
                 callbacks=callbacks,
                 peft_config=peft_config,
             )
-            whole = self.accelerator.prepare_model(row_maker.teacher.model, device_placement=True, evaluation_mode=True)
+            whole = self.accelerator.prepare_model(self.teacher.model, device_placement=True, evaluation_mode=True)
         vars(args).update(wanted)
         self.pad_token_id = row_maker.output_ids.stop_id  # the tokenizer's own may have no row in the embedding
         self.row_maker, self.decisions, self.run = row_maker, row_maker.decisions, run
-        self.decisions.tokens_per_microbatch = self.options.tokens_per_microbatch
-        self.teacher = row_maker.teacher
+        is_on_gpu, asked = self.args.device.type == "cuda", self.options.tokens_per_microbatch
+        self.decisions.tokens_per_microbatch = run.tokens_per_microbatch if asked == "auto" else asked
         self.teacher.model = self.teacher_model = whole
         self.backbone = install_scoring(self.model, row_maker.objective)
+        self.memory = CudaMemory() if is_on_gpu and not self.is_deepspeed_enabled else None
         self.meters = Meters()
-        is_on_gpu = self.args.device.type == "cuda"
         self._timed = self.phases = Phases(self.meters, partial(torch.cuda.Event, enable_timing=True) if is_on_gpu else None)
         self.totals = Totals(self.meters)
         self.add_callback(self.totals)
@@ -112,8 +107,7 @@ class StyleGOLDTrainer(GOLDTrainer):
 
     def train(self, *args, **kwargs):
         """As the parent's. Raises ValueError, naming what to lower, where memory runs out in or around an optimizer's step."""
-        when = "while the optimizer moved the weights, whose state it makes in its first step, or the weights were made ready"
-        with memory_advice(when, LESS_TO_TRAIN):
+        with memory_advice("while the optimizer moved the weights, or before its first step", LESS_TO_TRAIN):
             return super().train(*args, **kwargs)
 
     # ---- what the loop reads: step numbers, no data ------------------------------------------------------------------
@@ -158,9 +152,12 @@ class StyleGOLDTrainer(GOLDTrainer):
         with self._timed("teacher"), memory_advice("while the teacher read the window", f"{lower}, or hardware.prefix_cache_bytes"):
             hidden = self._teacher_hidden(rows)
             if self.options.evidence_nats is not None:
-                self._keep_evident(rows, hidden, self.options.evidence_nats)
+                self.row_maker.keep_evident(rows, hidden, self.options.evidence_nats)
+        hidden_of = {row.number: states for row, states in zip(rows, hidden, strict=True)}
+        if self.memory and self.options.tokens_per_microbatch == "auto" and not self.decisions.tokens_per_microbatch:
+            self._decide_size(model, rows, hidden_of)
         with self._timed("student"), self._seeded_dropout():
-            loss = self._train_on(model, rows, {row.number: states for row, states in zip(rows, hidden, strict=True)})
+            loss = self._train_on(model, rows, hidden_of)
         self.meters.add_rows(rows)
         self._check_loss(loss)
         return loss
@@ -175,15 +172,6 @@ class StyleGOLDTrainer(GOLDTrainer):
 
     def _teacher_hidden(self, rows: list[Row]) -> list[torch.Tensor]:
         return self.teacher.hidden([Scored(row.teacher_prompt, row.teacher_completion) for row in rows])
-
-    def _keep_evident(self, rows: list[Row], hidden: list[torch.Tensor], nats: float) -> None:
-        """Score only what the teacher's private context makes likelier by at least so much."""
-        bare = self.teacher.hidden([Scored(row.bare_prompt, row.teacher_completion) for row in rows])
-        for row, states_ND, bare_ND in zip(rows, hidden, bare, strict=True):
-            ids = row.teacher_completion
-            gains = (self.teacher.chosen(states_ND, ids) - self.teacher.chosen(bare_ND, ids)).tolist() if ids else []
-            of_units = self.row_maker.objective.per_unit(row, gains)
-            row.is_scored = [scored and gain >= nats for scored, gain in zip(row.is_scored, of_units, strict=True)]
 
     def _train_on(self, model, rows: list[Row], hidden: dict[int, torch.Tensor]) -> torch.Tensor:
         """Forward and backward of the whole window; its loss. Out of memory, the window starts again with half the micro-batch."""
@@ -204,6 +192,20 @@ class StyleGOLDTrainer(GOLDTrainer):
         for batch in counted:
             self.meters.add_batch(batch, share=1 / len(counted))
         return loss
+
+    def _decide_size(self, model, rows: list[Row], hidden: dict[int, torch.Tensor]) -> None:
+        """Measure how many tokens fit, once for the run and for all its processes; the gradients are thrown away."""
+
+        def work(few: list[Row]) -> None:
+            states = [hidden[row.number] for row in few]
+            self._backward(model, collate(few, states, 1.0, 0, pad_id=self.pad_token_id, device=self.args.device), is_last=True)
+
+        moments = 0 if self.optimizer.state else 2 * sum(p.nbytes for p in model.parameters() if p.requires_grad)
+        with self._seeded_dropout():
+            own = torch.tensor([measured(work, rows, self.memory, to_come=moments)], device=self.args.device)
+        model.zero_grad(set_to_none=True)
+        self.decisions.tokens_per_microbatch = int(self.accelerator.gather(own).min())
+        self.run.update(tokens_per_microbatch=self.decisions.tokens_per_microbatch)
 
     def _micro_batches(self, rows: list[Row], hidden: dict[int, torch.Tensor]) -> list[MicroBatch]:
         """The window cut up, into as many on every process, since FSDP synchronises each forward."""
@@ -302,7 +304,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         self.accelerator.wait_for_everyone()
 
     def load_weights(self, checkpoint: Path) -> None:
-        """Take the student's weights from one of this run's checkpoints."""
+        """Those of one of this run's checkpoints."""
         self._load_from_checkpoint(str(checkpoint))
 
     def create_model_card(self, *args, **kwargs) -> None:

@@ -9,10 +9,7 @@ from collections.abc import Iterator
 import torch
 
 SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")  # of errors that have no class
-LESS_TO_TRAIN = (
-    "what is trained with model.lora.enabled=true, the optimizer's state with train.optim=adamw_8bit, or all of it with the "
-    "preset of a card (hardware=gpu_24gb); plan=here shows what fits"
-)
+LESS_TO_TRAIN = "what is trained: hardware=gpu_24gb, model.lora.enabled=true or train.optim=adamw_8bit (plan=here shows what fits)"
 
 
 @contextlib.contextmanager

@@ -51,10 +51,8 @@ def spread_mistakes(hardware: Hardware) -> list[str]:
         found = "FSDP"
     if wanted == found or not {wanted, found} & {"FSDP", "DEEPSPEED"} or wanted is None:
         return []
-    return [
-        f"hardware={hardware.name} is {wanted}, and this launch is {found}: on GPUs (hardware.device=cuda) start it with "
-        f"`accelerate launch --config_file {hardware.accelerate_config}`, or take the hardware option that says what you want"
-    ]
+    launch = f"on GPUs, with `accelerate launch --config_file {hardware.accelerate_config}`, or take another hardware option"
+    return [f"hardware={hardware.name} is {wanted}, and this launch is {found}: start it {launch}"]
 
 
 def _faults(*checks: tuple) -> list[str]:

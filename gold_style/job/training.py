@@ -53,10 +53,6 @@ from gold_style.runs.signals import Interrupted, StopRequest, listen
 from gold_style.show.report import write_report
 from gold_style.show.summary_table import print_summary
 
-OUTSIDE = (  # of training
-    "while models were loaded, asked or saved",
-    f"evaluation.batch_size or evaluation.max_completion_length; {LESS_TO_TRAIN}",
-)
 UNRECORDED = "nothing: the files of a model may have changed, or an operation here is not deterministic"
 LIVE = ("chosun_rate", "leakage", "untagged", "margin", "content", "degenerate", "ambiguous")  # numbers of S that a live evaluation logs
 
@@ -78,7 +74,8 @@ def open_job(settings: Settings, argv: Sequence[str]) -> Iterator["Job"]:
             inputs.chat = replace(inputs.chat, today=date.fromisoformat(run.template_date))
             for note in inputs.set_aside(run):
                 say(note)
-            with listen(settings.grace_s, run.interrupted_at_once) as stop, Progress(run.is_main) as progress, memory_advice(*OUTSIDE):
+            guard = memory_advice("while models were loaded, asked or saved", f"evaluation.batch_size, or {LESS_TO_TRAIN}")
+            with listen(settings.grace_s, run.interrupted_at_once) as stop, Progress(run.is_main) as progress, guard:
                 yield Job(inputs, run, progress, stop)
             if run.is_main:
                 print_summary(run.summary, list(read_json_lines(directory / "samples.jsonl")))

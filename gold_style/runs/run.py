@@ -41,6 +41,8 @@ class Pruned(Exception):
 class Run:
     """What a run writes. `resumed_from` is the checkpoint it resumes from, None for a new run."""
 
+    tokens_per_microbatch: int | None = None  # what the run that it resumes, extends or repeats had measured
+
     def __init__(self, directory: Path, resumed_from: Path | None, is_main: bool, template_date: str | None = None):
         self.directory, self.resumed_from, self.is_main, self.template_date = directory, resumed_from, is_main, template_date
         self.student, self.checkpoints = directory / "student", directory / CHECKPOINTS
@@ -127,12 +129,14 @@ def open_run(settings, argv: Sequence[str] = ("train.py",), data: str | None = N
                 adopt(checkpoint, own)
             if start.adopted:
                 shutil.copy2(Path(settings.extend) / "metrics.jsonl", start.directory)
-            dated = template_date(start.directory if start.continues else settings.reproduce or settings.extend)
+            earlier = start.directory if start.continues else settings.reproduce or settings.extend
+            size = ((read_json(Path(earlier) / STATE) if earlier else None) or {}).get("tokens_per_microbatch")
             checkpoint = start.checkpoint and str(own / start.checkpoint.name)
-            return {"directory": str(start.directory), "checkpoint": checkpoint, "date": dated}
+            return {"directory": str(start.directory), "checkpoint": checkpoint, "date": template_date(earlier), "size": size}
 
         taken = from_main(take)
         run = Run(Path(taken["directory"]), taken["checkpoint"] and Path(taken["checkpoint"]), is_main_process(), taken["date"])
+        run.tokens_per_microbatch = taken["size"]
         with recorded(run, draw):
             if start is not None:
                 _begin(run, start, settings, argv, data)
@@ -205,6 +209,7 @@ def _begin(run: Run, start: RunStart, settings, argv: Sequence[str], data: str |
         "resume_command": redact(command_line(argv, again)),
         "data": data or recorded.get("data"),
         "template_date": run.template_date,
+        "tokens_per_microbatch": run.tokens_per_microbatch,
         "device": device,
         "resumed": None,
         "resumes": [],

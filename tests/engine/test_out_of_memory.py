@@ -56,7 +56,7 @@ def test_a_full_device_does_not_make_a_model_unfit(num_calls):
     ("injected", "said"),
     [
         ("torch.optim.AdamW.step = fail", "while the optimizer moved the weights"),
-        ("transformers.Qwen2ForCausalLM.to = fail", "while student and teacher were placed on their device"),
+        ("transformers.Qwen2ForCausalLM.to = fail", "while the models were placed on their device"),
         ("import gold_style.engine.exam; gold_style.engine.exam.generate = fail", "while models were loaded, asked or saved"),
     ],
 )

@@ -35,8 +35,14 @@ gc.freeze()  # the loop collects garbage as it starts: two thirds of a toy run, 
 class Recorder:
     """What a trainer logs, row by row: stands where a run directory would."""
 
+    tokens_per_microbatch = None
+
     def __init__(self):
         self.rows: list[dict] = []
+        self.state: dict = {}
+
+    def update(self, **fields) -> None:
+        self.state |= fields
 
     def log(self, row: dict, step: int) -> None:
         self.rows.append({"step": step, **row})

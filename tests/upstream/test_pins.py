@@ -58,7 +58,10 @@ METHODS = {
     (Trainer, "_get_output_dir"): ["trial"],
     (Trainer, "_save_checkpoint"): ["model", "trial"],
     (Trainer, "_load_from_checkpoint"): ["resume_from_checkpoint", "model"],
-    (Trainer, "compute_loss_context_manager"): [],
+    (Trainer, "_build_accelerator_args"): ["kwargs"],
+    (Trainer, "train"): ["resume_from_checkpoint", "trial", "ignore_keys_for_eval"],
+    (Accelerator, "autocast"): ["autocast_handler"],
+    (Accelerator, "prepare_model"): ["model", "device_placement", "evaluation_mode"],
     (Trainer, "_prepare_inputs"): ["inputs"],
     (Trainer, "get_batch_samples"): ["epoch_iterator", "num_batches", "device"],
     (Accelerator, "no_sync"): ["model"],
@@ -87,6 +90,8 @@ def test_every_override_overrides_something():
     overriding = {name for name in ours if any(hasattr(base, name) for base in StyleGOLDTrainer.__mro__[1:])}
     called_by_the_loop = {
         "__init__",
+        "_build_accelerator_args",
+        "train",
         "get_train_dataloader",
         "floating_point_ops",
         "create_optimizer",
