@@ -83,13 +83,12 @@ class StyleGOLDTrainer(GOLDTrainer):
                 callbacks=callbacks,
                 peft_config=peft_config,
             )
-            whole = self.accelerator.prepare_model(self.teacher.model, device_placement=True, evaluation_mode=True)
+            self.teacher_model = self.teacher.model = self.accelerator.prepare_model(self.teacher.model, True, evaluation_mode=True)
         vars(args).update(wanted)
         self.pad_token_id = row_maker.output_ids.stop_id  # the tokenizer's own may have no row in the embedding
         self.row_maker, self.decisions, self.run = row_maker, row_maker.decisions, run
         is_on_gpu, asked = self.args.device.type == "cuda", self.options.tokens_per_microbatch
         self.decisions.tokens_per_microbatch = run.tokens_per_microbatch if asked == "auto" else asked
-        self.teacher.model = self.teacher_model = whole
         self.backbone = install_scoring(self.model, row_maker.objective)
         self.memory = CudaMemory() if is_on_gpu and not self.is_deepspeed_enabled else None
         self.meters = Meters()
