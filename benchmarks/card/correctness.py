@@ -12,9 +12,11 @@ from card.case import Case
 from card.parts import Report, freed
 from card.steps import build_ours, use_microbatch
 from gold_style.chat import Chat
+from gold_style.engine import graph_decoder
 from gold_style.engine.backbone import Backbone
+from gold_style.engine.draws import uniforms
 from gold_style.engine.packed_reading import PackedReader
-from gold_style.engine.rollout import Batch, Sampling, candidates
+from gold_style.engine.rollout import GREEDY, Batch, OutputIds, Sampling, candidates, generate
 from gold_style.engine.teacher import Scored, Teacher
 from gold_style.losses.divergence import JSD
 from gold_style.losses.fused import fused_jsd
@@ -22,6 +24,7 @@ from gold_style.losses.fused import fused_jsd
 LAYERS = 4
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
 DECODED = 16  # tokens of a decode that is checked
+CAPTURED = 100  # by a graph: enough for two of them
 TOKENS = 96  # of the loss that is checked
 
 
@@ -40,6 +43,10 @@ class Checks:
         """Exactly equal."""
         self._row(check, 0.0 if ours == plain else 1.0, 0.0)
 
+    def share(self, check: str, ours: list, plain: list, tolerance: float | None) -> None:
+        """Of the members of one list that differ from those of the other."""
+        self._row(check, sum(own != other for own, other in zip(ours, plain, strict=True)) / len(plain), tolerance)
+
     def _row(self, check: str, difference: float, tolerance: float | None, **more) -> None:
         passed = None if tolerance is None else difference <= tolerance  # not a number: False
         numbers = {name: float(f"{value:.3g}") for name, value in {"difference": difference, **more}.items()}
@@ -52,7 +59,7 @@ def check(case: Case, report: Report, dtype_name: str) -> None:
     student = case.student(dtype, LAYERS).eval()
     teacher = case.teacher(dtype, LAYERS)
     failures = []
-    for one in (_decode_step, _prefix, _packed, _loss):
+    for one in (_decode_step, _graph, _prefix, _packed, _loss):
         try:
             one(case, checks, student, teacher, TOLERANCE[dtype])
         except Exception as error:  # the other checks still count
@@ -93,6 +100,37 @@ def _decode_step(case: Case, checks: Checks, student, teacher, tolerance: float)
     same_top = float((ours.argmax(-1) == plain.argmax(-1)).double().mean())
     moved = {"moved_mean": round(float(moved_N.mean()), 6), "moved_most": round(float(moved_N.max()), 6)}
     checks.report.row("probability moved by the decode step", dtype=checks.dtype, **moved, same_most_probable=round(same_top, 4))
+
+
+def _graph(case: Case, checks: Checks, student, teacher, tolerance: float) -> None:
+    """Completions by captured graphs against the same code without capture, again after the weights have changed in place, and against the
+    loop: there another order of rounding may decide a draw that lies close to the next token. (Without a card: by the same code twice.)"""
+    shape, backbone = case.shape, Backbone(student.requires_grad_(False))
+    tokenizer = load_tokenizer(shape)
+    chat = Chat(tokenizer, tokenizer, texts(shape).pack, teacher_system_prompt=None)
+    prompts = [chat.student_ids(prompt) for prompt in texts(shape).prompts]
+    how = {"max_new_tokens": CAPTURED, "output_ids": OutputIds.of(tokenizer, student)}
+    how["uniforms_BG"] = uniforms([("graph", row) for row in range(len(prompts))], CAPTURED)
+    ways = {"greedy": GREEDY, "sampled": Sampling(), "top_p .9": Sampling(top_p=0.9), "top_k 50": Sampling(top_k=50)}
+    for name, sampling in ways.items():
+        found = {}
+        for way in ("graph" if case.on_card else "fixed", "fixed", "loop"):
+            found.setdefault("graph" if not found else way, generate(backbone, prompts, sampling=sampling, way=way, **how))
+        checks.same(f"graph against its steps without it: {name}", found["graph"], found["fixed"])
+        checks.share(f"graph against the loop: {name}", found["graph"], found["loop"], 0.25 if checks.dtype == "float32" else None)
+    changed = []
+    for way in ("graph", "fixed") if case.on_card else ("fixed", "fixed"):
+        with torch.no_grad():
+            before = [weight.clone() for weight in student.parameters()]
+            generate(backbone, prompts, sampling=GREEDY, way=way, **how)
+            for weight in student.parameters():
+                weight.mul_(1.25)
+            changed.append(generate(backbone, prompts, sampling=GREEDY, way=way, **how))
+            for weight, old in zip(student.parameters(), before, strict=True):
+                weight.copy_(old)
+    checks.same("graph against its steps without it: after new weights", *changed)
+    if case.on_card:
+        checks.same("graph: captured", student in graph_decoder._refused, False)
 
 
 def _scored(case: Case, teacher) -> list[Scored]:

@@ -37,7 +37,16 @@ def test_sections_run_on_the_smallest_pair(tmp_path):
     assert machine["facts"]["card"] == "cpu" and machine["facts"]["bandwidth_gb_s"] > 0
     checks = correctness["tables"]["checks"]
     assert {row["dtype"] for row in checks} == {"float32", "bfloat16"} and all(row["passed"] in (True, None) for row in checks)
-    kinds = ("decode step", "prefix cache", "packed reading", "fused loss", "micro-batch of 1 row", "same seed twice")
+    kinds = (
+        "decode step",
+        "graph against its steps",
+        "graph against the loop",
+        "prefix cache",
+        "packed reading",
+        "fused loss",
+        "micro-batch of 1 row",
+        "same seed twice",
+    )
     for kind in kinds:
         assert any(row["check"].startswith(kind) and row["passed"] for row in checks), kind
     ours = steps["tables"]["ours"]
