@@ -21,7 +21,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.decode_step import StepDecoder, is_llama_like
-from gold_style.engine.prefix_cache import Room
 from gold_style.runs.redact import say
 
 LOOK = 8  # tokens from one look for stops to the next
@@ -35,17 +34,15 @@ Draw = Callable[[Tensor, Tensor], Tensor]  # logits (B, V) and uniform numbers (
 
 @dataclass(frozen=True)
 class FixedLayer:
-    """Keys and values of one layer, (B, K, L, E) each. New ones are written at `column`, (1,); the first `seen` columns are attended to."""
+    """Keys and values of one layer, (2, B, K, L, E). New ones are written at `column`, (1,); the first `seen` columns are attended to."""
 
-    keys: Tensor
-    values: Tensor
+    cache: Tensor
     column: Tensor
     seen: int
 
-    def update(self, keys_BK1E: Tensor, values_BK1E: Tensor) -> tuple[Tensor, Tensor]:
-        self.keys.index_copy_(2, self.column, keys_BK1E)
-        self.values.index_copy_(2, self.column, values_BK1E)
-        return self.keys[:, :, : self.seen], self.values[:, :, : self.seen]
+    def update(self, keys_BK1E: Tensor, values_BK1E: Tensor) -> tuple[Tensor, ...]:
+        self.cache.index_copy_(3, self.column, torch.stack([keys_BK1E, values_BK1E]))
+        return self.cache[..., : self.seen, :].unbind()
 
 
 class GraphDecoder:
@@ -57,7 +54,7 @@ class GraphDecoder:
         self.addresses = _addresses(backbone.base)
         embed = self.step_decoder.embed.detach()
         shape = num_rows, self.step_decoder.num_kv, num_columns, self.step_decoder.width
-        self.caches: list[Room] = [(embed.new_zeros(shape), embed.new_zeros(shape)) for _ in self.step_decoder.layers]
+        self.caches = embed.new_zeros(len(self.step_decoder.layers), 2, *shape)  # keys and values
         self.bias_BL = embed.new_zeros(num_rows, num_columns)
         self.tokens_BL = torch.zeros(num_rows, num_columns, dtype=torch.long, device=embed.device)
         self.uniforms_BL = torch.zeros(num_rows, num_columns, dtype=torch.float64, device=embed.device)
@@ -66,13 +63,9 @@ class GraphDecoder:
         if captured:
             self.stream, self.pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
 
-    def rooms(self, num_rows: int) -> list[Room]:
-        """Where each layer's keys and values of the first rows lie."""
-        return [(keys[:num_rows], values[:num_rows]) for keys, values in self.caches]
-
     def write(self, ids_B: Tensor, positions_B: Tensor, bias_BL: Tensor, uniforms_BG: Tensor, stops: Tensor) -> Tensor:
-        """New tokens of the rows whose prompts are in `rooms`, (B, G): `ids_B`, which were drawn first, and those that follow. What comes
-        after a row's stop is void; fewer than G come where all rows have stopped.
+        """New tokens of the first rows, whose prompts are in `caches`, (B, G): `ids_B`, which were drawn first, and those that follow. What
+        comes after a row's stop is void; fewer than G come where all rows have stopped.
 
         `bias_BL` says for every column of prompt and new tokens whether a row may look there (0) or not (-inf).
         """
@@ -96,7 +89,7 @@ class GraphDecoder:
         """One more token in every row. Asks the device for nothing."""
         ids_B = self.tokens_BL.index_select(1, self.column)[:, 0]
         self.bias_BL.index_fill_(1, self.column, 0.0)
-        layers = [FixedLayer(keys, values, self.column, seen) for keys, values in self.caches]
+        layers = [FixedLayer(cache, self.column, seen) for cache in self.caches]
         with sdpa_kernel(KERNELS):
             hidden_BD = self.step_decoder.step(ids_B, self.column - self.padding_B, layers, self.bias_BL[:, :seen])
         logits_BV = self.step_decoder.logits(hidden_BD)
@@ -148,7 +141,7 @@ def graph_decoder(
 
 def release(model: nn.Module, largest: int = -1) -> None:
     """Give back what is kept for this model, if it has more than `largest` bytes of caches."""
-    if model in _kept and sum(keys.nbytes + values.nbytes for keys, values in _kept[model].caches) > largest:
+    if model in _kept and _kept[model].caches.nbytes > largest:
         del _kept[model]
 
 

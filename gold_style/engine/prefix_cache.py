@@ -10,7 +10,6 @@ Shapes: B batch, H key/value heads, P prefix tokens, T tokens, E head width.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,20 +22,17 @@ from gold_style.engine.backbone import Backbone
 PREFIX_TOKENS = 256  # read at a time: a long prefix needs no more memory for activations than a short one
 
 
-Room = tuple[Tensor, Tensor]  # for keys and for values
-
-
 class RoomyLayer(DynamicLayer):
     """A cache layer with room ahead: new keys and values are written in place instead of concatenated.
 
     `DynamicLayer.update` copies the cache for every new token; here a token costs its own bytes. `keys` and `values` are
-    views of the filled part, so every method of the parent works on them. `room` are the tensors to write into, (B, H, capacity, E) each.
+    views of the filled part, so every method of the parent works on them. `room` is a tensor to write into, (2, B, H, capacity, E).
     """
 
-    def __init__(self, capacity: int, room: Room | None = None):
+    def __init__(self, capacity: int, room: Tensor | None = None):
         super().__init__()
         self.capacity = capacity
-        self._room = room
+        self._room: Tensor | tuple[Tensor, Tensor] | None = room
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs) -> tuple[Tensor, Tensor]:
         """Append (B, H, T, E) states; returns all states so far."""
@@ -59,9 +55,9 @@ class RoomyLayer(DynamicLayer):
             self.keys, self.values = (room[..., :filled, :] for room in self._room)
 
 
-def roomy_cache(num_layers: int, capacity: int, rooms: Sequence[Room] | None = None) -> Cache:
-    """An empty cache of full-attention layers with room for `capacity` tokens, in `rooms` where there is already one for each layer."""
-    return Cache(layers=[RoomyLayer(capacity, rooms and rooms[layer]) for layer in range(num_layers)])
+def roomy_cache(num_layers: int, capacity: int, rooms: Tensor | None = None) -> Cache:
+    """An empty cache of full-attention layers with room for `capacity` tokens (in `rooms`, (layers, 2, B, H, capacity, E))."""
+    return Cache(layers=[RoomyLayer(capacity, None if rooms is None else rooms[layer]) for layer in range(num_layers)])
 
 
 def only_full_attention(backbone: Backbone) -> bool:
@@ -80,7 +76,7 @@ class PrefixKV:
     def num_bytes(self) -> int:
         return sum(k.nbytes + v.nbytes for k, v in self.layers)
 
-    def expand(self, batch_size: int, room: int, rooms: Sequence[Room] | None = None) -> Cache:
+    def expand(self, batch_size: int, room: int, rooms: Tensor | None = None) -> Cache:
         """A cache that begins with this prefix for `batch_size` rows and has room for `room` further tokens (in `rooms`)."""
         cache = roomy_cache(len(self.layers), self.num_tokens + room, rooms)
         for index, states in enumerate(self.layers):

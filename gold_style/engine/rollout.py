@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -22,9 +23,10 @@ from gold_style.engine.backbone import Backbone, right_pad
 from gold_style.engine.decode_step import StepDecoder
 from gold_style.engine.graph_decoder import KEPT_BYTES, GraphDecoder, graph_decoder, refuse, release
 from gold_style.engine.packed_reading import PackedReader
-from gold_style.engine.prefix_cache import PrefixKV, Room, RoomyLayer, only_full_attention, roomy_cache
+from gold_style.engine.prefix_cache import PrefixKV, RoomyLayer, only_full_attention, roomy_cache
 
 NUCLEUS_CANDIDATES = 256
+SUMMED = 512  # probabilities of one part of a row
 Way = Literal["loop", "fixed", "graph"]  # operation by operation, rows leave; the same with fixed shapes; that captured as a CUDA graph
 
 
@@ -65,30 +67,26 @@ class Completion:
 
     @classmethod
     def ending(cls, ids: Sequence[int], stop_ids: Sequence[int]) -> "Completion":
-        """One that is finished if it ends with a stop token."""
-        return cls(tuple(ids), bool(ids) and ids[-1] in stop_ids)
-
-    @classmethod
-    def until_stop(cls, ids: Sequence[int], stop_ids: Sequence[int]) -> "Completion":
-        """One of the ids up to their first stop token, where there is one."""
-        return cls.ending(ids[: next((end for end, i in enumerate(ids, 1) if i in stop_ids), len(ids))], stop_ids)
+        """One that ends with the first stop token, and is finished, if there is one."""
+        end = next((end for end, i in enumerate(ids, 1) if i in stop_ids), None)
+        return cls(tuple(ids[:end]), end is not None)
 
 
-def draw(logits_BV: Tensor, uniform_B: Tensor | None, sampling: Sampling, sorts: bool = False) -> Tensor:
+def draw(logits_BV: Tensor, uniform_B: Tensor | None, sampling: Sampling, as_on_gpu: bool = False) -> Tensor:
     """One token id a row, shape (B,): the inverse of the (cut and renormalised) cumulative distribution at `uniform_B`, which greedy
-    sampling does not need. `sorts` as in `candidates`."""
-    ids_BK, probs_BK = candidates(logits_BV, sampling, sorts)
+    sampling does not need. `as_on_gpu` as in `candidates`."""
+    ids_BK, probs_BK = candidates(logits_BV, sampling, as_on_gpu)
     if sampling.temperature == 0:
         return ids_BK[:, 0]
-    return ids_BK.gather(1, _invert(probs_BK, uniform_B)[:, None])[:, 0]
+    return ids_BK.gather(1, _invert(probs_BK, uniform_B, as_on_gpu)[:, None])[:, 0]
 
 
-def candidates(logits_BV: Tensor, sampling: Sampling, sorts: bool = False) -> tuple[Tensor, Tensor]:
+def candidates(logits_BV: Tensor, sampling: Sampling, as_on_gpu: bool = False) -> tuple[Tensor, Tensor]:
     """Ids and their probabilities, not normalised, (B, K) each; what cannot be drawn is left out or has probability 0.
 
     The nucleus is the smallest set of most probable tokens whose mass reaches `top_p`. It is found among the
-    NUCLEUS_CANDIDATES most probable tokens, and by a full sort in the rare case that those do not reach `top_p`. On a GPU, or with
-    `sorts`, everything is sorted at once: nothing waits for the device's answer whether they reach it.
+    NUCLEUS_CANDIDATES most probable tokens, and by a full sort in the rare case that those do not reach `top_p`. On a GPU, or
+    `as_on_gpu`, everything is sorted at once: nothing waits for the device's answer whether they reach it.
     """
     if sampling.temperature == 0:
         ids_B1 = logits_BV.argmax(-1, keepdim=True)
@@ -99,7 +97,7 @@ def candidates(logits_BV: Tensor, sampling: Sampling, sorts: bool = False) -> tu
     num_vocab = logits_BV.shape[-1]
     if sampling.top_p >= 1 and not sampling.top_k:
         return torch.arange(num_vocab, device=logits_BV.device).expand_as(logits_BV), logits_BV.softmax(-1, dtype=torch.float64)
-    sorts = not sampling.top_k and (sorts or logits_BV.is_cuda)
+    sorts = not sampling.top_k and (as_on_gpu or logits_BV.is_cuda)
     if not sorts:
         num_candidates = min(sampling.top_k or NUCLEUS_CANDIDATES, num_vocab)
         top_BK, ids_BK = logits_BV.topk(num_candidates, dim=-1)
@@ -111,17 +109,25 @@ def candidates(logits_BV: Tensor, sampling: Sampling, sorts: bool = False) -> tu
     if sorts:
         top_BK, ids_BK = logits_BV.sort(dim=-1, descending=True)
         probs_BK = top_BK.softmax(-1, dtype=torch.float64)
-    mass_before_BK = probs_BK.cumsum(-1) - probs_BK
+    mass_before_BK = cumulative(probs_BK, as_on_gpu)[:, : probs_BK.shape[1]] - probs_BK
     return ids_BK, probs_BK.masked_fill(mass_before_BK >= sampling.top_p, 0.0)
 
 
-def _invert(probs_BV: Tensor, uniform_B: Tensor) -> Tensor:
+def _invert(probs_BV: Tensor, uniform_B: Tensor, as_on_gpu: bool) -> Tensor:
     """Index at which the cumulative sum of (unnormalised) probabilities first exceeds uniform x total."""
-    cumulative_BV = probs_BV.cumsum(-1)
+    cumulative_BV = cumulative(probs_BV, as_on_gpu)
     total_B = cumulative_BV[:, -1]
     below_total_B = torch.nextafter(total_B, torch.zeros_like(total_B))  # so that rounding cannot step past the last possible token
     target_B = torch.minimum(uniform_B * total_B, below_total_B)
     return torch.searchsorted(cumulative_BV, target_B[:, None], right=True)[:, 0]
+
+
+def cumulative(probs_BV: Tensor, as_on_gpu: bool) -> Tensor:
+    """Cumulative sums of each row; on a GPU, where one row keeps only one block busy, those of its parts, the last of them filled up."""
+    if not (as_on_gpu or probs_BV.is_cuda):
+        return probs_BV.cumsum(-1)
+    parts_BNS = F.pad(probs_BV, (0, -probs_BV.shape[1] % SUMMED)).unflatten(-1, (-1, SUMMED)).cumsum(-1)
+    return (parts_BNS + F.pad(parts_BNS[..., -1].cumsum(-1), (1, -1))[..., None]).flatten(1)
 
 
 @torch.no_grad()
@@ -148,9 +154,9 @@ def generate(
     completions: list[Completion | None] = [None] * len(prompts)
     for start in range(0, len(order), max_rows):
         rows = order[start : start + max_rows]
-        chosen = None if uniforms_BG is None else uniforms_BG[rows].to(backbone.device)
+        chosen = torch.zeros(len(rows), max_new_tokens) if uniforms_BG is None else uniforms_BG[rows, :max_new_tokens]
         asked = backbone, [prompts[i] for i in rows], max_new_tokens, prefix
-        how = output_ids, sampling, chosen
+        how = output_ids, sampling, chosen.to(backbone.device)
         written = None
         try:
             written = Batch(*asked, None if way == "loop" else _decoder(*asked, *how[:2], way == "graph")).decode(*how)
@@ -164,10 +170,8 @@ def generate(
 
 
 def _decoder(backbone, prompts, max_new_tokens, prefix, output_ids: OutputIds, sampling: Sampling, captured: bool) -> GraphDecoder | None:
-    def drawn(logits_BV: Tensor, uniform_B: Tensor) -> Tensor:
-        return draw(logits_BV[:, : output_ids.vocab_size], uniform_B, sampling, sorts=True)
-
     num_columns = (prefix.num_tokens if prefix else 0) + max(map(len, prompts)) + max_new_tokens
+    drawn = lambda logits_BV, uniform_B: draw(logits_BV[:, : output_ids.vocab_size], uniform_B, sampling, as_on_gpu=True)  # noqa: E731
     return graph_decoder(backbone, len(prompts), num_columns, (sampling, output_ids.vocab_size), drawn, captured)
 
 
@@ -185,14 +189,14 @@ class Batch:
         padding = (columns >= self.num_prefix) & (columns < self.num_prefix + width - lengths[:, None])
         self.mask_BL = ~padding  # every column that may be attended to, once it exists
         self.positions_BT = (self.mask_BL.cumsum(-1) - 1)[:, self.num_prefix : self.num_prefix + width].clamp_min(0)
-        self.cache = self._cache(prefix, len(prompts), width + max_new_tokens, decoder and decoder.rooms(len(prompts)))
+        self.cache = self._cache(prefix, len(prompts), width + max_new_tokens, decoder and decoder.caches[:, :, : len(prompts)])
         self.padded = bool(padding.any())
         roomy = self.cache is not None and isinstance(self.cache.layers[0], RoomyLayer)
         longest = self.mask_BL.shape[1]
         self.step_decoder = decoder.step_decoder if decoder else StepDecoder.of(backbone, longest, len(prompts)) if roomy else None
         self.bias_BL = torch.zeros_like(self.mask_BL, dtype=backbone.head.weight.dtype).masked_fill_(padding, -torch.inf)
 
-    def _cache(self, prefix: PrefixKV | None, batch_size: int, room: int, rooms: list[Room] | None) -> Cache | None:
+    def _cache(self, prefix: PrefixKV | None, batch_size: int, room: int, rooms: Tensor | None) -> Cache | None:
         if not self.backbone.reading.cached:
             return None
         if prefix is not None:
@@ -202,24 +206,20 @@ class Batch:
             return roomy_cache(config.num_hidden_layers, room, rooms)
         return DynamicCache(config=config)
 
-    def decode(self, output_ids: OutputIds, sampling: Sampling, uniforms_BG: Tensor | None) -> list[Completion]:
+    def decode(self, output_ids: OutputIds, sampling: Sampling, uniforms_BG: Tensor) -> list[Completion]:
         device = self.backbone.device
         stops = torch.tensor(output_ids.stop_ids, device=device)
         num_rows = self.ids_BT.shape[0]
         if self.decoder:
-            if uniforms_BG is None:
-                uniforms_BG = torch.zeros(num_rows, 1, dtype=torch.float64, device=device).expand(-1, self.max_new_tokens)
-            uniforms_BG = uniforms_BG[:, : self.max_new_tokens]
             self.advance(self.decoder.draw(self.next_logits(0), uniforms_BG[:, 0]))
             tokens_BG = self.decoder.write(self.ids_BT[:, 0], self.positions_BT[:, 0], self.bias_BL, uniforms_BG, stops)
-            return [Completion.until_stop(row, output_ids.stop_ids) for row in tokens_BG.tolist()]
+            return [Completion.ending(row, output_ids.stop_ids) for row in tokens_BG.tolist()]
         out_BG = torch.full((num_rows, self.max_new_tokens), -1, device=device)
         alive = torch.arange(num_rows, device=device)  # rows of out_BG that the batch still holds
         stopped = torch.zeros(num_rows, dtype=torch.bool, device=device)
         for g in range(self.max_new_tokens):
             logits_BV = self.next_logits(g)[:, : output_ids.vocab_size]
-            uniform_B = None if uniforms_BG is None else uniforms_BG[alive, g]
-            next_B = draw(logits_BV, uniform_B, sampling)
+            next_B = draw(logits_BV, uniforms_BG[alive, g], sampling)
             out_BG[alive, g] = torch.where(stopped, -1, next_B)
             stopped = stopped | torch.isin(next_B, stops)
             num_stopped = int(stopped.sum())

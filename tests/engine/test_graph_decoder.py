@@ -141,7 +141,7 @@ def test_a_step_asks_the_device_for_nothing_and_stays_where_it_is(name):
     model = MODELS["qwen2, groups, biases, tied"]()
     written(model, "fixed", WAYS[name], tokens=4)
     decoder = kept(model)
-    own = [*decoder.rooms(8)[0], decoder.bias_BL, decoder.tokens_BL, decoder.uniforms_BL, decoder.padding_B, decoder.column]
+    own = [decoder.caches, decoder.bias_BL, decoder.tokens_BL, decoder.uniforms_BL, decoder.padding_B, decoder.column]
     before = [tensor.data_ptr() for tensor in own], decoder.column.item()
     with torch.no_grad(), NothingAsked() as mode:
         decoder.step(128)

@@ -10,7 +10,7 @@ from gold_style.engine.backbone import Backbone
 from gold_style.engine.decode_step import StepDecoder, product
 from gold_style.engine.draws import key64, uniform, uniforms
 from gold_style.engine.prefix_cache import PrefixCache, RoomyLayer, roomy_cache
-from gold_style.engine.rollout import GREEDY, OutputIds, Sampling, draw, generate
+from gold_style.engine.rollout import GREEDY, OutputIds, Sampling, cumulative, draw, generate
 from tests.helpers import toys
 
 VOCAB = 120
@@ -189,11 +189,22 @@ def test_flat_nucleus_beyond_the_candidates():
     assert (observed_V - expected_V).abs().max() < 1e-4
 
 
-def test_ends_of_the_unit_interval():
+@pytest.mark.parametrize("as_on_gpu", [False, True])
+def test_ends_of_the_unit_interval(as_on_gpu):
     logits_1V = torch.tensor([[2.0, -torch.inf, 1.0, -torch.inf]])
     for sampling in (Sampling(), Sampling(top_p=0.99), Sampling(top_k=4)):
-        assert draw(logits_1V, torch.tensor([0.0], dtype=torch.float64), sampling).item() == 0
-        assert draw(logits_1V, torch.tensor([1 - 2.0**-53], dtype=torch.float64), sampling).item() == 2
+        assert draw(logits_1V, torch.tensor([0.0], dtype=torch.float64), sampling, as_on_gpu).item() == 0
+        assert draw(logits_1V, torch.tensor([1 - 2.0**-53], dtype=torch.float64), sampling, as_on_gpu).item() == 2
+
+
+@pytest.mark.parametrize("num_columns", [1, 511, 512, 513, 3000])
+def test_sums_of_parts_are_the_sums(num_columns):
+    """As a GPU makes them, filled up with the total."""
+    probs_BV = torch.randn(5, num_columns, generator=torch.Generator().manual_seed(0), dtype=torch.float64).softmax(-1)
+    summed_BV = cumulative(probs_BV, as_on_gpu=True)
+    torch.testing.assert_close(summed_BV[:, :num_columns], probs_BV.cumsum(-1), rtol=1e-14, atol=0)
+    assert (summed_BV[:, num_columns - 1 :] == summed_BV[:, -1:]).all()
+    assert torch.equal(cumulative(probs_BV, as_on_gpu=False), probs_BV.cumsum(-1))
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, Sampling(), Sampling(top_p=0.9), Sampling(top_k=100)])
