@@ -78,6 +78,7 @@ class GraphDecoder:
         self.tokens_BL[rows, start] = ids_B
         self.uniforms_BL[rows, start : start + num_new] = uniforms_BG
         self.column.fill_(start)
+        self.caches[..., start:, :].zero_()  # a number that is none would come through any bias
         while end < start + num_new:
             if (end - start) % LOOK == 0 and bool(torch.isin(self.tokens_BL[rows, start:end], stops).any(1).all()):
                 break
@@ -151,7 +152,7 @@ def refuse(model: nn.Module, why: object) -> bool:
         return False
     release(model)
     _refused.add(model)
-    say(f"{type(model).__name__}: decoding without a CUDA graph, which is slower: {str(why).splitlines()[0]}")
+    say(f"{type(model).__name__}: decoding without a CUDA graph, which is slower: {(str(why).splitlines() or [repr(why)])[0]}")
     return True
 
 

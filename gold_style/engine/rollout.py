@@ -21,7 +21,7 @@ from transformers import Cache, DynamicCache, PreTrainedModel, PreTrainedTokeniz
 from gold_style.chat import stop_ids, template_stop_id
 from gold_style.engine.backbone import Backbone, right_pad
 from gold_style.engine.decode_step import StepDecoder
-from gold_style.engine.graph_decoder import KEPT_BYTES, GraphDecoder, graph_decoder, refuse, release
+from gold_style.engine.graph_decoder import KEPT_BYTES, LOOK, GraphDecoder, graph_decoder, refuse, release
 from gold_style.engine.packed_reading import PackedReader
 from gold_style.engine.prefix_cache import PrefixKV, RoomyLayer, only_full_attention, roomy_cache
 
@@ -147,9 +147,9 @@ def generate(
 
     Args: `prompts` are ids after `prefix` (or complete prompts where that is None); `uniforms_BG` are numbers in [0, 1), needed unless
     greedy; at most `max_rows` rows are decoded at a time, similar lengths together; `way` is None for what suits the device: a graph on
-    CUDA, where the model's step can be captured, else the loop.
+    CUDA, where the model's step can be captured and there are more than a few tokens, else the loop.
     """
-    way = way or ("graph" if backbone.device.type == "cuda" else "loop")
+    way = way or ("graph" if backbone.device.type == "cuda" and max_new_tokens > LOOK else "loop")
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     completions: list[Completion | None] = [None] * len(prompts)
     for start in range(0, len(order), max_rows):

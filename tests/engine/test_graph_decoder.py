@@ -113,6 +113,13 @@ def test_one_new_token():
     assert written(model, "fixed", tokens=1) == written(model, "loop", tokens=1)
 
 
+def test_what_an_earlier_call_left_in_the_caches_is_never_read():
+    model = MODELS["qwen2, frozen"]()
+    expected = written(model, "fixed", Sampling())
+    kept(model).caches.fill_(torch.nan)  # as after an overflow in float16
+    assert written(model, "fixed", Sampling()) == expected
+
+
 # ---- nothing is asked ------------------------------------------------------------------------------------------------
 
 
