@@ -78,7 +78,8 @@ class GraphDecoder:
         self.tokens_BL[rows, start] = ids_B
         self.uniforms_BL[rows, start : start + num_new] = uniforms_BG
         self.column.fill_(start)
-        self.caches[..., start:, :].zero_()  # a number that is none would come through any bias
+        for unread in (self.caches[..., start:, :], self.caches[:, :, num_rows:]):
+            unread.zero_()  # a number that is none would come through any bias
         while end < start + num_new:
             if (end - start) % LOOK == 0 and bool(torch.isin(self.tokens_BL[rows, start:end], stops).any(1).all()):
                 break
