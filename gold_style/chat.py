@@ -244,18 +244,8 @@ class Chat:
 
     @lru_cache(maxsize=4096)  # noqa: B019
     def teacher_ids(self, prompt: Prompt) -> TeacherIds:
-        return self._ids_after(self._opening(prompt), prompt)
-
-    @lru_cache(maxsize=4096)  # noqa: B019
-    def bare_ids(self, prompt: Prompt) -> TeacherIds:
-        """What the teacher would read without its private context: the student's conversation, in the teacher's template."""
-        system = prompt.system or self.student_system_prompt
-        return self._ids_after((("system", system),) if system else (), prompt)
-
-    def _ids_after(self, opening: tuple[tuple[str, str], ...], prompt: Prompt) -> TeacherIds:
-        prefix = self._prefix(opening)
-        messages = [*_messages(opening), *prompt.messages()]
-        ids = tuple(encode(self.teacher_tokenizer, render(self.teacher_tokenizer, messages, self.today, "teacher")))
+        prefix = self._prefix(self._opening(prompt))
+        ids = tuple(encode(self.teacher_tokenizer, self.teacher_text(prompt)))
         if ids[: len(prefix)] != prefix:  # a template that looks at the whole conversation first
             prefix = ()
         return TeacherIds(prefix, ids[len(prefix) :])

@@ -21,7 +21,6 @@ AS_BEFORE: dict[str, Any] = {
     "prompts.style_column": None,
     "styles.examples": "system",
     "loss.guided_share": 0.0,
-    "loss.evidence_nats": None,
     "evaluation.untagged": False,
     "evaluation.misspelt": 0,
     "evaluation.retention": None,

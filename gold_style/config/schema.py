@@ -157,7 +157,6 @@ class Loss:
     warm_start_steps: CountOrZero
     warm_start_until: Nucleus | None
     guided_share: Share
-    evidence_nats: Weight | None
 
 
 @dataclass(kw_only=True)

@@ -48,8 +48,6 @@ class Meters:
             for suffix in _suffixes(row):
                 self.add(f"train/completion_tokens{suffix}", len(row.completion))
                 self.add(f"train/unfinished{suffix}", float(not row.finished))
-                if row.bare_prompt is not None:
-                    self.add(f"train/evident_tokens{suffix}", row.num_scored, max(1, len(row.is_scored)))
             self.add("train/matched_tokens", row.num_matched, max(1, len(row.completion)))
             self.add("train/on_policy", float(row.on_policy))
 

@@ -32,10 +32,7 @@ from gold_style.losses.sorted_l1 import sorted_l1
 
 class Objective(Protocol):
     def prepare(self, rows: Sequence[Row]) -> None:
-        """Set each row's teacher_completion, alignment and units."""
-
-    def per_unit(self, row: Row, of_tokens: Sequence[float]) -> list[float]:
-        """Numbers of the teacher's tokens, summed over those of each unit of the loss."""
+        """Set each row's teacher_completion, alignment and num_scored."""
 
     def set_beta(self, beta: float) -> None:
         """The divergence of the steps to come."""
@@ -93,11 +90,7 @@ class TokenExact:
     def prepare(self, rows: Sequence[Row]) -> None:
         for row in rows:
             row.teacher_completion = row.completion
-            row.is_scored = [i not in self.unscored_ids for i in row.completion]
-            row.num_matched = row.num_scored
-
-    def per_unit(self, row: Row, of_tokens: Sequence[float]) -> list[float]:
-        return list(of_tokens)
+            row.num_scored = row.num_matched = sum(i not in self.unscored_ids for i in row.completion)
 
     def set_beta(self, beta: float) -> None:
         self.beta = beta
@@ -107,10 +100,9 @@ class TokenExact:
 
     def loss(self, student: Backbone, hidden_ND: Tensor, batch: MicroBatch) -> Tensor:
         weight_N = hidden_ND.new_full((len(hidden_ND),), batch.weight, dtype=torch.float32)
-        is_scored = [scored for row in batch.rows for scored in row.is_scored]
-        if all(is_scored):
+        if not self.unscored_ids:
             return self._loss(student, hidden_ND, weight_N, batch)
-        unscored_N = ~torch.tensor(is_scored, device=weight_N.device)
+        unscored_N = torch.isin(batch.completion_N, torch.tensor(self.unscored_ids, device=weight_N.device))
         loss = self._loss(student, hidden_ND, weight_N.masked_fill(unscored_N, 0.0), batch)
         batch.stats = {name: values_N.masked_fill(unscored_N, float("nan")) for name, values_N in batch.stats.items()}
         return loss

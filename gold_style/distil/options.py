@@ -20,7 +20,6 @@ class Options:
     max_completion_length: int
     rows_per_window: int
     guided_share: float = 0.0  # of on-policy rows
-    evidence_nats: float | None = None  # as `loss.evidence_nats`
     beta: Callable[[int], float] | None = None  # of a step; None: the objective's own in all of them
     num_generations: int = 1
     warm_start_steps: int = 0

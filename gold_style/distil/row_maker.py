@@ -76,7 +76,6 @@ class RowMaker:
             prompt=prompt,
             student_prompt=self.chat.student_ids(prompt),
             teacher_prompt=self.chat.teacher_ids(prompt),
-            bare_prompt=None if self.options.evidence_nats is None else self.chat.bare_ids(prompt),
             on_policy=(on_policy := self.is_on_policy(step, number)),
             is_guided=on_policy and uniform(self.options.seed, "guided", step, number) < self.options.guided_share,
         )
@@ -115,12 +114,3 @@ class RowMaker:
         # an answer is text: what looks like a special token in it is not one
         ids = self.chat.student_tokenizer(prompt.reference, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return Completion((*ids, self.output_ids.stop_id), True)
-
-    def keep_evident(self, rows: list[Row], hidden: list[torch.Tensor], nats: float) -> None:
-        """Score only what the teacher's private context makes likelier by at least so much."""
-        bare = self.teacher.hidden([Scored(row.bare_prompt, row.teacher_completion) for row in rows])
-        for row, states_ND, bare_ND in zip(rows, hidden, bare, strict=True):
-            ids = row.teacher_completion
-            gains = (self.teacher.chosen(states_ND, ids) - self.teacher.chosen(bare_ND, ids)).tolist() if ids else []
-            of_units = self.objective.per_unit(row, gains)
-            row.is_scored = [scored and gain >= nats for scored, gain in zip(row.is_scored, of_units, strict=True)]

@@ -150,8 +150,6 @@ class StyleGOLDTrainer(GOLDTrainer):
             self.optimizer.train()
         with self._timed("teacher"), memory_advice("while the teacher read the window", f"{lower}, or hardware.prefix_cache_bytes"):
             hidden = self._teacher_hidden(rows)
-            if self.options.evidence_nats is not None:
-                self.row_maker.keep_evident(rows, hidden, self.options.evidence_nats)
         hidden_of = {row.number: states for row, states in zip(rows, hidden, strict=True)}
         if self.memory and self.options.tokens_per_microbatch == "auto" and not self.decisions.tokens_per_microbatch:
             self._decide_size(model, rows, hidden_of)

@@ -42,12 +42,8 @@ class CrossTokenizer:
             )
             row.teacher_completion = tuple(ids or ())
             row.spans = align(row.completion, row.teacher_completion, self.student_bytes, self.teacher_bytes) if ids else []
-            row.is_scored = [True for span in row.spans for _ in range(self.span_loss.units(span, row.completion))]
+            row.num_scored = sum(self.span_loss.units(span, row.completion) for span in row.spans)
             row.num_matched = sum(s1 - s0 for s0, s1, _, _ in row.spans)
-
-    def per_unit(self, row: Row, of_tokens: Sequence[float]) -> list[float]:
-        sums = [(sum(of_tokens[span[2] : span[3]]), self.span_loss.units(span, row.completion)) for span in row.spans]
-        return [total for total, units in sums for _ in range(units)]
 
     def set_beta(self, beta: float) -> None:
         self.span_loss = replace(self.span_loss, beta=beta)
@@ -63,7 +59,7 @@ class CrossTokenizer:
         spans, rows, offset = [], [], (0, 0)
         for b, row in enumerate(batch.rows):
             spans += [[s0 + offset[0], s1 + offset[0], t0 + offset[1], t1 + offset[1]] for s0, s1, t0, t1 in row.spans]
-            rows += [b] * len(row.is_scored)
+            rows += [b] * row.num_scored
             offset = offset[0] + len(row.completion), offset[1] + len(row.teacher_completion)
         batch.stats_rows_N = torch.tensor(rows, dtype=torch.long, device=device)
         if not spans:  # nothing could be aligned, but on every process the backward pass has to reach every weight, the head's too
@@ -79,7 +75,5 @@ class CrossTokenizer:
             torch.tensor(spans, device=device),
             [len(row.teacher_completion) for row in batch.rows],
         )
-        scored_U = torch.tensor([scored for row in batch.rows for scored in row.is_scored], dtype=torch.bool, device=device)
-        stats = {"loss_N": loss_U.detach(), **terms}
-        batch.stats = {name: values_U.masked_fill(~scored_U, float("nan")) for name, values_U in stats.items()}
-        return batch.weight * loss_U[scored_U].sum()
+        batch.stats = {"loss_N": loss_U.detach(), **terms}
+        return batch.weight * loss_U.sum()

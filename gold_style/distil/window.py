@@ -20,18 +20,13 @@ class Row:
     teacher_prompt: TeacherIds
     on_policy: bool
     is_guided: bool = False  # the student wrote it with the teacher's private context in its prompt, and is trained without
-    bare_prompt: TeacherIds | None = None  # what the teacher reads without its private context, where the loss asks for it
     completion: tuple[int, ...] = ()  # student ids, stop token included
     teacher_completion: tuple[int, ...] = ()  # teacher ids of the same bytes
     finished: bool = False
     spans: list[Span] = field(default_factory=list)  # two tokenizers
     reason: str = "exact"  # how the completion reached the teacher's tokens
-    is_scored: list[bool] = field(default_factory=list)  # of each unit of the loss: tokens, or those of spans
+    num_scored: int = 0  # units of the loss: scored tokens, or spans
     num_matched: int = 0  # completion tokens that take part in them
-
-    @property
-    def num_scored(self) -> int:
-        return sum(self.is_scored)
 
 
 def window_numbers(step: int, rows_per_process: int, rank: int, num_processes: int) -> list[int]:

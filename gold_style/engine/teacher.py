@@ -60,14 +60,12 @@ class Teacher:
 
     def logprobs(self, rows: Sequence[Scored]) -> list[list[float]]:
         """For each row the log-probability of each of its completion's tokens, in nats."""
-        return [self.chosen(hidden_ND, row.completion).tolist() for row, hidden_ND in zip(rows, self.hidden(rows), strict=True)]
-
-    @torch.no_grad()
-    def chosen(self, hidden_ND: Tensor, completion: Sequence[int]) -> Tensor:
-        """The log-probability of each token of a completion, (N,) in nats, from the states that predict them."""
-        logprobs_NV = self.backbone.logits(hidden_ND).float().log_softmax(-1)
-        ids_N = torch.tensor(completion, dtype=torch.long, device=logprobs_NV.device)
-        return logprobs_NV.gather(1, ids_N[:, None])[:, 0]
+        found = []
+        for row, hidden_ND in zip(rows, self.hidden(rows), strict=True):
+            logprobs_NV = self.backbone.logits(hidden_ND).float().log_softmax(-1)
+            chosen = torch.tensor(row.completion, dtype=torch.long, device=logprobs_NV.device)[:, None]
+            found.append(logprobs_NV.gather(1, chosen)[:, 0].tolist())
+        return found
 
     def generate(self, prompts: Sequence[TeacherIds], *, uniforms_BG: Tensor | None = None, **how) -> list[Completion]:
         """A completion for each prompt, written with the teacher's system prompt in view. Arguments as in `rollout.generate`."""

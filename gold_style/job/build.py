@@ -156,7 +156,6 @@ def build_options(settings: Settings) -> Options:
         seed=settings.seed,
         beta=partial(at_step, loss.beta),
         guided_share=loss.guided_share,
-        evidence_nats=loss.evidence_nats,
         lmbda=loss.lmbda,
         seq_kd=loss.seq_kd,
         sampling=Sampling(temperature=loss.temperature, top_p=loss.top_p, top_k=loss.top_k),
