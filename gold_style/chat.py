@@ -237,12 +237,6 @@ class Chat:
         return tuple(encode(self.student_tokenizer, self.student_text(prompt)))
 
     @lru_cache(maxsize=4096)  # noqa: B019
-    def guided_ids(self, prompt: Prompt) -> tuple[int, ...]:
-        """The teacher's whole conversation, private part included, in the student's template: what it reads before a guided completion
-        (EDGE-OPD, https://arxiv.org/abs/2605.23493)."""
-        return tuple(encode(self.student_tokenizer, render(self.student_tokenizer, self.teacher_messages(prompt), self.today, "student")))
-
-    @lru_cache(maxsize=4096)  # noqa: B019
     def teacher_ids(self, prompt: Prompt) -> TeacherIds:
         prefix = self._prefix(self._opening(prompt))
         ids = tuple(encode(self.teacher_tokenizer, self.teacher_text(prompt)))

@@ -20,7 +20,6 @@ AS_BEFORE: dict[str, Any] = {
     "prompts.untagged_share": 0.0,
     "prompts.style_column": None,
     "styles.examples": "system",
-    "loss.guided_share": 0.0,
     "evaluation.untagged": False,
     "evaluation.misspelt": 0,
     "evaluation.retention": None,

@@ -156,7 +156,6 @@ class Loss:
     uld_hybrid_unmatched_weight: Weight | None
     warm_start_steps: CountOrZero
     warm_start_until: Nucleus | None
-    guided_share: Share
 
 
 @dataclass(kw_only=True)

@@ -101,5 +101,4 @@ class Meters:
 
 
 def _suffixes(row: Row) -> tuple[str, ...]:
-    side = "/on_policy" if row.on_policy else "/off_policy"
-    return "", f"/{row.prompt.style}", side, *(["/guided"] if row.is_guided else [])
+    return "", f"/{row.prompt.style}", "/on_policy" if row.on_policy else "/off_policy"

@@ -19,7 +19,6 @@ class Options:
     sampling: Sampling
     max_completion_length: int
     rows_per_window: int
-    guided_share: float = 0.0  # of on-policy rows
     beta: Callable[[int], float] | None = None  # of a step; None: the objective's own in all of them
     num_generations: int = 1
     warm_start_steps: int = 0

@@ -76,13 +76,11 @@ class RowMaker:
             prompt=prompt,
             student_prompt=self.chat.student_ids(prompt),
             teacher_prompt=self.chat.teacher_ids(prompt),
-            on_policy=(on_policy := self.is_on_policy(step, number)),
-            is_guided=on_policy and uniform(self.options.seed, "guided", step, number) < self.options.guided_share,
+            on_policy=self.is_on_policy(step, number),
         )
 
     def _student_writes(self, step: int, rows: list[Row], student: StudentCopy) -> list[Completion]:
-        prompts = [self.chat.guided_ids(row.prompt) if row.is_guided else row.student_prompt for row in rows]
-        keys = self._keys(step, rows)
+        prompts, keys = [row.student_prompt for row in rows], self._keys(step, rows)
         if self.vllm:
             self.vllm.take(student)  # collective, as is the gathering of sharded weights below: of a process without a row, too
             written = self.vllm.write(prompts, [key64(*key) for key in keys], output_ids=self.output_ids, **self._asked)

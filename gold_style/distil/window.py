@@ -19,7 +19,6 @@ class Row:
     student_prompt: tuple[int, ...]
     teacher_prompt: TeacherIds
     on_policy: bool
-    is_guided: bool = False  # the student wrote it with the teacher's private context in its prompt, and is trained without
     completion: tuple[int, ...] = ()  # student ids, stop token included
     teacher_completion: tuple[int, ...] = ()  # teacher ids of the same bytes
     finished: bool = False

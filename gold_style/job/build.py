@@ -155,7 +155,6 @@ def build_options(settings: Settings) -> Options:
     return Options(
         seed=settings.seed,
         beta=partial(at_step, loss.beta),
-        guided_share=loss.guided_share,
         lmbda=loss.lmbda,
         seq_kd=loss.seq_kd,
         sampling=Sampling(temperature=loss.temperature, top_p=loss.top_p, top_k=loss.top_k),

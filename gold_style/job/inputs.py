@@ -66,11 +66,7 @@ class Inputs:
         ]
         today = date.fromisoformat(template_date) if template_date else date.today()
         chat = Chat(student, teacher, pack, settings.prompts.student_system_prompt, settings.prompts.teacher_system_prompt, today)
-        for asked in (
-            chat.student_ids,
-            chat.teacher_ids,
-            *([chat.guided_ids] if settings.loss.guided_share else []),
-        ):  # what holds for every row is said once
+        for asked in (chat.student_ids, chat.teacher_ids):  # what holds for every row is said once
             asked(Prompt(request="zqz", style=pack.tags[0], tag=pack.tags[0]))
         return cls(
             settings=settings,
@@ -158,15 +154,13 @@ class Inputs:
         where = prompt.origin or f"prompts row {prompt.row}"
         try:
             teacher_ids, student_ids = self.chat.teacher_ids(prompt), self.chat.student_ids(prompt)
-            guided_ids = self.chat.guided_ids(prompt) if self.settings.loss.guided_share else ()
         except ValueError as error:  # a chat template that this conversation does not suit
             return [f"{where}: {error}"]
-        found = self.student_limits.row_mistakes("model.student", (*student_ids, *guided_ids))
+        found = self.student_limits.row_mistakes("model.student", student_ids)
         found += self.teacher_limits.row_mistakes("model.teacher", teacher_ids.prefix + teacher_ids.rest)
         fewer = " or lower styles.few_shots" if self.pack.few_shots else ""
         for side, length, limit, other in (
             ("student's", len(student_ids), self.settings.prompts.max_prompt_tokens or self.student_limits.context_tokens - room, ""),
-            ("student's guided", len(guided_ids), self.student_limits.context_tokens - room, fewer),
             ("teacher's", len(teacher_ids.prefix) + len(teacher_ids.rest), self.teacher_limits.context_tokens - room, fewer),
         ):
             if length > limit:

@@ -97,8 +97,6 @@ def _facts(settings: Settings, pack: StylePack, source: PromptSource | None) -> 
         "loss": f"{loss.kind}, beta {shortened(loss.beta)}, lmbda {loss.lmbda}, seq_kd {str(loss.seq_kd).lower()}",
         "optimizer": f"{train['optim']}, learning rate {train['learning_rate']}",
     }
-    if loss.guided_share:
-        facts["loss"] += f", guided share {loss.guided_share}"
     if settings.evaluation.retention:
         again = "with its adapters off" if settings.model.lora.enabled else "loaded again at the end, in the teacher's place"
         facts["retention"] = f"held-out texts in {pack.language}, read by teacher, student and its start ({again})"

@@ -29,7 +29,6 @@ KINDS = {
     "gradient checkpointing": ("train.gradient_checkpointing=true",),
     "embedding adapted": ("model.lora.target_modules=[embed_tokens,q_proj]",),
     "uld": ("loss=uld",),
-    "guided, evidence": ("loss.guided_share=0.5", "loss.evidence_nats=0.1"),
     "bfloat16, teacher float32": ("model.dtype=bfloat16", "model.teacher_dtype=float32"),
     "bfloat16": ("model.dtype=bfloat16",),
 }
