@@ -6,8 +6,6 @@ rows = row_maker.make(step, accelerator, student_copy)
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import torch
-
 from gold_style.chat import Chat
 from gold_style.distil.objective import Objective
 from gold_style.distil.options import Decisions, Options
@@ -15,7 +13,7 @@ from gold_style.distil.student_copy import StudentCopy
 from gold_style.distil.window import Row, window_numbers
 from gold_style.engine.draws import key64, uniform, uniforms
 from gold_style.engine.rollout import Completion, OutputIds, generate
-from gold_style.engine.teacher import Scored, Teacher
+from gold_style.engine.teacher import Teacher
 from gold_style.engine.vllm import Colocated, Served
 from gold_style.prompts import Prompt, PromptSource
 
