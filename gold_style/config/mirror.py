@@ -116,6 +116,8 @@ def fitted(hint: Any, value: Any) -> Any:
         return value
     if origin in (Union, UnionType):
         return _fitted_to_one(parts, value)
+    if origin is Literal and type(value) is int and str(value) in parts:
+        return str(value)  # plan=4090: a name that Hydra reads as a number
     if origin is Literal and value not in parts:
         raise Misfit(f"one of {', '.join(parts)}{did_you_mean(value, parts)}")
     if origin is list:

@@ -1,199 +1,148 @@
-"""Memory of a run by phase and part: arithmetic on the sizes of both models, without torch.
+"""Memory of a run by phase and part: arithmetic on its settings and on the sizes of both models, without torch.
 
-    phases(Work(student=..., teacher=..., ...))     # {"rollout": {"student weights": 6.2e9, ...}, "student": {...}, ...}
+    phases(Work(settings, read_rows(settings), on_gpu=True))     # {"rollout": {"student weights": 6.2e9, "optimizer": 12.3e9, ...}, ...}
 
 Everything is in bytes, of one process. The counts of saved activations follow the code that saves them (engine/packed_reading.py,
 transformers' Llama-like layers under autocast, PEFT); benchmarks/plan_check.py holds them against measured peaks.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+
+from gold_style.config.own_teacher import BYTES, is_own_teacher
+from gold_style.config.schema import Model
+from gold_style.config.settings import Settings
+from gold_style.job.shapes import shape_of, table
+from gold_style.job.steps import rows_per_window
 
 QUANTIZED_BYTES = {"int8": 1 + 4 / 64, "int4": 0.5 + 4 / 64}  # of a weight, with a float32 scale for each block of 64
 STATE_BYTES = {"8bit": 2, "4bit": 1, "muon": 4, "lion": 4, "adagrad": 4, "rmsprop": 4, "sgd": 0, "adafactor": 0}  # of a weight; else 8
-CHUNK_BYTES = {True: 256 * 2**20, False: 8 * 2**20}  # of losses/fused.py, on a GPU and on a CPU
-BLOCK_BYTES, MIN_CHUNK = 2**20, 128
-READ_TOKENS = {True: 16_384, False: 1_024}  # that the teacher reads at a time, on a GPU with the prefix of each row
-SIZES = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size")
+MIN_CHUNK = 128  # rows, in losses/fused.py
+PREFIXES = 2  # of the teacher: with a tag, and without
+WRITTEN_ROWS = 256  # at a time, at most
 
 
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of a decoder, as its config.json gives them; all numbers of weights or of a token's features."""
-
-    layers: int
-    hidden: int
-    queries: int  # of all heads
-    keys: int
-    inner: int
-    vocab: int
-    embeddings: int  # weights of embedding and head
-    parameters: int
-
-    @classmethod
-    def of(cls, config: dict, parameters: int | None = None) -> "Shape":
-        """`parameters` where they are known better than by arithmetic. Raises KeyError for a size that the config lacks."""
-        config = config.get("text_config") or config
-        layers, hidden, heads, inner, vocab = (config[name] for name in SIZES)
-        width = config.get("head_dim") or hidden // heads
-        queries, keys = heads * width, (config.get("num_key_value_heads") or heads) * width
-        embeddings = vocab * hidden * (1 if config.get("tie_word_embeddings") else 2)
-        extra = {"qwen2": queries + 2 * keys, "qwen3": 2 * width}.get(config.get("model_type"), 0)  # biases; norms of heads
-        own = embeddings + hidden + layers * (2 * hidden * (queries + keys) + 3 * hidden * inner + 2 * hidden + extra)
-        return cls(layers, hidden, queries, keys, inner, vocab, embeddings, parameters or own)
-
-    @property
-    def trunk(self) -> int:
-        """Weights of the layers."""
-        return self.parameters - self.embeddings
-
-    @property
-    def cached(self) -> int:
-        """Numbers in the keys and values of one token."""
-        return 2 * self.layers * self.keys
-
-
-@dataclass(frozen=True)
 class Side:
-    """A model as it is held: bytes of a number that it computes with, and how its layers are stored."""
+    """Teacher or student: sizes, bytes of a number that it computes with, how its layers are stored. Raises ValueError as shape_of."""
 
-    shape: Shape
-    width: int
-    quantization: str = "none"
+    def __init__(self, model: Model, name: str):
+        self.shape = shape_of(f"model.{name}", getattr(model, name))
+        self.width = BYTES[getattr(model, f"{name}_dtype", None) or model.dtype]
+        self.quantization = getattr(model, f"{name}_quantization", "none")
 
     def weights(self, width: int) -> float:
         return self.shape.trunk * QUANTIZED_BYTES.get(self.quantization, width) + self.shape.embeddings * width
 
 
-@dataclass(frozen=True, kw_only=True)
 class Work:
-    """What one process holds, and does in a step."""
+    """What one process holds, and does in a step.
 
-    student: Side
-    teacher: Side
-    lora_rank: int  # 0: all weights are trained
-    held_once: bool  # the teacher is the student without its adapters
-    optim: str
-    checkpointing: bool
-    on_gpu: bool
-    sharded: bool
-    processes: int
-    rows: int  # of a window
-    rows_per_microbatch: int
-    prompt: int  # tokens that the student reads before its own
-    prefix: int  # tokens of the teacher's constant prefix ...
-    prefixes: int  # ... and how many there are
-    rest: int  # tokens that the teacher reads after the prefix, before the completion
-    new: int  # tokens of a completion, at most
-    exam_rows: int  # prompts answered together
-    teacher_writes: bool  # in training
-    vllm: float | None  # bytes that vLLM takes where it writes the completions
+    Args: tokens of the longest prompts, as gold_style.job.forecast.read_rows counts them; rows of a micro-batch (None: as the settings
+    say, a window where they leave it to the run); bytes of the card. Raises ValueError for a model whose sizes are not known.
+    """
 
-    @property
-    def row(self) -> int:
-        return self.prompt + self.new - 1
-
-    @property
-    def trained(self) -> int:
-        """Weights that are trained: all, or LoRA's on every linear layer but the head."""
-        shape = self.student.shape
-        adapted = 7 * shape.hidden + 2 * shape.queries + 2 * shape.keys + 3 * shape.inner  # inputs and outputs of a layer's seven
-        return self.lora_rank * shape.layers * adapted or shape.parameters
+    def __init__(self, settings: Settings, tokens: Mapping[str, int], on_gpu: bool, at_once: int | None = None, card: float = 0):
+        model, train, hardware, loss = settings.model, settings.train, settings.hardware, settings.loss
+        self.student, self.teacher, self.tokens, self.on_gpu = Side(model, "student"), Side(model, "teacher"), tokens, on_gpu
+        self.rates = table("cards")["rates"]["gpu" if on_gpu else "cpu"]
+        self.new, self.rows = train["max_completion_length"], rows_per_window(settings)
+        self.row, asked = tokens["prompt"] + self.new - 1, hardware.tokens_per_microbatch
+        asked = asked // self.row if isinstance(asked, int) else train["per_device_train_batch_size"] if asked is None else self.rows
+        self.at_once = max(1, min(at_once or asked, self.rows))
+        self.processes, self.sharded = hardware.num_processes or 1, hardware.name in ("fsdp", "deepspeed_zero3")
+        self.share = self.processes if self.sharded else 1
+        shape, self.lora, self.optim = self.student.shape, model.lora.r if model.lora.enabled else 0, train["optim"]
+        of_a_layer = 7 * shape.hidden + 2 * shape.queries + 2 * shape.keys + 3 * shape.inner  # inputs and outputs of its seven products
+        self.trained = self.lora * shape.layers * of_a_layer or shape.parameters
+        alike = self.student.width == self.teacher.width and self.student.quantization == self.teacher.quantization
+        self.held_once = is_own_teacher(model) and bool(self.lora) and alike and not self.sharded
+        self.checkpointing, self.exam_rows = bool(train["gradient_checkpointing"]), settings.evaluation.batch_size
+        self.teacher_writes = bool(loss.warm_start_steps or (loss.seq_kd and loss.lmbda < 1))
+        self.vllm = hardware.vllm_gpu_memory * card if hardware.rollouts == "vllm_colocate" else 0
 
     @property
     def optimizer(self) -> float:
         """Bytes of its state. 8-bit optimizers and Muon leave the embedding to an ordinary Adam."""
         small = next((size for kind, size in STATE_BYTES.items() if kind in self.optim), 8)
-        rest = 0 if self.lora_rank or not small else self.student.shape.embeddings
+        rest = 0 if self.lora or not small else self.student.shape.embeddings
         return small * (self.trained - rest) + 8 * rest
 
 
-def phases(work: Work) -> dict[str, dict[str, float]]:
+def phases(work: Work) -> dict[str, Counter[str]]:
     """Phase -> part -> bytes."""
-    student, teacher, width, share = work.student.shape, work.teacher.shape, work.student.width, work.processes if work.sharded else 1
-    own, head = width if work.lora_rank and not work.sharded else 4, student.vocab * student.hidden
-    held = {
-        "student weights": (work.student.weights(own) + (4 * work.trained if work.lora_rank else 0)) / share,
-        "teacher weights": 0 if work.held_once else work.teacher.weights(work.teacher.width),
-        # under LoRA its embedding is the student's own
-        "rollout copy": 0 if own == width and not work.lora_rank else width * (student.trunk if own == width else student.parameters),
-        "caches": work.prefix * work.prefixes * teacher.cached * work.teacher.width,
-        "vLLM": work.vllm or 0,
-    }
-    trained = held | {"optimizer": work.optimizer / share}
-    gradients = {"gradients": 4 * work.trained / share}
-    gathered = {"gathered weights": 4 * (head + 2 * student.trunk / student.layers) if work.sharded else 0}
+    student, teacher, width, share, tokens = work.student.shape, work.teacher.shape, work.student.width, work.share, work.tokens
+    own, read = width if work.lora and not work.sharded else 4, tokens["prefix"] + tokens["rest"]
+    held = Counter(
+        {
+            "student weights": (work.student.weights(own) + (4 * work.trained if work.lora else 0)) / share,
+            "teacher weights": 0 if work.held_once else work.teacher.weights(work.teacher.width),
+            # under LoRA its embedding is the student's own
+            "rollout copy": 0 if own == width and not work.lora else width * (student.trunk if own == width else student.parameters),
+            "caches": tokens["prefix"] * PREFIXES * teacher.cached * work.teacher.width,
+            "vLLM": work.vllm,
+        }
+    )
+    trained, gradients = held + Counter(optimizer=work.optimizer / share), Counter(gradients=4 * work.trained / share)
+    gathered = Counter({"gathered weights": 4 * (student.head + 2 * student.trunk / student.layers) if work.sharded else 0})
     foreach = work.on_gpu and work.optim == "adamw_torch"  # its temporary tensors are as large as the weights
-    teacher_writes = _writing(work, work.teacher, work.rows, work.prefix + work.rest) if work.teacher_writes else {}
-    found = {
-        "exam": _plus(held, _writing(work, work.teacher, work.exam_rows, work.prefix + work.rest)),
-        "rollout": _plus(trained, {} if work.vllm else _writing(work, work.student, max(work.rows, work.exam_rows), work.prompt)),
-        "teacher": max(_plus(trained, _reading(work)), _plus(trained, teacher_writes), key=total),
-        "student": _plus(trained, gathered, _training(work, gradients)),
-        "optimizer": _plus(trained, gradients, {"buffers": 4 * (work.trained if foreach else min(work.trained, head)) / share}),
-        "saving": _plus(trained, {"weights to save": 0 if own == width or work.lora_rank else width * student.parameters}),
+    update = Counter(buffers=4 * (work.trained if foreach else min(work.trained, student.head)) / share)
+    taught = [_reading(work), *([_writing(work, work.teacher, work.rows, read)] if work.teacher_writes else [])]
+    return {
+        "exam": held + _writing(work, work.teacher, work.exam_rows, read),
+        "rollout": trained + _writing(work, work.student, max(work.rows, work.exam_rows), tokens["prompt"]),
+        "teacher": trained + max(taught, key=Counter.total),
+        "student": trained + gathered + _training(work, gradients),
+        "optimizer": trained + gradients + update,
+        "saving": trained + Counter({"weights to save": 0 if own == width or work.lora else width * student.parameters}),
     }
-    return {phase: {part: size for part, size in parts.items() if size} for phase, parts in found.items()}
 
 
-def total(parts: dict[str, float]) -> float:
-    return sum(parts.values())
-
-
-def _plus(*several: dict[str, float]) -> dict[str, float]:
-    return {part: sum(parts.get(part, 0) for parts in several) for parts in several for part in parts}
-
-
-def _writing(work: Work, side: Side, rows: int, read: int) -> dict[str, float]:
+def _writing(work: Work, side: Side, rows: int, read: int) -> Counter[str]:
     """A batch of completions: weights laid out for the decode step, keys and values, logits."""
-    shape, width = side.shape, side.width
+    shape, width, rows, vocab = side.shape, side.width, min(rows, WRITTEN_ROWS), side.shape.head // side.shape.hidden
     packs = not work.on_gpu and width == 4 and rows <= 64
     joined = shape.layers * shape.hidden * (shape.queries + 2 * shape.keys + 2 * shape.inner)
-    return {
-        "decode weights": width * (shape.trunk + shape.vocab * shape.hidden if packs else joined),
-        "caches": rows * (read + work.new) * shape.cached * width,
-        "activations": rows * (shape.vocab * (width + 28) + work.prompt * (4 * shape.hidden + 3 * shape.inner) * width),
-    }
+    activations = rows * (vocab * (width + 28) + work.tokens["prompt"] * (4 * shape.hidden + 3 * shape.inner) * width)
+    weights = width * (shape.trunk + shape.head if packs else joined)
+    return Counter({"decode weights": weights, "caches": rows * (read + work.new) * shape.cached * width, "activations": activations})
 
 
-def _reading(work: Work) -> dict[str, float]:
-    shape, width, read = work.teacher.shape, work.teacher.width, work.rest + work.new
-    rows = max(1, min(work.rows, READ_TOKENS[work.on_gpu] // (read + (work.prefix if work.on_gpu else 0))))
-    restored = 0 if work.teacher.quantization == "none" else shape.hidden * shape.inner * width
-    return {
-        "caches": rows * (work.prefix + read) * shape.cached * width if work.on_gpu else 0,
-        "activations": (rows * read * (6 * shape.hidden + 3 * shape.inner) + work.rows * work.new * shape.hidden) * width + restored,
-    }
+def _reading(work: Work) -> Counter[str]:
+    shape, width, read = work.teacher.shape, work.teacher.width, work.tokens["rest"] + work.new
+    prefix = work.tokens["prefix"] if work.on_gpu else 0  # a CPU reads it where it lies
+    rows = max(1, min(work.rows, work.rates["read_tokens"] // (read + prefix)))
+    restored = 0 if work.teacher.quantization == "none" else shape.hidden * shape.inner
+    states = rows * read * (6 * shape.hidden + 3 * shape.inner) + work.rows * work.new * shape.hidden
+    return Counter(caches=rows * (prefix + read) * shape.cached * width if prefix else 0, activations=(states + restored) * width)
 
 
-def _training(work: Work, gradients: dict[str, float]) -> dict[str, float]:
+def _training(work: Work, gradients: Counter[str]) -> Counter[str]:
     """One micro-batch at its largest: before its backward pass, or after it, where all gradients are there and no activations."""
-    shape, width, rows = work.student.shape, work.student.width, min(work.rows, work.rows_per_microbatch)
-    vocab, scored, half = min(shape.vocab, work.teacher.shape.vocab), rows * work.new, width < 4
-    chunk = min(scored, max(CHUNK_BYTES[work.on_gpu] // (4 * vocab), MIN_CHUNK))
-    block = chunk if work.on_gpu else min(chunk, max(1, BLOCK_BYTES // (4 * vocab)))
-    loss = vocab * (8 * chunk + 8 * block + 4 * chunk * half) + scored * shape.hidden * 12
-    if not work.lora_rank:  # the head's gradient in float32, its weights in the compute dtype, their product
-        loss += shape.vocab * shape.hidden * (4 + (width + width * work.on_gpu) * half)
-    before = {
-        "cast weights": width * shape.trunk if half and not work.lora_rank else 0,
-        "activations": rows * work.row * activations(work),
-        "loss buffers": loss,
-    }
-    if rows < work.rows:
-        return before | gradients
-    after = gradients | {"loss buffers": 0 if work.lora_rank else 4 * shape.vocab * shape.hidden}
-    return max(before, after, key=total)
+    shape, width, scored, half = work.student.shape, work.student.width, work.at_once * work.new, work.student.width < 4
+    vocab = min(side.shape.head // side.shape.hidden for side in (work.student, work.teacher))
+    chunk = min(scored, max(work.rates["chunk_bytes"] // (4 * vocab), MIN_CHUNK))
+    block = min(chunk, max(1, work.rates["block_bytes"] // (4 * vocab)))
+    # the head's gradient in float32, its weights in the compute dtype, their product
+    of_head = 0 if work.lora else shape.head * (4 + (width + width * work.on_gpu) * half)
+    before = Counter(
+        {
+            "cast weights": width * shape.trunk if half and not work.lora else 0,
+            "activations": work.at_once * work.row * activations(work),
+            "loss buffers": of_head + vocab * (8 * chunk + 8 * block + 4 * chunk * half) + scored * shape.hidden * 12,
+        }
+    )
+    after = gradients + Counter({"loss buffers": 0 if work.lora else 4 * shape.head})
+    return before + gradients if work.at_once < work.rows else max(before, after, key=Counter.total)
 
 
 def activations(work: Work) -> float:
     """Bytes that one token's forward pass leaves for its backward pass, in all layers."""
-    shape, lora = work.student.shape, work.lora_rank > 0
+    shape, lora = work.student.shape, work.lora > 0
     if work.student.width < 4:  # norms in float32, products in the compute dtype, each with a cast copy of its input of its own
         layer = (18 if lora else 26) * shape.hidden + (6 if lora else 4) * shape.queries + 4 * shape.keys + 8 * shape.inner
     else:  # a CPU reads packed rows, whose SwiGLU keeps only its inputs
         inner = 4 if lora or work.on_gpu or work.checkpointing else 3
         layer = 4 * ((4 if lora else 6) * shape.hidden + 3 * shape.queries + 2 * shape.keys + inner * shape.inner)
-    layer += 14 * work.lora_rank
-    if work.checkpointing:  # the layers' inputs, and one layer at a time
-        return shape.layers * shape.hidden * (work.student.width if lora else 4) + layer
-    return shape.layers * layer
+    layer += 14 * work.lora
+    inputs = shape.layers * shape.hidden * (work.student.width if lora else 4)  # of the layers: with checkpointing, one layer at a time
+    return inputs + layer if work.checkpointing else shape.layers * layer

@@ -15,8 +15,9 @@ from rich.text import Text
 
 from gold_style.config.schedule import shortened
 from gold_style.config.settings import Settings
+from gold_style.job.forecast import Refused
 from gold_style.job.obstacles import absences, lacks
-from gold_style.job.page import Refused, print_forecast
+from gold_style.job.page import print_forecast
 from gold_style.job.steps import num_steps, rows_per_step
 from gold_style.prompts import Prompt, PromptSource, build_source
 from gold_style.runs.progress import Progress
@@ -48,8 +49,8 @@ def dry_run(settings: Settings, argv: Sequence[str], refused: Refused) -> float:
             found.append(str(error))
     print_plan(settings, inputs)
     try:
-        print_forecast(settings, refused, is_measured=inputs is not None)
-    except ValueError as error:  # the sizes of a model on the hub
+        print_forecast(settings, refused) if inputs else None
+    except ValueError as error:  # a model whose sizes only the hub knows
         print(f"no plan of memory: {error}")
     found += lacks(settings)
     if not found:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from gold_style.config.settings import Settings
-from gold_style.job.forecast import shape_of, table
+from gold_style.job.shapes import shape_of, table
 from gold_style.runs.run_directory import config_hash
 from tests.helpers.commands import PROJECT, environment
 
@@ -51,7 +51,7 @@ def test_the_nearest_setting_fits_when_pasted(asked, tmp_path):
 
 def test_where_nothing_fits_it_says_what_would(tmp_path):
     page = plan(PAIR, "model.teacher=Qwen/Qwen2.5-72B-Instruct", "plan=t4", home=tmp_path)
-    assert line(page, "fits").startswith("no") and "no setting of this plan fits" in line(page, "nearest")
+    assert line(page, "fits").startswith("no") and "no setting known here fits" in line(page, "nearest")
 
 
 def test_a_gated_model_and_one_that_is_not_unpacked(tmp_path):
@@ -107,4 +107,4 @@ def test_here_measures_this_machine(tmp_path):
         capture_output=True,
     )
     assert done.returncode == 0 and re.search(r"measured now [\d.]+ GB/s", done.stdout), done.stderr
-    assert re.search(r"seconds +[\d.e+-]+ s a step", done.stdout) and json.dumps(done.stdout).count("plan for") == 1
+    assert re.search(r"seconds +[\d.e+-]+ a step", done.stdout) and json.dumps(done.stdout).count("plan for") == 1

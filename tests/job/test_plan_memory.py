@@ -1,17 +1,17 @@
 """The arithmetic of memory against what one H100 measured (benchmarks/results/gpu_*.jsonl), and against parts that can be counted."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from gold_style import PROJECT
 from gold_style.config.settings import Settings
-from gold_style.job.forecast import Forecast, Machine, shape_of, table
-from gold_style.job.memory import activations, phases, total
+from gold_style.job.forecast import Forecast, Machine
+from gold_style.job.memory import activations, phases
+from gold_style.job.shapes import shape_of, table
 
 RESULTS = PROJECT / "benchmarks" / "results" / "gpu_NVIDIA_H100_80GB_HBM3.jsonl"
-TOKENS = {"prompt": 60, "prefix": 600, "prefixes": 1, "rest": 60}  # of benchmarks/gpu.py
+TOKENS = {"prompt": 60, "prefix": 600, "rest": 60}  # of benchmarks/gpu.py
 
 
 def forecast(*overrides: str, **tokens: int) -> Forecast:
@@ -20,7 +20,7 @@ def forecast(*overrides: str, **tokens: int) -> Forecast:
 
 
 def peaks(*overrides: str) -> dict[str, float]:
-    return {phase: total(parts) / 1e9 for phase, parts in phases(forecast(*overrides).work).items()}
+    return {phase: parts.total() / 1e9 for phase, parts in phases(forecast(*overrides).work).items()}
 
 
 def measured(section: int, name: str) -> list[dict]:
@@ -54,7 +54,7 @@ def test_a_step_takes_about_what_the_h100_measured():
 def test_activations_under_autocast_are_those_that_were_measured():
     work = forecast().work
     assert activations(work) / work.student.shape.layers == pytest.approx(118_840, rel=0.001)
-    assert activations(replace(work, checkpointing=True)) < activations(work) / 10
+    assert activations(forecast("train.gradient_checkpointing=true").work) < activations(work) / 10
 
 
 def test_whole_runs_fit_where_they_did():
@@ -92,7 +92,6 @@ def test_what_saves_memory_saves_it():
         ("train.gradient_checkpointing=true", "student"),
         ("train.optim=adamw_8bit", "optimizer"),
         ("model.lora.enabled=true", "student"),
-        ("hardware.rollouts=vllm_server", "rollout"),
     ):
         assert peaks(override)[phase] < full[phase] - 0.3, override
     one, four = (forecast("hardware=fsdp", f"hardware.num_processes={number}").work for number in (1, 4))
