@@ -72,14 +72,7 @@ class Backbone:
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """Logits, shape (N, V); without gradients a GPU does not round them to a half-precision head's dtype."""
-        if not self.is_plain:
-            return self._own_logits(hidden_ND)
-        weight, bias = self.head.weight, self.head.bias
-        is_half = weight.dtype in (torch.bfloat16, torch.float16) and hidden_ND.dtype == weight.dtype
-        if torch.is_grad_enabled() or not is_half or not hidden_ND.is_cuda:
-            return self.head(hidden_ND)
-        logits_NV = torch.mm(hidden_ND, weight.t(), out_dtype=torch.float32)
-        return logits_NV if bias is None else logits_NV.add_(bias)
+        return plain_logits(self.head, hidden_ND) if self.is_plain else self._own_logits(hidden_ND)
 
     def _own_logits(self, hidden_ND: Tensor) -> Tensor:
         """By the model's own forward around a decoder that hands these states back: scales and caps are known to nobody else."""
@@ -96,6 +89,15 @@ class Backbone:
         """Logits in at least float32, shape (N, V); a float64 model's stay float64."""
         logits_NV = self.logits(hidden_ND)
         return logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
+
+
+def plain_logits(head: nn.Linear, hidden_ND: Tensor) -> Tensor:
+    """What `Backbone.logits` makes of a plain head."""
+    is_half = head.weight.dtype in (torch.bfloat16, torch.float16) and hidden_ND.dtype == head.weight.dtype
+    if torch.is_grad_enabled() or not is_half or not hidden_ND.is_cuda:
+        return head(hidden_ND)
+    logits_NV = torch.mm(hidden_ND, head.weight.t(), out_dtype=torch.float32)
+    return logits_NV if head.bias is None else logits_NV.add_(head.bias)
 
 
 class _States(BaseModelOutputWithPast):

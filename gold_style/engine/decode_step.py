@@ -13,6 +13,7 @@ Shapes: B rows, D hidden, H query heads, K key/value heads, G = H / K, E head wi
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 
 import torch
@@ -20,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from gold_style.engine.backbone import Backbone
+from gold_style.engine.backbone import Backbone, plain_logits
 from gold_style.engine.prefix_cache import RoomyLayer, only_full_attention
 
 FAMILIES = ("llama", "qwen2")  # decoders whose layers are exactly: norm, attention with rotary positions, norm, gated SiLU
@@ -74,8 +75,9 @@ class StepDecoder:
         self.live = live
         self.layers = [_layer(layer, num_rows, live) for layer in decoder.layers[: config.num_hidden_layers]]
         self.logits: Product = backbone.logits  # of (B, D) hidden states, shape (B, V)
-        if backbone.is_plain and not self.embed.is_cuda:
-            self.logits = _joined([backbone.head], num_rows, live)
+        if backbone.is_plain:  # without the model: graph_decoder keeps a decoder only as long as its model
+            as_is = live or self.embed.is_cuda
+            self.logits = partial(plain_logits, backbone.head) if as_is else _joined([backbone.head], num_rows, live)
 
     @classmethod
     def of(cls, backbone: Backbone, longest: int, num_rows: int) -> "StepDecoder | None":
