@@ -3,6 +3,7 @@
 What every room may use is here: the version, where the project lies, and the one answer to a misspelt word.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -16,6 +17,7 @@ if not PROJECT.is_dir():
     PROJECT = PACKAGE.parent  # a checkout has them beside the package
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # we know that GOLDTrainer is experimental: tests/upstream/ watches it
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # as it is imported it advises a further package, which nothing here uses
 
 
 def did_you_mean(text: object, candidates: Iterable[str], shown: Callable[[str], object] = str) -> str:

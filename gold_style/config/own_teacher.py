@@ -1,6 +1,6 @@
 """One model as teacher and student: the frozen teacher is the student's start, `model.student_adapter` included.
 
-LoRA never changes the weights that it adapts, so teacher and student then read the same tensors, if both have them in float32.
+LoRA never changes the weights that it adapts, so teacher and student then read the same tensors, if both have them in the same form.
 """
 
 import os
@@ -9,7 +9,11 @@ from gold_style.config.launch import is_sharded
 from gold_style.config.schema import Model
 from gold_style.config.settings import local_model
 
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}  # of a parameter; trained ones are float32
+BYTES = {
+    "float32": 4,
+    "bfloat16": 2,
+    "float16": 2,
+}  # of a parameter; trained ones are float32, the frozen base of LoRA has the compute dtype
 
 
 def is_own_teacher(model: Model) -> bool:
@@ -20,17 +24,26 @@ def is_own_teacher(model: Model) -> bool:
 
 def is_held_once(model: Model) -> bool:
     """Whether teacher and student read the same tensors, the teacher without the student's LoRA layers."""
-    dtype = model.teacher_dtype or model.dtype
-    return is_own_teacher(model) and model.lora.enabled and dtype == "float32" and not is_sharded()
+    is_alike = model.teacher_dtype in (None, model.dtype) and model.teacher_quantization == model.student_quantization
+    return is_own_teacher(model) and model.lora.enabled and is_alike and not is_sharded()
+
+
+def student_dtype(model: Model) -> str:
+    """Of the student's weights in training; sharded ones all have to be of one dtype."""
+    return model.dtype if model.lora.enabled and not is_sharded() else "float32"
 
 
 def teacher_weights(model: Model, num_parameters: int) -> str:
     """How the weights of one model that is teacher and student are held, with their memory."""
-    dtype, lora = model.teacher_dtype or model.dtype, model.lora.enabled
-    student, teacher = (f"{num_parameters * BYTES[name] / 1e6:,.1f} MB" for name in ("float32", dtype))
+
+    def memory(dtype: str, quantization: str) -> str:
+        return f"{num_parameters * BYTES[dtype] / 1e6:,.1f} MB" + (f" less what {quantization} saves" if quantization != "none" else "")
+
+    own, dtype = student_dtype(model), model.teacher_dtype or model.dtype
+    student, teacher = memory(own, model.student_quantization), memory(dtype, model.teacher_quantization)
     if is_held_once(model):
         return f"teacher: the student's start, held once (adapters off): {student}"
-    readers = "teacher and rollouts" if lora and dtype == model.dtype else "teacher"
-    memory = f"{student} each" if dtype == "float32" else f"{student} (student, float32) and {teacher} ({readers}, {dtype})"
-    why = "the student's is sharded" if is_sharded() else "model.teacher_dtype=float32 holds them once"
-    return f"teacher: the student's start, two copies of {model.student}: {memory}" + (f"; {why}" if lora else "")
+    held = f"{student} each" if student == teacher else f"{student} (student, {own}) and {teacher} (teacher, {dtype})"
+    remedy = f"model.teacher_dtype=null model.teacher_quantization={model.student_quantization} holds them once"
+    why = "the student's is sharded" if is_sharded() else remedy
+    return f"teacher: the student's start, two copies of {model.student}: {held}" + (f"; {why}" if model.lora.enabled else "")

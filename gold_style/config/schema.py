@@ -33,6 +33,7 @@ Seed = Annotated[int, Interval(0, 2**32 - 1)]  # what NumPy's generators take
 Schedule = TypedDict("Schedule", {"from": Share, "to": Share, "steps": Count})  # gold_style.config.schedule reads it
 Dtype = Literal["float32", "bfloat16", "float16"]
 Card = Literal["here", "t4", "l4", "4090", "a100_40gb", "l40s", "a100_80gb", "h100", "h200"]  # gold_style/job/cards.yaml
+Quantization = Literal["none", "int8", "int4"]
 
 
 @dataclass(kw_only=True)
@@ -54,6 +55,7 @@ class Recipe:
     top_p: Nucleus
     optim: str
     learning_rate: Weight
+    lora_learning_rate: Weight
     muon_learning_rate: Weight
     weight_decay: Weight
     lr_scheduler_type: str
@@ -80,6 +82,8 @@ class Model:
     student: str
     dtype: Dtype
     teacher_dtype: Dtype | None
+    teacher_quantization: Quantization
+    student_quantization: Quantization
     teacher_revision: str | None
     student_revision: str | None
     student_adapter: str | None
@@ -243,6 +247,7 @@ class EvaluateRecipe:
 class EvaluateModel:
     student_adapter: str | None
     dtype: Dtype | None
+    teacher_quantization: Quantization | None
     revision: str | None
     trust_remote_code: bool
     recipe: EvaluateRecipe

@@ -9,6 +9,7 @@ Importing this module registers the node `schema` that opens `train.*`, so impor
 
 import os
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from gold_style import PACKAGE, PROJECT
@@ -196,6 +197,16 @@ class EvaluateSettings(Composed):
     hardware: schema.Hardware
     evaluation: schema.Scoring
 
+    @classmethod
+    def read(cls, cfg: DictConfig, overrides: Sequence[str] | None = None) -> tuple[Self, list[Mistake]]:
+        """As Composed.read; what the option of a card says about training is left out."""
+        cfg = deepcopy(cfg)
+        with open_dict(cfg):
+            cfg.pop("train", None)
+            for name in ("lora", "student_quantization") if isinstance(cfg.model, DictConfig) else ():
+                cfg.model.pop(name, None)
+        return super().read(cfg, overrides)
+
     def for_target(self, run: Settings | None) -> Settings:
         """The settings to score with: those of the target's run (None: a bare model), and what was asked for here.
 
@@ -217,6 +228,7 @@ class EvaluateSettings(Composed):
                 base.model,
                 **bare,
                 dtype=self.model.dtype or base.model.dtype,
+                teacher_quantization=self.model.teacher_quantization or base.model.teacher_quantization,
                 trust_remote_code=self.model.trust_remote_code or base.model.trust_remote_code,
             ),
             prompts=replace(base.prompts, **asked),

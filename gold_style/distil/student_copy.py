@@ -13,12 +13,16 @@ from pathlib import Path
 
 import torch
 from accelerate.utils import DistributedType
+from torch import nn
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 from trl.models import unwrap_model_for_generation
 
 from gold_style.distil.student_files import write_student
 from gold_style.engine.backbone import Backbone
+from gold_style.engine.quantization import QuantizedLinear
+
+ADAPTER = "default"  # PEFT's name of the one that is trained
 
 
 class StudentCopy:
@@ -28,7 +32,7 @@ class StudentCopy:
     def __init__(self, trainer, compute_dtype: torch.dtype):
         self.trainer, self.accelerator, self.compute_dtype = trainer, trainer.accelerator, compute_dtype
         self._is_sharded = self.accelerator.distributed_type == DistributedType.FSDP
-        self._twin = self._copy(trainer.model) if self._is_sharded else None
+        self._twin = _frozen_copy(trainer.model, compute_dtype, self.accelerator.device) if self._is_sharded else None
 
     @contextlib.contextmanager
     def for_rollouts(self) -> Iterator[Backbone]:
@@ -38,7 +42,7 @@ class StudentCopy:
                 yield Backbone(unwrapped, self.trainer.backbone.reading)
             return
         student = self._unwrapped()
-        if self._is_sharded or next(student.parameters()).dtype != self.compute_dtype:
+        if self._is_sharded or hasattr(student, "get_base_model") or next(student.parameters()).dtype != self.compute_dtype:
             student = self._synced(student)
         was_training = student.training
         student.eval()
@@ -48,18 +52,20 @@ class StudentCopy:
     def for_files(self, dtype: torch.dtype | None = None) -> tuple[PreTrainedModel, dict[str, torch.Tensor]]:
         """The student, LoRA merged, and its present weights in `dtype` (None: the compute dtype), named as `from_pretrained` reads them.
 
-        Collective: every process has to call it; under ZeRO 3 only the main one gets the weights.
+        With LoRA they are on the CPU, merged tensor by tensor: a device has no room for them once more. Collective: every process has to
+        call it; under ZeRO 3 only the main one gets the weights.
         """
-        student = self._unwrapped()
+        student, dtype = self._unwrapped(), dtype or self.compute_dtype
         if self._is_sharded:
-            student = self._synced(student)
-        state = student.state_dict() if self._is_sharded else self.accelerator.get_state_dict(self.trainer.model_wrapped)
-        if hasattr(student, "merge_and_unload") and self.accelerator.is_main_process:
-            student = copy.deepcopy(student).merge_and_unload()
-            state = student.state_dict()
+            state = (student := self._synced(student)).state_dict()
+        elif not hasattr(student, "get_base_model"):
+            state = self.accelerator.get_state_dict(self.trainer.model_wrapped) or {}
+        elif self.accelerator.is_main_process:
+            state = (student := _refreshed(_frozen_copy(student, dtype, torch.device("cpu")), student)).state_dict()
+        else:
+            state = {}
         cast: dict[int, torch.Tensor] = {}  # tied tensors stay one tensor, which is then stored once
-        state = {name: cast.setdefault(tensor.data_ptr(), tensor.to(dtype or self.compute_dtype)) for name, tensor in (state or {}).items()}
-        return student, state
+        return student, {name: cast.setdefault(tensor.data_ptr(), tensor.to(dtype)) for name, tensor in state.items()}
 
     def save(self, directory: Path) -> None:
         """The student for plain `from_pretrained`, LoRA merged, with tokenizer and chat template. Collective."""
@@ -73,20 +79,70 @@ class StudentCopy:
     def _synced(self, student: PreTrainedModel) -> PreTrainedModel:
         """The copy with the present weights: autocast would cast each of them again for every new token, and sharded ones be gathered."""
         if self._twin is None:
-            self._twin = self._copy(student)
-        with torch.no_grad():
-            pairs = zip(self._twin.parameters(), student.parameters(), strict=True)
-            for own, weight in (pair for pair in pairs if pair[1].requires_grad):
-                own.copy_(weight.full_tensor() if isinstance(weight, DTensor) else weight)
-        return self._twin
+            self._twin = _frozen_copy(student, self.compute_dtype, self.accelerator.device)
+        return _refreshed(self._twin, student)
 
-    def _copy(self, student: PreTrainedModel) -> PreTrainedModel:
-        """The student once more, frozen, in the compute dtype, on this process's device. Weights under LoRA that the teacher holds bit for
-        bit are the teacher's tensors."""
-        frozen = [weight for weight in student.parameters() if not weight.requires_grad]
-        pairs = zip(frozen, self.trainer.teacher.model.parameters(), strict=False)
-        shared = {id(own): theirs for own, theirs in pairs if theirs.dtype == self.compute_dtype and torch.equal(own.to(theirs), theirs)}
-        twin = copy.deepcopy(student, shared).requires_grad_(False)
-        for parameter in twin.parameters():  # not buffers: rounded rotary frequencies move far positions
-            parameter.data = parameter.data.to(self.compute_dtype)
-        return twin.to(self.accelerator.device)
+
+def _frozen_copy(student: PreTrainedModel, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+    """The student once more without adapters, its linear layers plain, in `dtype` on `device`; `_refreshed` puts in what training changes.
+
+    Frozen weights that are in this form already are the student's own tensors.
+    """
+    base = _base(student)
+    memo = {id(module): _plain(module, dtype, device) for module in _merging(base).values()}
+    inside = tuple(f"{name}." for name in _merging(base))
+    for name, weight in base.named_parameters(remove_duplicate=False):
+        if id(weight) not in memo and not name.startswith(inside):
+            memo[id(weight)] = nn.Parameter(weight.detach().to(device, dtype, copy=weight.requires_grad), requires_grad=False)
+    twin = copy.deepcopy(base, memo).to(device).requires_grad_(False)
+    if twin.get_output_embeddings().weight is not twin.get_input_embeddings().weight:
+        twin.config.tie_word_embeddings = False  # an adapter of one of them is none of the other
+    return twin
+
+
+@torch.no_grad()
+def _refreshed(twin: PreTrainedModel, student: PreTrainedModel) -> PreTrainedModel:
+    """The copy, with the student's present weights. Collective where these are sharded."""
+    merging = _merging(base := _base(student))
+    for name, module in merging.items():
+        twin.get_submodule(name).weight.copy_(_whole(_merged(module)))
+    if base is student:
+        for own, weight in zip(twin.parameters(), student.parameters(), strict=True):
+            if weight.requires_grad:
+                own.copy_(_whole(weight))
+    return twin
+
+
+def _base(student: PreTrainedModel) -> PreTrainedModel:
+    return student.get_base_model() if hasattr(student, "get_base_model") else student
+
+
+def _merging(base: nn.Module, prefix: str = "") -> dict[str, nn.Module]:
+    """Name -> layer that is plain only once an adapter is merged into it, or its weight restored."""
+    found: dict[str, nn.Module] = {}
+    for name, child in base.named_children():
+        is_one = isinstance(child, QuantizedLinear) or hasattr(child, "get_base_layer")
+        found |= {prefix + name: child} if is_one else _merging(child, f"{prefix}{name}.")
+    return found
+
+
+def _plain(module: nn.Module, dtype: torch.dtype, device: torch.device) -> nn.Module:
+    """A layer of the kind that an adapter or quantised weights are in the place of; its weight is not filled."""
+    base = module.get_base_layer() if hasattr(module, "get_base_layer") else module
+    plain = copy.copy(base)
+    if isinstance(base, QuantizedLinear):
+        plain = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, device="meta")
+    held = {**base._parameters, "weight": torch.empty(plain.weight.shape, dtype=dtype, device=device)}
+    plain._parameters = {name: None if own is None else nn.Parameter(own.detach().to(device, dtype)) for name, own in held.items()}
+    return plain
+
+
+def _merged(module: nn.Module) -> torch.Tensor:
+    """A layer's weight with its adapter, in float32."""
+    base = module.get_base_layer() if hasattr(module, "get_base_layer") else module
+    weight = base.restored(torch.float32) if isinstance(base, QuantizedLinear) else base.weight.float()
+    return weight + module.get_delta_weight(ADAPTER).float() if base is not module else weight
+
+
+def _whole(weight: torch.Tensor) -> torch.Tensor:
+    return weight.full_tensor() if isinstance(weight, DTensor) else weight

@@ -21,6 +21,7 @@ from transformers.utils import logging
 from gold_style.chat import turn_end_id
 from gold_style.config.schema import Model
 from gold_style.config.settings import local_model
+from gold_style.engine.quantization import quantize
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -40,9 +41,16 @@ def load_tokenizer(name: str, revision: str | None, trust_remote_code: bool) -> 
 
 
 def load_model(
-    name: str, dtype: torch.dtype, revision: str | None, model: Model, adapters: Sequence[str] = (), device: torch.device | None = None
+    name: str,
+    dtype: torch.dtype,
+    revision: str | None,
+    model: Model,
+    adapters: Sequence[str] = (),
+    device: torch.device | None = None,
+    quantization: str = "none",
 ) -> PreTrainedModel:
-    """A causal LM from safetensors; how it is loaded says `model`. Adapters of PEFT are added to its weights, in float32.
+    """A causal LM from safetensors; how it is loaded says `model`. Adapters of PEFT are added to its weights, in float32; then its linear
+    layers are quantised (gold_style.engine.quantization).
 
     Every tensor goes from its file to `device` (None: the CPU): host memory never holds a whole model on the way to a GPU.
     `sources` of the model are the directories, or hub name and commit, that its weights come from, where they say that.
@@ -70,7 +78,7 @@ def load_model(
     paths, commit = [local_model(path) for path in (name, *adapters)], getattr(loaded.config, "_commit_hash", None)
     if all(os.path.isdir(path) or (path == name and commit) for path in paths):  # an adapter from the hub names no commit
         loaded.sources = [path if os.path.isdir(path) else f"{path}@{commit}" for path in paths]
-    return loaded
+    return quantize(loaded, quantization)
 
 
 def num_parameters(name: str, revision: str | None, trust_remote_code: bool) -> int:

@@ -11,8 +11,7 @@ token; an option is joined to its text by a space, and of both together the toke
 Shapes: N scored tokens of a row, D hidden, V vocabulary.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,21 +29,16 @@ Row = tuple[Sequence[int], Sequence[int]]  # context, which is not empty, and th
 
 @dataclass(frozen=True)
 class Reader:
-    """A model, eval mode, to be read in the state that `state` puts it into (PEFT's `disable_adapter`: its start)."""
+    """A model in eval mode."""
 
     backbone: Backbone
-    state: Callable[[], AbstractContextManager] = nullcontext
 
     @torch.no_grad()
     def distributions(self, rows: Sequence[Row]) -> Iterator[Tensor]:
         """Log-probabilities of every token at each place that a row scores, (N, V), row by row."""
-        with self.state():
-            sequences = [(*context, *scored[:-1]) for context, scored in rows]
-            states = read_states(self.backbone, sequences, [len(scored) for _, scored in rows], None, MAX_TOKENS)
-        for states_ND in states:
-            with self.state():
-                logits_NV = self.backbone.full_logits(states_ND)
-            yield logits_NV.log_softmax(-1)
+        sequences = [(*context, *scored[:-1]) for context, scored in rows]
+        for states_ND in read_states(self.backbone, sequences, [len(scored) for _, scored in rows], None, MAX_TOKENS):
+            yield self.backbone.full_logits(states_ND).log_softmax(-1)
 
     def logprobs(self, rows: Sequence[Row]) -> list[float]:
         """Log-probability of each row's scored tokens together, in nats."""

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from trl.experimental.gold import GOLDConfig
 
 from gold_style.config.launch import is_sharded
-from gold_style.config.own_teacher import is_held_once, is_own_teacher
+from gold_style.config.own_teacher import is_held_once, is_own_teacher, student_dtype
 from gold_style.config.schedule import at_step
 from gold_style.config.settings import Settings, local_model
 from gold_style.distil.objective import Objective, TokenExact
@@ -79,11 +79,13 @@ def build_teacher(settings: Settings, inputs: Inputs, student: PreTrainedModel |
     model, hardware = settings.model, settings.hardware
     dtype = DTYPES[model.teacher_dtype or model.dtype]
     if student is not None and is_held_once(model):
-        weights = copy.deepcopy(student, {id(parameter): parameter for parameter in student.parameters()})
+        leaves = [module for module in student.modules() if not list(module.children()) and list(module.parameters())]
+        weights = copy.deepcopy(student, {id(part): part for part in (*leaves, *student.parameters())})
     elif is_own_teacher(model):
-        weights = load_student(settings, dtype)
+        weights = load_student(settings, dtype, model.teacher_quantization)
     else:
-        weights = load_model(model.teacher, dtype, model.teacher_revision, model, device=device_of(hardware.device))
+        device, quantization = device_of(hardware.device), model.teacher_quantization
+        weights = load_model(model.teacher, dtype, model.teacher_revision, model, device=device, quantization=quantization)
     options = {"prefix_cache_bytes": hardware.prefix_cache_bytes}
     if settings.cache.dir in (None, "auto"):
         return Teacher(weights, inputs.chat.teacher_tokenizer, **options)
@@ -91,12 +93,14 @@ def build_teacher(settings: Settings, inputs: Inputs, student: PreTrainedModel |
     return RememberingTeacher(weights, inputs.chat.teacher_tokenizer, disk=disk, **options)
 
 
-def load_student(settings: Settings, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """The student as it starts; trained weights are float32, whatever the compute dtype. On its device, unless it is to be sharded."""
+def load_student(settings: Settings, dtype: torch.dtype | None = None, quantization: str | None = None) -> PreTrainedModel:
+    """The student as it starts. Trained weights are float32, whatever the compute dtype; the frozen base of LoRA is in that dtype.
+    On its device, unless it is to be sharded."""
     model = settings.model
     adapters = [model.student_adapter] if model.student_adapter else []
     device = None if is_sharded() else device_of(settings.hardware.device)
-    return load_model(model.student, dtype, model.student_revision, model, adapters, device)
+    dtype, quantization = dtype or DTYPES[student_dtype(model)], quantization or model.student_quantization
+    return load_model(model.student, dtype, model.student_revision, model, adapters, device, quantization)
 
 
 def build_vllm(settings: Settings, run_directory: Path) -> Colocated | Served | None:

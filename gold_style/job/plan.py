@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gold_style.config.own_teacher import is_held_once
 from gold_style.config.schedule import shortened
 from gold_style.config.settings import Settings
 from gold_style.job.forecast import Refused
@@ -99,7 +100,7 @@ def _facts(settings: Settings, pack: StylePack, source: PromptSource | None) -> 
         "optimizer": f"{train['optim']}, learning rate {train['learning_rate']}",
     }
     if settings.evaluation.retention:
-        again = "with its adapters off" if settings.model.lora.enabled else "loaded again at the end, in the teacher's place"
+        again = "which is the teacher" if is_held_once(settings.model) else "loaded again at the end, in the teacher's place"
         facts["retention"] = f"held-out texts in {pack.language}, read by teacher, student and its start ({again})"
     if source is not None:
         rows_text = f"{source.num_rows} training rows" if source.num_rows else "unlimited rows"

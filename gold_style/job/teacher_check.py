@@ -4,12 +4,10 @@ A teacher that does not toggle with its own system prompt, or a student that nev
 whole run silently. So the teacher answers held-out requests under every tag first, and P(style opening) of both models is printed.
 """
 
-import copy
 import functools
 from collections.abc import Callable, Sequence
 
 from gold_style.chat import encode
-from gold_style.config.own_teacher import is_held_once
 from gold_style.distil.openings import Opening, cold_start_warning, measure_openings
 from gold_style.distil.row_maker import RowMaker
 from gold_style.engine.agreement import check_reading
@@ -40,8 +38,6 @@ def try_teacher(inputs: Inputs, progress: Progress) -> None:
     row_maker = build_row_maker(settings, inputs, student)
     check_tags(inputs, row_maker.teacher, progress.say)
     device = device_of(settings.hardware.device)
-    if is_held_once(settings.model):
-        student = copy.deepcopy(student)  # its tensors are the teacher's, which keep their dtype
     row_maker.teacher.model.to(device)
     student.to(device, row_maker.options.compute_dtype).eval()
     backbone = Backbone(student)

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from gold_style.config.launch import is_main_process
+from gold_style.config.own_teacher import is_held_once
 from gold_style.config.settings import Settings
 from gold_style.distil.callbacks import Bar, LiveEvaluation, StopOnSignal, WarmStart
 from gold_style.distil.collapse import CollapseGuard
@@ -203,10 +204,10 @@ class Job:
         return summary
 
     def compare_with_start(self, before: list[Judged]) -> dict[str, Any]:
-        """What the student has kept of its start, which is itself without adapters, or is loaded again in the teacher's place."""
+        """What the student has kept of its start, which is the teacher, or is loaded again in the teacher's place."""
         with self.trainer.student_copy.for_rollouts() as student:
-            start = Reader(student, getattr(student.model, "disable_adapter", contextlib.nullcontext))
-            if not self.settings.model.lora.enabled:
+            start = Reader(self.trainer.teacher.backbone)
+            if not is_held_once(self.settings.model):
                 self.trainer.teacher.free()
                 model = load_student(self.settings, self.trainer.options.compute_dtype).to(student.device).eval()
                 start = Reader(Backbone(model, student.reading))

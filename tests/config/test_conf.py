@@ -1,5 +1,6 @@
 """conf/: every option and overlay composes, defaults are the origin's, precedence holds, every knob is explained."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from omegaconf import OmegaConf
 from gold_style.config.check.command_line import check
 from gold_style.config.check.overrides import ORIGIN_FLAGS, flag_key
 from gold_style.config.check.rules import rule_mistakes, value_at
-from gold_style.config.mirror import keys_of
+from gold_style.config.mirror import keys_of, nodes
 from gold_style.config.settings import CONF, PROJECT, EvaluateSettings, Settings, compose_config
 
 PAIR = "model=qwen3b_to_1p5b"
@@ -36,7 +37,7 @@ def test_the_promised_options_are_there():
         "prompts": "dynamic jsonl hf",
         "styles": "joseon village bard",
         "loss": "uld_hybrid uld jsd seq_kd tree",
-        "hardware": "auto cpu single_gpu multi_gpu fsdp deepspeed_zero3 vllm_colocate vllm_server",
+        "hardware": "auto cpu single_gpu multi_gpu fsdp deepspeed_zero3 vllm_colocate vllm_server gpu_16gb gpu_24gb gpu_48gb gpu_80gb",
         "tracker": "wandb tensorboard none",
         "experiment": "origin smoke",
     }
@@ -119,6 +120,66 @@ def test_precedence_is_command_line_experiment_option_pair_config(tmp_path):
     assert lmbda("experiment=own", "loss=own", PAIR) == 0.2  # whatever the order of writing
     assert lmbda("experiment=chooses") == 0.4
     assert lmbda("experiment=chooses", PAIR) == 1.0
+
+
+def card_keys(option: str) -> dict[str, object]:
+    """What the option of a card says about model and train: dotted key -> value."""
+    said = OmegaConf.load(CONF / "hardware" / f"{option}.yaml")
+    return {
+        key: value
+        for section in ("model", "train")
+        for key, value in nodes({section: OmegaConf.to_container(said[section])})
+        if not isinstance(value, dict)
+    }
+
+
+@pytest.mark.parametrize("card", [option for _, option in OPTIONS if option.startswith("gpu_")])
+@pytest.mark.parametrize("pair", [option for group, option in OPTIONS if group == "model"])
+def test_a_card_wins_over_pair_and_recipe_and_the_command_line_over_the_card(pair, card):
+    asked, plain = [f"model={pair}", *NEEDED.get(pair, [])], compose(f"model={pair}", *NEEDED.get(pair, []))
+    settings, said = compose(*asked, f"hardware={card}"), card_keys(card)
+    assert said["model.dtype"] == ("float16" if card == "gpu_16gb" else "bfloat16") and settings.hardware.name == card
+    for key, value in said.items():
+        expected = settings.model.recipe.lora_learning_rate if key == "train.learning_rate" else value
+        assert value_at(settings, key) == expected, key
+    assert (settings.model.teacher, settings.model.student) == (plain.model.teacher, plain.model.student)
+    assert not [mistake for mistake in rule_mistakes(settings) if "package" not in mistake.reason]
+    mine = compose(f"hardware={card}", "model.dtype=float32", "train.gradient_checkpointing=false", "model.lora.r=3", *asked)
+    assert (mine.model.dtype, mine.train["gradient_checkpointing"], mine.model.lora.r) == ("float32", False, 3)
+
+
+def test_an_overlay_wins_over_a_card():
+    settings = compose("experiment=qwen_toggle", "hardware=gpu_16gb")
+    assert settings.train["learning_rate"] == 5e-5 and settings.model.student_quantization == "int4"
+
+
+def test_evaluate_reads_of_a_card_what_it_needs():
+    settings = EvaluateSettings.compose("target=x", "hardware=gpu_16gb")
+    assert (settings.model.dtype, settings.model.teacher_quantization, settings.hardware.name) == ("float16", "int8", "gpu_16gb")
+    for key in ("train.learning_rate=1e-3", "model.lora.enabled=false"):
+        with pytest.raises(ValueError, match="unknown key: one of train.py"):
+            check(["x", "hardware=gpu_16gb", key], "evaluate")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["model.student_quantization=int4"], "add model.lora.enabled=true, or model.student_quantization=none"),
+        (["model.student_quantization=int8", "model.lora.enabled=true", "hardware=fsdp"], "cannot be sharded; add model.student_quant"),
+        (["model.teacher_quantization=int9"], "int8, int4"),
+    ],
+)
+def test_a_quantisation_that_cannot_be_is_refused(overrides, said):
+    with pytest.raises(ValueError, match=said):
+        check([PAIR, *overrides], "config")
+
+
+@pytest.mark.parametrize("key", ["model.teacher_quantization=int8", "train.optim=adamw_8bit", "train.optim=paged_adamw_8bit"])
+def test_a_package_that_is_missing_is_said_before_anything_is_loaded(key, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr("gold_style.config.check.rules.find_spec", lambda name: None if name == "bitsandbytes" else found(name))
+    with pytest.raises(ValueError, match=f"{key}: needs the package bitsandbytes, which is not installed: pip install bitsandbytes"):
+        check([PAIR, key], "config")
 
 
 def test_a_pair_may_bring_its_loss_and_the_command_line_takes_it_back():

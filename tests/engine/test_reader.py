@@ -1,11 +1,8 @@
 """Log-probabilities of given texts: against the model's own forward, row by row."""
 
-import contextlib
-
 import pytest
 import torch
 import torch.nn.functional as F
-from peft import LoraConfig, get_peft_model
 
 from gold_style.chat import encode
 from gold_style.engine.backbone import Backbone
@@ -37,17 +34,6 @@ def test_logprobs_and_divergences_equal_a_plain_forward():
     assert [nats for nats, _ in found] == pytest.approx(expected, rel=1e-3) and [places for _, places in found] == [3, 1, 5]
     assert min(expected) > 1e-4
     assert [nats for nats, _ in Reader(Backbone(first)).divergences(Reader(Backbone(first)), ROWS)] == [0, 0, 0]
-
-
-def test_a_student_without_its_adapters_is_its_start():
-    start, student = model(0), get_peft_model(model(0), LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)).eval()
-    backbone = Backbone(student)
-    off, on = Reader(backbone, student.disable_adapter), Reader(backbone)
-    expected = Reader(Backbone(start))
-    assert off.logprobs(ROWS) == pytest.approx(expected.logprobs(ROWS), abs=1e-4) != on.logprobs(ROWS)
-    (found, wanted) = ([nats for nats, _ in reader.divergences(on, ROWS)] for reader in (off, expected))
-    assert found == pytest.approx(wanted, rel=1e-2) and min(found) > 1e-3
-    assert on.state is contextlib.nullcontext and on.divergences(on, ROWS) == [(0, 3), (0, 1), (0, 5)]
 
 
 def test_the_option_that_is_likeliest_per_byte_is_chosen():

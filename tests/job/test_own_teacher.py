@@ -29,10 +29,10 @@ KINDS = {
     "gradient checkpointing": ("train.gradient_checkpointing=true",),
     "embedding adapted": ("model.lora.target_modules=[embed_tokens,q_proj]",),
     "uld": ("loss=uld",),
-    "bfloat16, teacher float32": ("model.dtype=bfloat16", "model.teacher_dtype=float32"),
     "bfloat16": ("model.dtype=bfloat16",),
+    "int4": ("model.student_quantization=int4", "model.teacher_quantization=int4"),
 }
-QUICK = ("teacher writes, dropout", "bfloat16")
+QUICK = ("teacher writes, dropout", "bfloat16", "int4")
 IDS = torch.arange(5, 40)[None]
 
 
@@ -80,16 +80,15 @@ def adapter(tmp_path_factory) -> str:
 
 @pytest.mark.parametrize("kind", [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS])
 def test_weights_held_once_train_as_two_copies_bit_for_bit(kind, second_copy, tmp_path):
-    start = load_student(composed())
+    start = load_student(composed(*LORA, *KINDS[kind]))
     once = trained(tmp_path / "once", *LORA, *KINDS[kind])
     twice = trained(tmp_path / "twice", *LORA, *KINDS[kind], f"model.teacher={second_copy}")
     assert untimed(once.run.rows) == untimed(twice.run.rows) and len(once.run.rows) == 3
     assert torch.equal(weights(once.model), weights(twice.model))
     name = "student/model.safetensors"
     assert (tmp_path / "once" / name).read_bytes() == (tmp_path / "twice" / name).read_bytes()
-    reader = once.student_copy._twin if kind == "bfloat16" else once.model  # float32 weights cannot be the bfloat16 teacher's
-    assert places(once.teacher.model) <= places(reader) and not places(twice.teacher.model) & places(twice.model)
-    assert all(torch.equal(own, other.to(own)) for own, other in zip(once.teacher.model.parameters(), start.parameters(), strict=True))
+    assert places(once.teacher.model) <= places(once.model) and not places(twice.teacher.model) & places(twice.model)
+    assert all(torch.equal(own, other) for own, other in zip(once.teacher.model.parameters(), start.parameters(), strict=True))
     learns = {name for name, parameter in once.model.named_parameters() if parameter.requires_grad}
     assert learns and all("lora_" in name for name in learns) and once.model.training and not once.teacher.model.training
 
@@ -140,8 +139,18 @@ def test_one_model_is_known_by_any_spelling_of_its_path_and_by_its_revision(seco
         (LORA, "", "teacher: the student's start, held once (adapters off): 2.3 MB"),
         (SELF[:2] + ("model.dtype=float32",), "", f"teacher: the student's start, two copies of {STUDENT}: 2.3 MB each"),
         (SELF, "", f"two copies of {STUDENT}: 2.3 MB (student, float32) and 1.2 MB (teacher, bfloat16)"),
-        ((*LORA, "model.dtype=bfloat16"), "", "1.2 MB (teacher and rollouts, bfloat16); model.teacher_dtype=float32 holds them once"),
-        ((*LORA, "model.teacher_dtype=bfloat16"), "", "1.2 MB (teacher, bfloat16); model.teacher_dtype=float32 holds them once"),
+        ((*LORA, "model.dtype=bfloat16"), "", "held once (adapters off): 1.2 MB"),
+        (
+            (*LORA, "model.teacher_dtype=bfloat16"),
+            "",
+            "and 1.2 MB (teacher, bfloat16); model.teacher_dtype=null model.teacher_quantization=none holds them once",
+        ),
+        (
+            (*LORA, "model.student_quantization=int4"),
+            "",
+            "float32); model.teacher_dtype=null model.teacher_quantization=int4 holds them once",
+        ),
+        ((*LORA, *KINDS["int4"]), "", "held once (adapters off): 2.3 MB less what int4 saves"),
         (LORA, "true", f"two copies of {STUDENT}: 2.3 MB each; the student's is sharded"),
     ],
 )

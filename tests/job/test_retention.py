@@ -71,7 +71,7 @@ def test_a_run_measures_what_its_student_has_kept(runs):
         for part in (found["bits_per_byte"], found["choice"]):
             assert part["change"] == pytest.approx(part["after"] - part["before"])
             assert part["interval"][0] <= part["change"] <= part["interval"][1]
-    # one start: once loaded again, once the student with its adapters off
+    # one start, loaded again
     assert full["bits_per_byte"]["before"] == pytest.approx(lora["bits_per_byte"]["before"], rel=1e-5)
     assert (full["choice"]["before"], full["choice"]["teacher"]) == (lora["choice"]["before"], lora["choice"]["teacher"])
     assert full["bits_per_byte"]["change"] != lora["bits_per_byte"]["change"] != 0

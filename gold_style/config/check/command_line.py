@@ -233,7 +233,7 @@ class _Config:
         for override in line.overrides:
             mistake, key = override_mistake(override, self.groups, known, line.is_sweep), override.key_or_group
             is_option = key in foreign and not isinstance(override.value(), dict)
-            if self.name == "evaluate" and (is_option or (key not in known and (key.startswith("train.") or key in keys_of(Settings)))):
+            if self.name == "evaluate" and (is_option or (key not in keys and (key.startswith("train.") or key in keys_of(Settings)))):
                 reason = f"unknown key: one of train.py; evaluate.py has {', '.join(hints_of(EvaluateSettings))}"
                 mistake = Mistake(key, override.input_line.partition("=")[2], reason)
             elif self.name == "evaluate" and override.is_sweep_override():
