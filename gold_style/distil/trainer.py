@@ -247,14 +247,14 @@ class StyleGOLDTrainer(GOLDTrainer):
 
     def _get_grad_norm(self, model, grad_norm=None):
         norm = super()._get_grad_norm(model, grad_norm)
-        if getattr(self.accelerator, "scaler", None) is not None:
-            return norm  # fp16: the loss scaler passes over such a step and lowers its scale
         if norm is not None and not math.isfinite(float(norm)):
-            if self.options.on_nonfinite == "stop":
+            scaler = getattr(self.accelerator, "scaler", None)  # float16: it passes over such a step and halves its scale
+            if self.options.on_nonfinite == "stop" and (scaler is None or scaler.get_scale() < 1):
                 rows = [row for window in gather_object([self.window]) for row in window]
                 raise nonfinite(self, f"the gradient norm is {float(norm)}", rows)
             self.meters.num_skipped_steps += 1
-            model.zero_grad(set_to_none=True)  # optimizers pass over parameters without a gradient
+            if scaler is None:
+                model.zero_grad(set_to_none=True)  # optimizers pass over parameters without a gradient
         return norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

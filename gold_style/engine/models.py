@@ -143,6 +143,7 @@ class Limits:
     context_tokens: int  # longest sequence it was built for
     num_rows: int  # of its embedding
     stop_ids: frozenset[int]  # that some file names: a tokenizer's class may have a stop token that the model never writes
+    dtype: torch.dtype | None = None  # of the weights in its files
 
     @classmethod
     def of(cls, name: str, revision: str | None, trust_remote_code: bool, tokenizer: PreTrainedTokenizerBase) -> "Limits":
@@ -161,7 +162,7 @@ class Limits:
         stops = frozenset(i for ids in named for i in (ids if isinstance(ids, list) else [ids])) - {None}
         text = config.get_text_config()
         sizes = (getattr(text, size, None) or 10**9 for size in ("max_position_embeddings", "vocab_size"))
-        return cls(name, tokenizer, *sizes, stops)
+        return cls(name, tokenizer, *sizes, stops, config.dtype)
 
     def stop_mistakes(self, key: str) -> list[str]:
         """Why no answer would ever end."""

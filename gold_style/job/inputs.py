@@ -97,6 +97,10 @@ class Inputs:
         model, found = self.settings.model, [*self.source.notes, *self.chat.notes, *self.template_notes]
         if is_own_teacher(model):
             found.append(teacher_weights(model, num_parameters(model.student, model.student_revision, model.trust_remote_code)))
+        sides = (self.student_limits, model.dtype), (self.teacher_limits, model.teacher_dtype or model.dtype)
+        if names := dict.fromkeys(limits.name for limits, dtype in sides if (dtype, limits.dtype) == ("float16", torch.bfloat16)):
+            remedy = "if a logit, loss or gradient is no number, take bfloat16 (a T4 has none) or float32"
+            found.append(f"float16 ends at 65,504, and the bfloat16 weights of {' and '.join(names)} may compute more than that: {remedy}")
         return found
 
     def exam(self, requests: Sequence[Prompt], **others) -> Exam:

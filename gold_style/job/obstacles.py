@@ -37,7 +37,7 @@ def absences(settings: Settings, argv: Sequence[str]) -> list[str]:
 
 def lacks(settings: Settings) -> list[str]:
     """What this machine lacks: a GPU, vLLM. Where one is asked for, torch is imported."""
-    return _faults((check_vllm, settings), (check_device, settings.hardware.device))
+    return _faults((check_vllm, settings), (check_device, settings.hardware.device), (check_float16, settings))
 
 
 def spread_mistakes(hardware: Hardware) -> list[str]:
@@ -87,6 +87,15 @@ def check_vllm(settings: Settings) -> None:
 
         is_served = settings.hardware.rollouts == "vllm_server"
         Served(settings.hardware.vllm_server, Path(), student=settings.model.student) if is_served else Colocated()
+
+
+def check_float16(settings: Settings) -> None:
+    """Raises ValueError where a run in float16 would compute in float32 instead: on a CPU, where accelerate scales no loss."""
+    if settings.model.dtype == "float16":
+        import torch
+
+        if settings.hardware.device == "cpu" or not torch.cuda.is_available():
+            raise ValueError("model.dtype=float16: is trained with loss scaling, which needs a CUDA device; give model.dtype=bfloat16")
 
 
 def check_device(device: str) -> None:
