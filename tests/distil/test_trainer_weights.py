@@ -68,6 +68,21 @@ def test_bf16_rollout_is_the_student_as_it_will_be_saved(tmp_path):
         assert torch.equal(student.logits(student.hidden(ids_BT)), loaded(ids_BT).logits)
 
 
+@pytest.mark.parametrize("optim", ["adamw_8bit", "paged_adamw_8bit"])
+def test_an_optimizer_in_8_bits_learns_and_resumes_with_the_same_weights(optim, tmp_path):
+    """Layers of 4,096 numbers and more have moments of one byte."""
+    training = {"max_steps": 6, "optim": optim, "save_strategy": "steps", "save_steps": 3, "learning_rate": 5e-3}
+    whole = train(tmp_path / "a", student=toys.model(VOCAB, hidden=64), training=training, lmbda=0.0)
+    moments = [v for state in whole.optimizer.state.values() for v in state.values() if torch.is_tensor(v) and v.numel() >= 4096]
+    assert moments and {moment.dtype for moment in moments} == {torch.uint8}
+    losses = [row["train/loss"] for row in whole.run.rows]
+    assert losses[-1] < 0.9 * losses[0]
+    maker = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), lmbda=0.0, rows_per_window=4)
+    resumed = toy_runs.trainer(toys.model(VOCAB, hidden=64, seed=9), maker, tmp_path / "b", **training)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "a" / "checkpoint-3"))
+    assert torch.equal(toy_runs.weights(whole.model), toy_runs.weights(resumed.model))
+
+
 def run_out_of_memory(student, num_rows: int) -> None:
     """The student's forward passes of more than `num_rows` rows fail as they do on a full device."""
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from gold_style.config.settings import Settings
+from gold_style.job.inputs import Inputs
 from gold_style.job.obstacles import absences, lacks, spread_mistakes
-from tests.helpers import prompt_settings
+from tests.helpers import prompt_settings, toys
 from tests.helpers.commands import SMALL, python, torchrun
 
 HUB_PAIR = "model=qwen3b_to_1p5b"
@@ -60,6 +61,26 @@ def test_fsdp_on_cpus_does_not_train_as_ddp(tmp_path, monkeypatch):
     done = torchrun(2, *SMALL, "hardware=fsdp", "hardware.device=cpu", "output_dir=out", cwd=tmp_path)
     assert done.code and "hardware=fsdp is FSDP, and this launch is MULTI_CPU" in done.stderr
     assert "Traceback" not in done.stderr.partition("torch/distributed")[0] and not (tmp_path / "out" / "run.json").exists()
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what a machine without a GPU lacks")
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_float16_is_not_trained_in_float32_instead(device):
+    (fault,) = lacks(Settings.compose("model.dtype=float16", f"hardware.device={device}", "tracker=none"))
+    assert fault == "model.dtype=float16: is trained with loss scaling, which needs a CUDA device; give model.dtype=bfloat16"
+    assert lacks(Settings.compose("model.dtype=bfloat16", f"hardware.device={device}", "tracker=none")) == []
+
+
+def test_float16_for_a_model_in_bfloat16_is_noted(tmp_path):
+    tokenizer = toys.byte_tokenizer()
+    names = {
+        dtype: toys.saved(tokenizer, toys.model(len(tokenizer), dtype=dtype), tmp_path / str(dtype))
+        for dtype in (torch.bfloat16, torch.float32)
+    }
+    asked = ("experiment=smoke", "tracker=none", f"model.teacher={names[torch.float32]}", "prompts.eval_samples=2")
+    notes = Inputs.read(Settings.compose(*asked, f"model.student={names[torch.bfloat16]}", "model.dtype=float16")).notes
+    (note,) = [note for note in notes if note.startswith("float16 ends at 65,504")]
+    assert names[torch.bfloat16] in note and names[torch.float32] not in note
+    for other in ((f"model.student={names[torch.bfloat16]}",), (f"model.student={names[torch.float32]}", "model.dtype=float16")):
+        assert not [note for note in Inputs.read(Settings.compose(*asked, *other)).notes if "65,504" in note]
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
