@@ -21,7 +21,7 @@ from transformers.utils import logging
 from gold_style.chat import turn_end_id
 from gold_style.config.schema import Model
 from gold_style.config.settings import local_model
-from gold_style.engine.quantization import quantize
+from gold_style.engine.quantization import quantize, restore
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -48,9 +48,11 @@ def load_model(
     adapters: Sequence[str] = (),
     device: torch.device | None = None,
     quantization: str = "none",
+    later: Sequence[str] | None = None,
 ) -> PreTrainedModel:
     """A causal LM from safetensors; how it is loaded says `model`. Adapters of PEFT are added to its weights, in float32; then its linear
-    layers are quantised (gold_style.engine.quantization).
+    layers are quantised (gold_style.engine.quantization). `later` are adapters that were trained on these: they are added to what is
+    restored of them, so that all is plain.
 
     Every tensor goes from its file to `device` (None: the CPU): host memory never holds a whole model on the way to a GPU.
     `sources` of the model are the directories, or hub name and commit, that its weights come from, where they say that.
@@ -71,14 +73,21 @@ def load_model(
         raise ValueError(
             f"{name!r} has no weights for {', '.join(lacking[:3])} ({len(lacking)} in all): its files are those of another model"
         )
-    for adapter in adapters:
-        loaded = _with_adapter(loaded, local_model(adapter), name)
-    for parameter in loaded.parameters() if adapters else ():  # not buffers: rounded rotary frequencies move far positions
-        parameter.data = parameter.data.to(dtype)
+    loaded = _adapted(loaded, name, adapters, dtype)
     paths, commit = [local_model(path) for path in (name, *adapters)], getattr(loaded.config, "_commit_hash", None)
     if all(os.path.isdir(path) or (path == name and commit) for path in paths):  # an adapter from the hub names no commit
         loaded.sources = [path if os.path.isdir(path) else f"{path}@{commit}" for path in paths]
-    return quantize(loaded, quantization)
+    loaded = quantize(loaded, quantization)
+    return loaded if later is None else _adapted(restore(loaded), name, later, dtype)
+
+
+def _adapted(model: PreTrainedModel, name: str, adapters: Sequence[str], dtype: torch.dtype) -> PreTrainedModel:
+    """`model` in `dtype`, with adapters that are added in float32."""
+    for number, adapter in enumerate(adapters):
+        model = _with_adapter(model if number else model.float(), local_model(adapter), name)
+    for parameter in model.parameters() if adapters else ():  # not buffers: rounded rotary frequencies move far positions
+        parameter.data = parameter.data.to(dtype)
+    return model
 
 
 def num_parameters(name: str, revision: str | None, trust_remote_code: bool) -> int:

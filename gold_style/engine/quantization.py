@@ -85,3 +85,13 @@ def quantize(model: PreTrainedModel, quantization: str) -> PreTrainedModel:
     for name in found:
         model.set_submodule(name, QuantizedLinear(model.get_submodule(name), quantization))
     return model
+
+
+def restore(model: PreTrainedModel) -> PreTrainedModel:
+    """`model`, its quantised layers plain ones again, with what is left of their weights; in the model's dtype."""
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, QuantizedLinear):
+            plain = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta")
+            plain.weight, plain.bias = nn.Parameter(layer.restored(model.dtype)), layer.bias
+            model.set_submodule(name, plain)
+    return model

@@ -185,10 +185,12 @@ def answers_of_all(
 
 def load(path: str, adapters: Sequence[str], inputs: Inputs, say: Say) -> Backbone:
     """A student for reading only, with adapters added to its weights, on the device of the settings, whose reading is checked."""
-    settings = inputs.settings
-    revision = settings.model.student_revision if path == settings.model.student else None
-    device = device_of(settings.hardware.device)
-    student = Backbone(load_model(path, DTYPES[settings.model.dtype], revision, settings.model, adapters, device).eval())
+    model, device, how = inputs.settings.model, device_of(inputs.settings.hardware.device), {}
+    if path == model.student and model.student_quantization != "none":  # the run's adapter was trained on what quantising leaves
+        first = len([name for name in adapters[:1] if name == model.student_adapter])
+        adapters, how = adapters[:first], {"quantization": model.student_quantization, "later": adapters[first:]}
+    revision = model.student_revision if path == model.student else None
+    student = Backbone(load_model(path, DTYPES[model.dtype], revision, model, adapters, device, **how).eval())
     check_readings(inputs, say, student=student)
     return student
 

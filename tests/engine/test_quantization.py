@@ -4,11 +4,14 @@ import copy
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 
 from gold_style.chat import TeacherIds
+from gold_style.config.settings import Settings
 from gold_style.engine.agreement import check_reading
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.disk_cache import DiskCache
+from gold_style.engine.models import load_model
 from gold_style.engine.quantization import QuantizedLinear, quantize
 from gold_style.engine.remembered import RememberingTeacher, weights_digest
 from gold_style.engine.rollout import generate
@@ -85,6 +88,22 @@ def test_a_quantised_teacher_is_read_after_its_cached_prefix_and_writes(kind, tm
     remembering = RememberingTeacher(model, TOKENIZER, disk=DiskCache(tmp_path, 10**9))
     assert [remembering.generate([TeacherIds(prefix, rest)], max_new_tokens=6) for _ in range(2)] == [[whole]] * 2
     assert remembering.disk.hits == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_adapter_is_added_to_the_weights_that_it_was_trained_on(kind, tmp_path):
+    """As evaluate.py reads a checkpoint of QLoRA: not added to weights that were never rounded, nor rounded with them."""
+    name = toys.saved(TOKENIZER, toys.model(VOCAB), tmp_path / "start")
+    torch.manual_seed(0)
+    config = LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear", init_lora_weights=False)
+    trained = get_peft_model(quantize(toys.model(VOCAB), kind), config).eval()
+    trained.save_pretrained(tmp_path / "adapter")
+    settings = Settings.compose("tracker=none", "model.dtype=float32").model
+    found = load_model(name, torch.float32, None, settings, quantization=kind, later=[str(tmp_path / "adapter")]).eval()
+    assert not any(isinstance(module, QuantizedLinear) for module in found.modules())
+    ids_BT = torch.randint(0, 256, (2, 30), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(found(ids_BT).logits, trained(ids_BT).logits, atol=1e-4, rtol=1e-4)
 
 
 def test_another_quantisation_is_another_key_of_the_disk_cache():
