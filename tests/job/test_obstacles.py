@@ -61,6 +61,8 @@ def test_fsdp_on_cpus_does_not_train_as_ddp(tmp_path, monkeypatch):
     done = torchrun(2, *SMALL, "hardware=fsdp", "hardware.device=cpu", "output_dir=out", cwd=tmp_path)
     assert done.code and "hardware=fsdp is FSDP, and this launch is MULTI_CPU" in done.stderr
     assert "Traceback" not in done.stderr.partition("torch/distributed")[0] and not (tmp_path / "out" / "run.json").exists()
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what a machine without a GPU lacks")
 @pytest.mark.parametrize("device", ["cpu", "auto"])
 def test_float16_is_not_trained_in_float32_instead(device):
