@@ -4,11 +4,13 @@ Read in accelerate 1.15 and torch 2.13; tried over gloo in tests/distil/test_pro
 """
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import torch
 from accelerate.utils import DistributedDataParallelKwargs, FullyShardedDataParallelPlugin
-from torch.distributed.fsdp import MixedPrecisionPolicy
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
+from transformers import TrainerCallback
 
 from gold_style.distil.options import Options
 
@@ -19,12 +21,14 @@ FOR_THE_PARENT = {  # arguments while its constructor runs
 }
 
 
-class Described(torch.nn.Module):
-    """What TRL's constructor gets as the teacher: no weights. It would shard them under ZeRO 3, and leave them on the CPU under FSDP."""
+class ExactEmbedding(TrainerCallback):
+    """Has FSDP gather the embedding in float32, whatever `fsdp_gathers`: no product casts it, and its rounding alone moves the gradient's
+    norm by up to 3e-3."""
 
-    def __init__(self, config):
-        super().__init__()
-        self.config = config
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        if isinstance(embedding := model.get_input_embeddings(), FSDPModule):
+            group = embedding._get_fsdp_state()._fsdp_param_group
+            group.mp_policy = replace(group.mp_policy, param_dtype=None)
 
 
 def accelerator_arguments(options: Options) -> dict[str, Any]:

@@ -43,7 +43,7 @@ from gold_style.distil.muon import MuonWithAdamW
 from gold_style.distil.nonfinite import FiniteWeights, nonfinite
 from gold_style.distil.objective import install_scoring
 from gold_style.distil.phases import Phases
-from gold_style.distil.placement import FOR_THE_PARENT, Described, accelerator_arguments
+from gold_style.distil.placement import FOR_THE_PARENT, ExactEmbedding, accelerator_arguments
 from gold_style.distil.row_maker import RowMaker
 from gold_style.distil.student_copy import StudentCopy
 from gold_style.distil.window import Row, Steps
@@ -73,9 +73,13 @@ class StyleGOLDTrainer(GOLDTrainer):
             # The parent loads the teacher's tokenizer once more, by name: here the very one that is used, whatever its revision.
             self.teacher.tokenizer.save_pretrained(directory)
             args.teacher_tokenizer_name_or_path = directory
+            described = (
+                torch.nn.Module()
+            )  # the teacher without weights: TRL shards them under ZeRO 3, and leaves them on the CPU under FSDP
+            described.config = self.teacher.model.config
             super().__init__(
                 model=student,
-                teacher_model=Described(self.teacher.model.config),
+                teacher_model=described,
                 args=args,
                 data_collator=list,
                 train_dataset=Dataset.from_dict({"step": [0]}),
@@ -94,8 +98,8 @@ class StyleGOLDTrainer(GOLDTrainer):
         self.meters = Meters()
         self._timed = self.phases = Phases(self.meters, partial(torch.cuda.Event, enable_timing=True) if is_on_gpu else None)
         self.totals = Totals(self.meters)
-        self.add_callback(self.totals)
-        self.add_callback(FiniteWeights(self))
+        for callback in (self.totals, FiniteWeights(self), ExactEmbedding()):
+            self.add_callback(callback)
         self.window: list[Row] = []  # the rows of the latest step, for messages
         self.student_copy = StudentCopy(self, self.options.compute_dtype)
         self.remove_callback(PrinterCallback)

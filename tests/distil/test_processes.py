@@ -71,7 +71,7 @@ def test_sharded_weights_train_as_whole_ones_and_resume_bit_for_bit(case, sharde
     assert toy_runs.distance(whole, own) < 1e-5 and torch.equal(whole, resumed)
 
 
-@pytest.mark.parametrize(("gathers", "tolerance"), [("float32", 1e-6), ("compute", 1e-3)])
+@pytest.mark.parametrize(("gathers", "tolerance"), [("float32", 1e-6), ("compute", 1e-5)])
 def test_sharded_bf16_makes_the_numbers_of_whole_weights(gathers, tolerance, sharded):
     """accelerate's own policy (reduced in bf16, no autocast) is off by 3e-4 in the loss, 2e-4 in the norm."""
     whole, found = (torch.load(sharded / f"bf16-{case}-0.pt") for case in ("whole", gathers))
