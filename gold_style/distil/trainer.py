@@ -9,8 +9,7 @@ Every override names the upstream fact it mends; the facts, with numbers, are in
 | `training_step`        | scale under accumulation (5), global random draws (11), one generate call per slice (12), seq_kd (2)     |
 | `compute_loss`         | no hook for a teacher-only prompt (9), text round trip (7, 8), logits of all positions (14)              |
 | `_load_optimizer_and_scheduler` | a longer run resumes at the learning rate of the shorter one                                   |
-| `create_optimizer`     | `muon`                                                                                                   |
-| `_build_accelerator_args`, `train` | how gradients are summed; a traceback where memory runs out in the optimizer                 |
+| `create_optimizer`, `_build_accelerator_args`, `train` | `muon`; bf16 sums of gradients; a traceback where memory runs out   |
 | `_save_checkpoint`, `_get_output_dir` | checkpoints appear complete or not at all                                                 |
 | `_get_grad_norm`       | a non-finite gradient trains on                                                                          |
 | `log`                  | per-slice means of unequal slices; the completions table can kill the run (18)                           |
@@ -59,8 +58,7 @@ MEASURED_TOKENS = 32  # scored tokens of a window on which the costly statistics
 class StyleGOLDTrainer(GOLDTrainer):
     """Trains `student` to follow `row_maker.teacher` on the rows that `row_maker` makes.
 
-    Args: a GOLDConfig whose `per_device_train_batch_size` is the window of one process; the run directory's `Run`, whose `log` gets
-    every logged row.
+    Args: a GOLDConfig whose `per_device_train_batch_size` is the window of one process; the `Run` that gets every logged row.
     """
 
     def __init__(self, *, student, row_maker: RowMaker, run, args: GOLDConfig, callbacks=None, peft_config=None):
