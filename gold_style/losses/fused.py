@@ -161,7 +161,9 @@ class _Gradients:
                 grad_CD = torch.mm(logits_grad_CV, student.head_VD)
             else:
                 parts = zip(logits_grad_CV.split(HEAD_ROWS, 1), student.head_VD.split(HEAD_ROWS), strict=True)
-                grad_CD = sum(fp32_product(grad.to(head.dtype), head) for grad, head in parts)
+                grad_CD = torch.zeros_like(student.hidden_ND[start:stop], dtype=student.dtype)
+                for grad, head in parts:
+                    grad_CD += fp32_product(grad.to(head.dtype), head)
             self.hidden_ND[start:stop] = grad_CD.mul_(scale_C1)
         if self.head_VD is not None:
             hidden_CD = student.hidden_ND[start:stop].to(student.dtype).mul(scale_C1)
