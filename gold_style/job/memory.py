@@ -127,7 +127,7 @@ def _training(work: Work, gradients: Counter[str]) -> Counter[str]:
     before = Counter(
         {
             "cast weights": width * shape.trunk if half and not work.lora else 0,
-            "activations": work.at_once * work.row * activations(work),
+            "activations": work.at_once * work.row * (activations(work) + 2 * width * shape.inner),  # and their gradients in one layer
             "loss buffers": of_head + vocab * (8 * chunk + 8 * block + 4 * chunk * half) + scored * shape.hidden * 12,
         }
     )
