@@ -5,7 +5,8 @@
     python benchmarks/plan_check.py --table             # plan= of every shipped pair on every card -> docs/plan.md
 
 Measured is the highest resident memory of the process, less what it has once the libraries are loaded; planned the highest phase of
-gold_style/job/memory.py. glibc is told to give freed memory back at once, which it otherwise keeps for later. The goal is 15 %. Exit code 1 where a case misses it.
+gold_style/job/memory.py. glibc is told to give freed memory back at once, which it otherwise keeps for later. The goal is 15 %.
+Exit code 1 where a case misses it.
 """
 
 import argparse

@@ -152,7 +152,7 @@ class Forecast:
         inherits = any(getattr(self.settings, key) for key in INHERITING)
         for saving in table("cards")["savings"]:
             overrides = {key: tokens.get(value, value) for key, value in saving.items()}
-            if "model.lora.enabled" in overrides and hasattr(self.settings.model.recipe, "lora_learning_rate"):
+            if "model.lora.enabled" in overrides:
                 overrides["train.learning_rate"] = self.settings.model.recipe.lora_learning_rate
             if not self.machine.bfloat16 and self.settings.model.dtype == "bfloat16":
                 overrides["model.dtype"] = "float16"

@@ -28,7 +28,7 @@ class Side:
     def __init__(self, model: Model, name: str):
         self.shape = shape_of(f"model.{name}", getattr(model, name))
         self.width = BYTES[getattr(model, f"{name}_dtype", None) or model.dtype]
-        self.quantization = getattr(model, f"{name}_quantization", "none")
+        self.quantization = getattr(model, f"{name}_quantization")
 
     def weights(self, width: int) -> float:
         return self.shape.trunk * QUANTIZED_BYTES.get(self.quantization, width) + self.shape.embeddings * width
@@ -56,6 +56,7 @@ class Work:
         self.trained = self.lora * shape.layers * of_a_layer or shape.parameters
         alike = self.student.width == self.teacher.width and self.student.quantization == self.teacher.quantization
         self.held_once = is_own_teacher(model) and bool(self.lora) and alike and not self.sharded
+        self.packed = not (on_gpu or self.lora or train["gradient_checkpointing"]) and self.student.width == 4
         self.checkpointing, self.exam_rows = bool(train["gradient_checkpointing"]), settings.evaluation.batch_size
         self.teacher_writes = bool(loss.warm_start_steps or (loss.seq_kd and loss.lmbda < 1))
         self.vllm = hardware.vllm_gpu_memory * card if hardware.rollouts == "vllm_colocate" else 0
@@ -124,10 +125,12 @@ def _training(work: Work, gradients: Counter[str]) -> Counter[str]:
     block = min(chunk, max(1, work.rates["block_bytes"] // (4 * vocab)))
     # the head's gradient in float32, its weights in the compute dtype, their product
     of_head = 0 if work.lora else shape.head * (4 + (width + width * work.on_gpu) * half)
+    # of one layer the gradients are there as well; the last one's MLP is not computed for prompts where rows are packed
+    unread = 12 * work.tokens["prompt"] * (shape.hidden + shape.inner) if work.packed else 0
     before = Counter(
         {
             "cast weights": width * shape.trunk if half and not work.lora else 0,
-            "activations": work.at_once * work.row * (activations(work) + 2 * width * shape.inner),  # and their gradients in one layer
+            "activations": work.at_once * (work.row * (activations(work) + 2 * width * shape.inner) - unread),
             "loss buffers": of_head + vocab * (8 * chunk + 8 * block + 4 * chunk * half) + scored * shape.hidden * 12,
         }
     )
@@ -140,8 +143,8 @@ def activations(work: Work) -> float:
     shape, lora = work.student.shape, work.lora > 0
     if work.student.width < 4:  # norms in float32, products in the compute dtype, each with a cast copy of its input of its own
         layer = (18 if lora else 26) * shape.hidden + (6 if lora else 4) * shape.queries + 4 * shape.keys + 8 * shape.inner
-    else:  # a CPU reads packed rows, whose SwiGLU keeps only its inputs
-        inner = 4 if lora or work.on_gpu or work.checkpointing else 3
+    else:  # the SwiGLU of packed rows keeps only its inputs
+        inner = 3 if work.packed else 4
         layer = 4 * ((4 if lora else 6) * shape.hidden + 3 * shape.queries + 2 * shape.keys + inner * shape.inner)
     layer += 14 * work.lora
     inputs = shape.layers * shape.hidden * (work.student.width if lora else 4)  # of the layers: with checkpointing, one layer at a time

@@ -39,7 +39,9 @@ def test_a_card_that_is_large_enough(tmp_path):
     assert "not measured on this card" not in page
 
 
-@pytest.mark.parametrize("asked", [(PAIR, "plan=l4"), (PAIR, "plan=4090"), ("model=llama8b_to_qwen1p5b", "plan=l40s", "train.max_steps=7")])
+@pytest.mark.parametrize(
+    "asked", [(PAIR, "plan=l4"), (PAIR, "plan=4090"), (PAIR, "plan=t4"), ("model=llama8b_to_qwen1p5b", "plan=l40s", "train.max_steps=7")]
+)
 def test_the_nearest_setting_fits_when_pasted(asked, tmp_path):
     page = plan(*asked, home=tmp_path)
     assert line(page, "fits").startswith("no") and "not measured on this card" in page
