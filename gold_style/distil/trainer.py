@@ -71,9 +71,7 @@ class StyleGOLDTrainer(GOLDTrainer):
             # The parent loads the teacher's tokenizer once more, by name: here the very one that is used, whatever its revision.
             self.teacher.tokenizer.save_pretrained(directory)
             args.teacher_tokenizer_name_or_path = directory
-            described = (
-                torch.nn.Module()
-            )  # the teacher without weights: TRL shards them under ZeRO 3, and leaves them on the CPU under FSDP
+            described = torch.nn.Module()  # a teacher without weights: TRL shards them under ZeRO 3, under FSDP they stay on the CPU
             described.config = self.teacher.model.config
             super().__init__(
                 model=student,

@@ -110,7 +110,7 @@ def build_vllm(settings: Settings, run_directory: Path) -> Colocated | Served | 
         handover = Path(hardware.vllm_handover) if hardware.vllm_handover else run_directory / ".handover"
         return Served(hardware.vllm_server, handover, student=local_model(model.student))
     if hardware.rollouts == "vllm_colocate":
-        longest = None if settings.loss.guided_share else settings.prompts.max_prompt_tokens  # every row is held against it
+        longest = settings.prompts.max_prompt_tokens  # every row is held against it
         return Colocated(
             model=local_model(model.student),
             dtype=model.dtype,

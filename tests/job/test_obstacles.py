@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gold_style.config.settings import Settings
+from gold_style.job.build import build_vllm
 from gold_style.job.inputs import Inputs
 from gold_style.job.obstacles import absences, lacks, spread_mistakes
 from tests.helpers import prompt_settings, toys
@@ -46,6 +47,17 @@ def test_a_gpu_and_vllm_are_looked_for():
     server = Settings.compose("hardware=vllm_server", "hardware.device=cpu", "hardware.vllm_server=http://127.0.0.1:9", "tracker=none")
     (fault,) = lacks(server)
     assert "hardware.vllm_server=http://127.0.0.1:9: cannot be reached" in fault and "vllm serve" in fault
+
+
+@pytest.mark.parametrize(("prompt_tokens", "longest"), [("null", None), ("100", 148)])
+def test_vllm_gets_the_context_that_a_row_can_fill(prompt_tokens, longest, tmp_path, monkeypatch):
+    """The engine itself starts with the first weights, so an empty package is enough to see what it would start with."""
+    (tmp_path / "vllm").mkdir()
+    (tmp_path / "vllm" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    asked = (f"prompts.max_prompt_tokens={prompt_tokens}", "train.max_completion_length=48")
+    colocated = build_vllm(Settings.compose("hardware=vllm_colocate", "tracker=none", *asked), tmp_path)
+    assert colocated.options["max_model_len"] == longest
 
 
 @pytest.mark.parametrize(("option", "kind"), [("fsdp", "FSDP"), ("deepspeed_zero3", "DEEPSPEED"), ("multi_gpu", None), ("cpu", None)])
