@@ -147,15 +147,17 @@ class _Gradients:
 
     def __init__(self, student: _Side, head_VD: Tensor, bias_V: Tensor | None, hidden_ND: Tensor, wanted: list[bool]):
         self.student, self.needed = student, any(wanted)
-        self.hidden_ND = torch.empty_like(hidden_ND) if wanted[0] else None
+        # not in float16 before backward has multiplied it by the loss scale: small entries would vanish
+        self.hidden_ND = torch.empty_like(hidden_ND, dtype=student.dtype) if wanted[0] else None
         self.head_VD = torch.zeros_like(head_VD, dtype=student.dtype) if wanted[1] else None
         self.bias_V = None if bias_V is None or not wanted[2] else torch.zeros_like(bias_V, dtype=student.dtype)
 
     def add(self, start: int, stop: int, logits_grad_CV: Tensor, scale_C1: Tensor) -> None:
         """Add tokens [start, stop): their logits' gradient is `scale_C1 * logits_grad_CV`."""
         student, vocab_size = self.student, logits_grad_CV.shape[1]
-        # a half-precision product is wanted for its speed on an accelerator; on a CPU fp32 is faster and exact
-        half = logits_grad_CV.is_cuda and student.hidden_ND.dtype != student.dtype
+        # a bfloat16 product is wanted for its speed on an accelerator; on a CPU fp32 is faster and exact, and of float16
+        # hidden states small entries, multiplied by a weight of one in thousands, would vanish
+        half = logits_grad_CV.is_cuda and student.hidden_ND.dtype == torch.bfloat16
         if self.hidden_ND is not None:
             if student.head_VD.dtype == student.dtype:
                 grad_CD = torch.mm(logits_grad_CV, student.head_VD)

@@ -89,6 +89,18 @@ def test_bf16_reduces_and_accumulates_in_fp32(beta, chunks_of):
     assert ((head_grad - exact_grad).norm() / exact_grad.norm()).item() < 0.01
 
 
+def test_small_gradients_survive_float16_once_the_loss_is_scaled():
+    """Made in forward, before GradScaler's factor: rounded to float16 there, they lost 6 % of the gradient."""
+    hidden, head, teacher_hidden, teacher_head, _ = sides(4000, 30, 8, 8)
+    inputs = [(tensor / 8).half() for tensor in (hidden, head, teacher_hidden, teacher_head)]
+    weight, scale = torch.full((4000,), 1 / 4000), 2.0**16
+    _, exact_grad, _ = reference(*(tensor.double() for tensor in inputs), weight.double(), 0.3)
+    leaf, head = inputs[0].clone().requires_grad_(), inputs[1].clone().requires_grad_()
+    loss, _ = fused_jsd(leaf, head, *inputs[2:], weight, 0.3)
+    (hidden_grad,) = torch.autograd.grad(loss * scale, leaf)
+    assert ((hidden_grad.double() / scale - exact_grad).norm() / exact_grad.norm()).item() < 0.005
+
+
 def test_mixed_dtypes_keep_each_parameter_s_own_gradient_dtype():
     hidden, head, teacher_hidden, teacher_head, weight = sides(dtype=torch.float32)
     expected = run(hidden.bfloat16(), head.bfloat16(), teacher_hidden.bfloat16(), teacher_head.bfloat16(), weight, 0.3)
