@@ -37,6 +37,7 @@ from gold_style.job.card import write_card
 from gold_style.job.inputs import Inputs
 from gold_style.job.obstacles import spread_mistakes
 from gold_style.job.optimizer import optimizer_mistakes
+from gold_style.job.readings import readings
 from gold_style.job.results import write_results
 from gold_style.job.retention import Retention
 from gold_style.job.teacher_check import check_margin, check_openings, check_readings, check_tags, openings
@@ -51,6 +52,7 @@ from gold_style.runs.repetition import first_difference
 from gold_style.runs.run import Run, open_run
 from gold_style.runs.run_directory import STATE
 from gold_style.runs.signals import Interrupted, StopRequest, listen
+from gold_style.show.ending import last_lines
 from gold_style.show.report import write_report
 from gold_style.show.summary_table import print_summary
 
@@ -81,6 +83,8 @@ def open_job(settings: Settings, argv: Sequence[str]) -> Iterator["Job"]:
             if run.is_main:
                 print_summary(run.summary, list(read_json_lines(directory / "samples.jsonl")))
                 difference = compare_with_original(settings, run)
+        if run.is_main:
+            print(f"\n{last_lines(directory)}")
     finally:
         if directory is not None and is_main_process():
             print(f"run directory: {directory}", flush=True)
@@ -195,6 +199,7 @@ class Job:
         trainer.student_copy.save(run.student)
         samples = {"before": before, "after": after, "teacher": teacher}
         sampled = self.ask_sampled() if self.settings.evaluation.sampled else None
+        run.write_samples(readings(self.inputs, trainer.teacher, self.exam.requests, after), "readings.jsonl")
         details = {"retention": self.compare_with_start(before)} if self.retention else {}
         totals = {"steps": trainer.state.global_step, "train_seconds": self.train_seconds}
         summary = write_results(run, self.inputs, samples, sampled, **totals, details=details)

@@ -71,10 +71,10 @@ class Run:
         if self.is_main:
             self.tracker.log_table(name, columns, rows)
 
-    def write_samples(self, rows: list[dict]) -> None:
-        """samples.jsonl, as a whole."""
+    def write_samples(self, rows: list[dict], name: str = "samples.jsonl") -> None:
+        """samples.jsonl, or readings.jsonl, as a whole."""
         if self.is_main:
-            write_json_lines(self.directory / "samples.jsonl", rows)
+            write_json_lines(self.directory / name, rows)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Have summary.json and the tracker's summary written once the run is completed."""
@@ -229,10 +229,12 @@ def _begin(run: Run, start: RunStart, settings, argv: Sequence[str], data: str |
     for line in _compared(run, start, settings, device):
         say(line)
     previous = recorded.get("tracker") or {}
+    words = {"pair": config["model"]["name"], "style": config["styles"]["name"], "loss": config["loss"]["kind"]}
     tracked = trackers.TrackedRun(
         directory=run.directory,
-        name=settings.tracker.run_name or run_name(run.directory, overrides),
-        group=settings.tracker.group or group_name(run.directory),
+        name=settings.tracker.run_name or run_name(run.directory, overrides, words["pair"]),
+        group=settings.tracker.group or group_name(run.directory, f"{words['pair']} {words['style']}"),
+        tags=tuple(dict.fromkeys([*settings.tracker.tags, *words.values()])),
         config=shortened(config),
         run_id=previous.get("run_id") if previous.get("name") == settings.tracker.name else None,
         first_step=run.step,
