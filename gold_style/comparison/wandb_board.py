@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gold_style.comparison.charts import CURVES, heatmap
+from gold_style.comparison.charts import heatmap
 from gold_style.comparison.leaderboard import Leaderboard, short_names
 from gold_style.comparison.leaderboard_table import TEXTS, leaderboard_rows
 from gold_style.comparison.verdict import sentence
 from gold_style.runs.naming import label
 from gold_style.runs.redact import redact
-from gold_style.runs.trackers.wandb import FINISH_S, INIT_S, mode_of
+from gold_style.runs.trackers.wandb import FINISH_S, INIT_S, mode_of, style_workspace
 
 CONFIG = "gold_style"  # the key of W&B's config that holds ours
 
@@ -99,26 +99,14 @@ def summary(board: Leaderboard) -> dict[str, Any]:
 
 
 def workspace(board: Leaderboard, entity: str, project: str, groups: Sequence[str]) -> Any:
-    """A W&B workspace: parallel coordinates, margin over steps, importance of the settings; only the runs of these sweeps."""
+    """A W&B workspace: parallel coordinates, importance of the settings, curves; only the runs of these sweeps."""
     import wandb_workspaces.reports.v2 as panels
-    import wandb_workspaces.workspaces as workspaces
 
     column = panels.ParallelCoordinatesPlotColumn
     columns = [column(metric=panels.Config(f"{CONFIG}.{key}"), display_name=key) for key in [*board.varied, "seed"]]
     columns.append(column(metric=panels.SummaryMetric("after.margin"), display_name="margin"))
-    shown = [
-        panels.ParallelCoordinatesPlot(title="Varied settings against margin", columns=columns),
-        *(panels.LinePlot(title=title, x="train/global_step", y=[name]) for name, title, _ in CURVES),
-        panels.ParameterImportancePlot(with_respect_to="after.margin"),
-    ]
-    chosen = f"Metric('Group') in {list(groups)!r}"
-    return workspaces.Workspace(
-        entity=entity,
-        project=project,
-        name=f"gold_style {groups[0]}" if groups else "gold_style",
-        sections=[workspaces.Section(name="Sweep", panels=shown, is_open=True)],
-        runset_settings=workspaces.RunsetSettings(filters=chosen if groups else None),
-    )
+    settings = panels.ParallelCoordinatesPlot(title="Varied settings against margin", columns=columns)
+    return style_workspace(entity, project, groups, [settings, panels.ParameterImportancePlot(with_respect_to="after.margin")])
 
 
 def save_workspace(board: Leaderboard, entity: str, project: str, groups: Sequence[str]) -> list[str]:

@@ -97,8 +97,11 @@ def _facts(settings: Settings, pack: StylePack, source: PromptSource | None) -> 
         "styles": f"{pack.name}: {tags} (teacher prompt {pack.teacher_prompt}{examples})",
         "prompts": settings.prompts.source,
         "loss": f"{loss.kind}, beta {shortened(loss.beta)}, lmbda {loss.lmbda}, seq_kd {str(loss.seq_kd).lower()}",
-        "optimizer": f"{train['optim']}, learning rate {train['learning_rate']}",
+        "optimizer": f"{train['optim']}, train/learning_rate {train['learning_rate']}",
     }
+    if train["optim"] == "muon":  # named as the charts name them: they show that of the first group of weights
+        muon = f"train/learning_rate {settings.model.recipe.muon_learning_rate} for the layers' matrices"
+        facts["optimizer"] = f"muon, {muon}; train.learning_rate {train['learning_rate']} (AdamW) for the rest, on the same schedule"
     if settings.evaluation.retention:
         again = "which is the teacher" if is_held_once(settings.model) else "loaded again at the end, in the teacher's place"
         facts["retention"] = f"held-out texts in {pack.language}, read by teacher, student and its start ({again})"
@@ -106,6 +109,8 @@ def _facts(settings: Settings, pack: StylePack, source: PromptSource | None) -> 
         rows_text = f"{source.num_rows} training rows" if source.num_rows else "unlimited rows"
         steps = num_steps(settings, source.num_rows)
         facts["prompts"] += f", {rows_text}, {source.untagged_share:.1%} of them without a tag"
+        if settings.prompts.source == "dynamic" and (made_up := settings.prompts.random_topics):
+            facts["prompts"] += f", {made_up:.0%} about made-up words, so that a tiny model learns to copy a topic"
         facts["held out"] = f"{len(source.evaluation())} requests for the summary, {len(source.selection())} for live evaluation"
         facts["steps"] = f"{steps} x {rows} rows = {steps * rows:,} completions of at most {train['max_completion_length']} tokens"
     return facts

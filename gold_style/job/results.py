@@ -8,13 +8,17 @@ from typing import Any
 from gold_style.job.inputs import Inputs
 from gold_style.measure.cheats import cheats
 from gold_style.measure.rates import Toggle, score
-from gold_style.measure.samples import Samples, sample_rows
+from gold_style.measure.samples import MODELS, Samples, sample_rows
 from gold_style.measure.summary import run_summary
 from gold_style.measure.verdict import verdict
 from gold_style.runs.run import Run
 from gold_style.show.summary_table import without_misspelt
 
-TABLE = {"request": "request", "tag": "style", "before": "before", "after": "after", "teacher": "teacher"}  # tracker's column -> key
+TABLE = {  # tracker's column -> key
+    "request": "request",
+    "tag": "style",
+    **{name: key for model in MODELS for name, key in ((model, model), (f"{model}'s verdict", f"verdict_{model}"))},
+}
 
 
 def write_results(

@@ -11,8 +11,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from gold_style.config.mirror import is_below
 from gold_style.config.schedule import shortened
-from gold_style.config.settings import in_sweep
+from gold_style.config.settings import BESIDE, in_sweep
 
 NAME_CHARACTERS = 120  # W&B takes 128
 
@@ -41,11 +42,15 @@ def varied_keys(sweep_directory: Path) -> set[str] | None:
     return {override.key_or_group for override in parsed if override.is_sweep_override()} | set(presets)
 
 
-def run_name(directory: Path, overrides: Sequence[str]) -> str:
-    """`beta=0.3,seed=1` for a job of a sweep, `<date>/<time>/0` under multirun/, the directory's name elsewhere."""
+def run_name(directory: Path, overrides: Sequence[str], pair: str | None = None) -> str:
+    """`beta=0.3,seed=1` for a job of a sweep; for a single run the pair and the settings that its command line changes,
+    `tiny beta=0.3`; without a pair `<date>/<time>/0` under multirun/, the directory's name elsewhere."""
     if in_sweep() and (name := varied_name(overrides, varied_keys(Path(HydraConfig.get().runtime.output_dir).parent))):
         return name
-    return label(directory)
+    if pair is None:
+        return label(directory)
+    own = [word for word in overrides if key_of(word) != "model" and not is_below(key_of(word), BESIDE)]
+    return f"{pair} {varied_name(own, None)}".strip()[:NAME_CHARACTERS]
 
 
 def varied_name(overrides: Sequence[str], varied: set[str] | None) -> str:
@@ -66,9 +71,9 @@ def _short(value: str) -> str:
         return value
 
 
-def group_name(directory: Path) -> str | None:
-    """The sweep that a run belongs to; None for a single run."""
-    return label(directory.parent) if in_sweep() else None
+def group_name(directory: Path, single: str | None = None) -> str | None:
+    """The sweep that a run belongs to; `single` for a run of its own."""
+    return label(directory.parent) if in_sweep() else single
 
 
 def label(directory: Path) -> str:

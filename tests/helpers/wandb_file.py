@@ -81,7 +81,8 @@ def _read(told: WandbFile, record: Record) -> None:
         told.metrics.append((record.metric.name or record.metric.glob_name, record.metric.step_metric))
     elif kind == "artifact":
         files = [entry.path for entry in record.artifact.manifest.contents]
-        told.artifacts.append({"name": record.artifact.name, "type": record.artifact.type, "files": files})
+        aliases = list(record.artifact.aliases)
+        told.artifacts.append({"name": record.artifact.name, "type": record.artifact.type, "files": files, "aliases": aliases})
     elif kind == "exit":
         told.exit_code = record.exit.exit_code
 

@@ -43,3 +43,19 @@ def test_jobs_of_a_sweep_are_named_by_what_varies(tmp_path):
 )
 def test_a_run_of_its_own_is_named_by_its_directory(directory, name):
     assert run_name(Path(directory), ["seed=1"]) == name
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ([], "tiny"),
+        (["loss.beta=0.5", "seed=1", "model=tiny"], "tiny beta=0.5,seed=1"),
+        (
+            ["output_dir=/x", "tracker.project=p", "tracker=wandb", "+train.max_steps=5", "model.dtype=bfloat16"],
+            "tiny max_steps=5,dtype=bfloat16",
+        ),
+        (["experiment=bard", "loss.beta={from:0,to:0.3,steps:40}"], "tiny experiment=bard,beta=0->0.3/40"),
+    ],
+)
+def test_a_single_run_is_named_by_its_pair_and_what_its_command_changes(overrides, name):
+    assert run_name(Path("/x/multirun/2026-01-01/10-00/0"), overrides, "tiny") == name

@@ -20,6 +20,7 @@ class TrackedRun:
     name: str
     group: str | None
     config: dict  # resolved, redacted
+    tags: tuple[str, ...] = ()  # the settings' own and those of pair, style and loss
     run_id: str | None = None  # of the tracker's own run, if one is resumed
     first_step: int = 0  # the step after which this process starts; above 0 in a resumed run
 

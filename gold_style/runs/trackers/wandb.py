@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from gold_style.runs.files import plain, read_json_lines
@@ -35,6 +36,7 @@ FINISH_S = 20.0  # for the last uploads, once the run is over
 PREDECESSOR_S = 30.0  # for the end of an earlier run in the same process
 THREAD = "gold_style W&B"
 UPLOAD_S = 900.0  # the same, when a model is uploaded
+FIRST_METRICS = ("style/margin", "style/leakage", "style/untagged")
 CLOUD = "https://api.wandb.ai"
 
 
@@ -81,6 +83,21 @@ def open_tracker(settings, run: TrackedRun) -> Tracker:
     return Wandb(settings, run, mode)
 
 
+def style_workspace(entity: str, project: str, groups: Sequence[str], panels: Sequence = ()) -> Any:
+    """A workspace of the runs in `groups`: the panels, then curves, margin first. Raises ImportError without wandb-workspaces."""
+    import wandb_workspaces.reports.v2 as reports
+    import wandb_workspaces.workspaces as workspaces
+
+    curves = [reports.LinePlot(title=name, x=STEP_KEY, y=[name]) for name in (*FIRST_METRICS, "train/loss")]
+    return workspaces.Workspace(
+        entity=entity,
+        project=project,
+        name=" ".join(["gold_style", *groups[:1]]),
+        sections=[workspaces.Section(name="Style", panels=[*panels, *curves], is_open=True)],
+        runset_settings=workspaces.RunsetSettings(filters=f"Metric('Group') in {list(groups)!r}" if groups else None),
+    )
+
+
 class Wandb(Tracker):
     """A W&B run at the other end of a queue."""
 
@@ -99,6 +116,7 @@ class Wandb(Tracker):
         self.kept: list[Callable[[], None]] = []  # what else was handed over: a few tables and summaries
         self.num_before = sum(1 for _ in read_json_lines(run.metrics))
         self.wandb_run = None
+        self.workspace: list[str] = []  # lines about it
         self.items: queue.SimpleQueue = queue.SimpleQueue()
         self.data_directory = os.environ.get("WANDB_DATA_DIR")
         os.environ["WANDB_DATA_DIR"] = self.data_directory or str(run.directory / "wandb")  # tables travel with the run
@@ -129,7 +147,7 @@ class Wandb(Tracker):
         def send() -> None:
             artifact = self.wandb.Artifact(name, type="model")
             artifact.add_dir(str(directory), policy="immutable", skip_cache=True)  # read in place, not copied
-            self.wandb_run.log_artifact(artifact)
+            self.wandb_run.log_artifact(artifact, aliases=["latest", "best"])
 
         self.items.put(("model", send))
 
@@ -145,7 +163,7 @@ class Wandb(Tracker):
             self.fault = self.fault or "it does not answer"
         directories = self._directories()
         if self.mode == "online" and not self.fault:
-            return [f"W&B: {self.url}"] if self.url else []
+            return [f"W&B: {self.url}", *self.workspace] if self.url else []
         if not directories:
             return [f"W&B has failed ({self.fault}); metrics.jsonl is complete"]
         trouble = f" ({self.fault})" if self.fault else ""
@@ -176,6 +194,11 @@ class Wandb(Tracker):
                 self._trouble(kind, send, error)
             if kind in ("table", "summary"):
                 self.kept.append(send)
+        if self.url and not self.fault and self.run.group:
+            with contextlib.suppress(Exception):  # whatever W&B's server or that package says: curves are there without it
+                where, group = (self.wandb_run.entity, self.wandb_run.project), self.run.group
+                if len(self.wandb.Api().runs("/".join(where), {"group": group})) == 1:  # the first run of its group makes it for all
+                    self.workspace = [f"W&B workspace: {style_workspace(*where, [group]).save().url}"]
         try:
             self.wandb.teardown()  # ends W&B's process, so that nothing of it outlives the run
         except Exception as error:
@@ -217,7 +240,7 @@ class Wandb(Tracker):
             entity=self.settings.entity,
             group=run.group,
             name=run.name,
-            tags=list(self.settings.tags),
+            tags=list(run.tags or self.settings.tags),
             job_type="train",
             config={"gold_style": run.config},
             id=self.run_id,
@@ -228,7 +251,8 @@ class Wandb(Tracker):
             settings=settings,
         )
         self.wandb_run.define_metric(STEP_KEY)
-        self.wandb_run.define_metric("*", step_metric=STEP_KEY)
+        for name in (*FIRST_METRICS, "*"):  # a workspace shows the first ones first
+            self.wandb_run.define_metric(name, step_metric=STEP_KEY)
 
     def _log_row(self, row: dict) -> None:
         self.wandb_run.log(row)
