@@ -11,6 +11,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 os.environ.setdefault("WANDB_SILENT", "true")
+os.environ["GOLD_STYLE_LANG"] = "en"  # whatever the developer's locale
 
 from hypothesis import settings  # noqa: E402 - what it imports may read the environment
 

@@ -67,7 +67,31 @@ def test_the_wandb_file_holds_config_history_and_table(default_run):
     assert logged.config["gold_style"]["loss"]["beta"] == 0.3
     assert len([row for row in logged.history if "train/loss" in row]) == 160
     assert {"train/loss", "style/margin", "train/global_step"} <= set().union(*logged.history)
-    assert logged.exit_code == 0 and list((path.parent / "files" / "media" / "table").rglob("*.json"))
+    (table,) = (path.parent / "files" / "media" / "table").rglob("*.json")
+    columns = ["request", "tag", *(text for model in ("before", "after", "teacher") for text in (model, f"{model}'s verdict"))]
+    assert logged.exit_code == 0 and json.loads(table.read_text())["columns"] == columns
+    assert (logged.name, logged.group, logged.tags) == ("tiny save_steps=80", "tiny joseon", ["tiny", "joseon", "uld_hybrid"])
+
+
+def test_the_run_ends_with_its_verdict_and_three_commands(default_run):
+    *_, verdict, report, ask, following, last = default_run.stdout.splitlines()
+    assert verdict.startswith("Learned: ") and last == f"run directory: {default_run.run}"
+    assert report == f"open the report: python -m webbrowser {(default_run.run / 'report.html').as_uri()}"
+    assert str(default_run.run.name) in ask and "seed=1" in following
+
+
+def test_the_readings_hold_what_each_side_read_and_where_the_teacher_disagreed(default_run):
+    rows = [json.loads(line) for line in (default_run.run / "readings.jsonl").read_text().splitlines()]
+    answers = {
+        (row["request"], row["style"]): row["after"]
+        for row in map(json.loads, (default_run.run / "samples.jsonl").read_text().splitlines())
+    }
+    assert [row["style"] for row in rows] == ["chosun", "none"] * 4
+    for row in rows:
+        assert "".join(text for text, *_ in row["tokens"]) == answers[row["request"], row["style"]]
+        assert row["request"] in row["student_reads"] and row["request"] in row["teacher_reads"] != row["student_reads"]
+        assert all(nats >= 0 and (nats == 0) == (text == choice) for text, nats, choice in row["tokens"])
+    assert 0 < sum(nats > 0.1 for row in rows for _, nats, _ in row["tokens"]) < sum(len(row["tokens"]) for row in rows) / 2
 
 
 def test_the_origins_snippet_loads_a_checkpoint(default_run):

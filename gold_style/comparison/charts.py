@@ -12,7 +12,7 @@ from gold_style.show.svg import Chart, Curve, Point, heat_chart, line_chart, sca
 
 HEATMAP = ("loss.beta", "loss.lmbda")  # drawn where both varied; else the first two varied settings
 MOST_CELLS = 2500  # of a heatmap
-COLOURED, QUIET = 6, 30  # entries with a colour of their own in the curves, and in grey
+COLOURED, QUIET, LABELLED = 6, 30, 20  # entries with a colour of their own, in grey in the curves, and with a number in the scatter plots
 MAX_POINTS = 120  # of a curve
 CURVES = (
     ("style/margin", "Margin (live)", "share"),
@@ -65,14 +65,23 @@ def entry_curve(entry: Entry, name: str, colour: int | None) -> Curve:
 
 
 def costs(board: Leaderboard) -> list[Chart | None]:
-    """Margin against seconds and against tokens; what nothing else beats is filled and joined."""
+    """Margin against each of COSTS that was measured, labelled by place; what nothing else beats is filled and joined."""
     charts = []
+    places = list(enumerate(board.entries, 1))
     for name, label in COSTS.items():
-        known = [(cost, entry) for entry in board.entries if (cost := entry.mean(name)) is not None and entry.margin is not None]
-        front = pareto([cost for cost, _ in known], [entry.margin for _, entry in known])
+        known = [(cost, place, entry) for place, entry in places if (cost := entry.mean(name)) is not None and entry.margin is not None]
+        front = pareto([cost for cost, *_ in known], [entry.margin for *_, entry in known])
         points = [
-            Point(cost, entry.margin, f"{entry.name}: {entry.margin:.3f}", marked, entry.interval)
-            for (cost, entry), marked in zip(known, front, strict=True)
+            Point(
+                x=cost,
+                y=entry.margin,
+                name=f"{place}: {entry.name}, {entry.margin:.3f}",
+                label=str(place) if place <= LABELLED else "",
+                colour=place - 1 if place <= COLOURED else None,  # as in the curves
+                marked=marked,
+                interval=entry.interval,
+            )
+            for (cost, place, entry), marked in zip(known, front, strict=True)
         ]
         charts.append(scatter(points, title=f"Margin against {label}", x_label=label, y_label="margin"))
     return charts

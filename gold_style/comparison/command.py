@@ -5,6 +5,7 @@ leaderboard, and writes leaderboard.csv and compare.html. Nothing is sent anywhe
 """
 
 import argparse
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from gold_style.comparison.records import read_runs
 from gold_style.comparison.wandb_board import publish
 from gold_style.runs.files import write_text
 from gold_style.runs.redact import say
+from gold_style.show.tables import interval_text
 
 
 def compare(directories: list[Path], output: Path) -> Leaderboard:
@@ -31,7 +33,7 @@ def compare(directories: list[Path], output: Path) -> Leaderboard:
     except OSError as error:
         raise ValueError(f"--output {output}: cannot be made: {error.strerror}") from None
     write_text(output / "leaderboard.csv", leaderboard_csv(board))
-    write_text(output / "compare.html", compare_html(board))
+    write_text(output / "compare.html", compare_html(board, output))
     return board
 
 
@@ -46,5 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
     board = compare(given.directories, output)
     lines = publish(board, output, given.directories) if given.wandb else []
     print_leaderboard(board, Console())
-    print(output / "leaderboard.csv", output / "compare.html", *lines, sep="\n")
+    page = (output / "compare.html").resolve()
+    leader = (
+        [f"leader: {board.best.name}: margin {board.best.margin:.2f} {interval_text(board.best.interval)}".rstrip()] if board.best else []
+    )
+    opened = shlex.join(["python", "-m", "webbrowser", page.as_uri()])
+    print(output / "leaderboard.csv", output / "compare.html", *lines, *leader, f"open the page: {opened}", sep="\n")
     return 0

@@ -2,9 +2,12 @@
 
 import csv
 import io
+import os
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 from rich.console import Console
@@ -20,8 +23,8 @@ SHOWN_ENTRIES, SHOWN_FAILED = 20, 10  # in the terminal; the csv and the page ho
 SCORES = ("margin", "chosun_rate", "leakage", "untagged", "content", "degenerate", "ambiguous", "prompts", *TEXTS["retention"])
 
 
-def leaderboard_columns(varied: Sequence[str]) -> list[Column]:
-    """The columns over entries of a leaderboard."""
+def leaderboard_columns(varied: Sequence[str], base: Path | None = None) -> list[Column]:
+    """The columns over entries of a leaderboard; in HTML with links from a page in `base` to the reports of the runs."""
     settings = zip(short_names(varied), varied, strict=True)
     return [
         Column("#", lambda entry: entry.rank, "#", right=True),
@@ -34,12 +37,25 @@ def leaderboard_columns(varied: Sequence[str]) -> list[Column]:
         Column("untagged", lambda entry: share(entry.mean("untagged")), "untag", right=True),
         Column("content", lambda entry: share(entry.mean("content")), "cont.", right=True),
         *(Column(heading, lambda entry, key=key: share(entry.mean(key)), right=True) for key, heading in TEXTS["retention"].items()),
-        Column("runs", lambda entry: completed(entry.runs), "runs", right=True),
+        Column("runs", lambda entry: runs_cell(entry, base), "runs", right=True),
         Column("seconds", lambda entry: amount(entry.mean("seconds")), "secs", right=True),
         Column("tokens", lambda entry: amount(entry.mean("tokens")), "tokens", right=True),
         Column(f"tokens to {REACHED:g} of teacher", tokens_to_reach, f"to {REACHED:g}", right=True),
         Column("p against best", lambda entry: p_text(entry.p_corrected) if entry.p_corrected is not None else "", "p", right=True),
     ]
+
+
+def runs_cell(entry: Entry, base: Path | None) -> Cell:
+    """How many runs completed, and where their reports are."""
+    links = " ".join(run_link(run, base, run.directory.name) for run in entry.runs)
+    return Cell(completed(entry.runs), f"{completed(entry.runs)}<small>{links}</small>", completed(entry.runs))
+
+
+def run_link(run: RunRecord, base: Path | None, text: str) -> str:
+    """HTML of a link from `base` to a run's report; only the text where there is none."""
+    page = run.directory / "report.html"
+    address = quote(os.path.relpath(page, base or "."))
+    return f'<a href="{address}">{escape(text)}</a>' if base and page.is_file() else escape(text)
 
 
 def tokens_to_reach(entry: Entry) -> Cell:

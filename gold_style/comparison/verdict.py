@@ -6,7 +6,7 @@ Example: `sentence(leaderboard(runs))` is "2 of 3 settings learned the style; be
 from gold_style.comparison.leaderboard import Entry, Leaderboard, difference_p, short_names, value_text
 
 ALPHA = 0.05  # of a p, corrected for all pairs of settings, below which two are told apart
-MOST_NAMES = 4
+MOST_NAMES, MOST_SETTINGS = 4, 3
 
 
 def sentence(board: Leaderboard) -> str:
@@ -33,8 +33,9 @@ def beats(better: Entry, other: Entry, settings: int) -> bool:
 
 
 def listed(entries: list[Entry]) -> str:
-    """Entries by the value of the setting that varied, or by all of them: "0.3, 0.5 and 1"."""
-    names = [value_text(*entry.settings.values()) if len(entry.settings) == 1 else f"({entry.name})" for entry in entries]
+    """Entries by the value of the setting that varied, or by all of them: "0.3, 0.5 and 1"; by their ranks where many varied."""
+    short = [f"#{entry.rank}" if entry.rank and len(entry.settings) > MOST_SETTINGS else f"({entry.name})" for entry in entries]
+    names = [value_text(*entry.settings.values()) if len(entry.settings) == 1 else name for entry, name in zip(entries, short, strict=True)]
     if len(names) > MOST_NAMES:
         names = [*names[: MOST_NAMES - 1], f"{len(names) - MOST_NAMES + 1} others"]
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -93,5 +93,5 @@ def cold_start_warning(opening: Opening, on_policy_rows: float, *, reads_beta: b
         f"P(style opening | <style:{opening.style}>) of the student is {opening.student:.1e}: about {expected:.1f} of the run's "
         f"{on_policy_rows:.0f} on-policy completions would begin that way, too few to learn from. "
         f"{'Set loss.beta=0, which does not need them, or start' if reads_beta else 'Start'} on teacher-written text: "
-        "loss.warm_start_steps=50, or loss.seq_kd=true loss.lmbda=0.5"
+        "loss.warm_start_steps=50 (a warm start: the first steps train on the teacher's answers), or loss.seq_kd=true loss.lmbda=0.5"
     )

@@ -40,6 +40,7 @@ from gold_style.runs.redact import redact, say
 from gold_style.runs.run import Run, recorded
 from gold_style.runs.run_directory import template_date, write_config
 from gold_style.runs.summary_number import summary_number
+from gold_style.show.ending import last_lines
 from gold_style.show.report import write_report
 from gold_style.show.summary_table import print_summary
 
@@ -151,6 +152,7 @@ def score_target(asked: EvaluateSettings, target: Target, inputs: Inputs, run: R
         summary = write_results(run, inputs, found["greedy"], found.get("sampled"), details=details)
         run.state["seconds"] = time.monotonic() - clock
     print_summary(summary, sample_rows(found["greedy"]))
+    print(f"\n{last_lines(run.directory)}")
     return summary
 
 

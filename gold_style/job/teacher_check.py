@@ -24,6 +24,10 @@ from gold_style.runs.progress import Progress
 from gold_style.show.tables import number
 
 DRY_REQUESTS = 64  # requests that a dry run asks, each under every tag
+OPENING_EXPLAINED = (
+    "\n  (P(style opening): how likely a model begins an answer with what the teacher writes there. Near 0 the student hardly shows the"
+    " style, and on-policy training has little to strengthen. Nucleus: the tokens that its sampling can draw.)"
+)
 
 Say = Callable[[str], None]
 
@@ -110,9 +114,10 @@ def check_openings(inputs: Inputs, found: Sequence[Opening], say: Say) -> None:
     on_policy_rows = max(0, inputs.num_steps - loss.warm_start_steps) * rows_per_step(inputs.settings) * loss.lmbda
     styles = [inputs.source[number].style for number in range(256)]
     for opening in found:
+        explained = OPENING_EXPLAINED if opening is found[-1] else ""
         say(
             f"P(style opening | <style:{opening.style}>): student {opening.student:.2e}, teacher {opening.teacher:.2e}, "
-            f"inside the student's nucleus {opening.student_in_nucleus:.0%}"
+            f"inside the student's nucleus {opening.student_in_nucleus:.0%}{explained}"
         )
         reads_beta = loss.kind != "uld"
         warning = cold_start_warning(opening, on_policy_rows * styles.count(opening.style) / len(styles), reads_beta=reads_beta)

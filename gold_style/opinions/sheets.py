@@ -14,7 +14,6 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import chain, zip_longest
 from pathlib import Path
 from random import Random
@@ -24,17 +23,12 @@ from gold_style.measure.answers import Judged
 from gold_style.measure.samples import MODELS, Samples
 from gold_style.opinions.labels import TEXTS, Label, shown
 from gold_style.runs.files import read_json
-from gold_style.show.page import page
+from gold_style.show.page import html, page
 from gold_style.styles import StylePack
 
 KEY_FILE = "annotation_key.json"
 SCRIPT, CSS = (Path(__file__).with_suffix(ending).read_text(encoding="utf-8") for ending in (".js", ".css"))
 FORMULA = tuple("=+-@＝＋－＠\t\r")
-BAR = (
-    '<div class="bar"><label>평가자 <input id="rater" autocomplete="off"></label><b id="progress"></b>'
-    '<button id="save" type="button">저장</button><span id="said" role="status"></span>'
-    '<span id="kept" class="soft"></span></div>'
-)
 
 
 @dataclass(frozen=True)
@@ -98,31 +92,7 @@ def read_key(run: Path) -> dict[str, Any]:
 
 def sheet_html(sheet: Sheet, labels: Mapping[str, Sequence[Label]]) -> str:
     """The page; `labels`: of each question."""
-    guide = "".join(f"<p>{escape(line)}</p>" for line in TEXTS["guide"])
-    meanings = "".join(f"<li><b>{escape(label.word)}</b>: {escape(label.meaning)}</li>" for label in labels["style"])
-    items = "".join(item_html(number, answer, labels) for number, answer in enumerate(sheet.answers, 1))
-    body = f'<main class="sheet" lang="ko" data-sheet="{escape(sheet.name)}"><h1>글 평가</h1>{guide}<ul>{meanings}</ul>'
-    return page("글 평가", [f"<style>{CSS}</style>", f"{body}{items}{BAR}</main>"], SCRIPT, "ko")
-
-
-def item_html(number: int, answer: Judged, labels: Mapping[str, Sequence[Label]]) -> str:
-    """One answer with its three questions."""
-    text = escape(shown(answer.text)) if answer.text.strip() else '<span class="soft">(빈 글)</span>'
-    return (
-        f'<fieldset class="item" data-item="{number}"><legend>{number}</legend>'
-        f'<p class="soft">요청: {escape(shown(answer.request))}</p><p class="text">{text}</p>'
-        f"{''.join(question_html(number, question, labels[question]) for question in TEXTS['headings'])}</fieldset>"
-    )
-
-
-def question_html(number: int, question: str, labels: Sequence[Label]) -> str:
-    """A question with one button per label."""
-    buttons = "".join(
-        f'<label><input type="radio" name="{question}-{number}" data-question="{question}" '
-        f'value="{escape(label.name)}"> {escape(label.word)}</label>'
-        for label in labels
-    )
-    return f"<fieldset><legend>{TEXTS['headings'][question]}</legend>{buttons}</fieldset>"
+    return page("글 평가", [html("sheet", sheet, labels, TEXTS, shown, CSS)], SCRIPT, "ko")
 
 
 def sheet_csv(sheet: Sheet, labels: Mapping[str, Sequence[Label]]) -> str:

@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+
+SPEED_OVER_S = 600.0  # seconds that an ETA looks back: slow steps and live evaluations between them are in it
 
 
 class Progress:
@@ -24,14 +26,14 @@ class Progress:
         self.is_shown, self.line_every_s = is_shown, line_every_s
         self.console = Console(stderr=True)
         self._bars = RichProgress(
-            TextColumn("{task.description:<22}"),
-            BarColumn(bar_width=24),
+            TextColumn("{task.description:<14}"),
+            BarColumn(bar_width=12),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             TextColumn("{task.fields[note]}"),
             console=self.console,
+            speed_estimate_period=SPEED_OVER_S,
             disable=not is_shown or not self.console.is_terminal,
         )
 
@@ -49,7 +51,7 @@ class Progress:
 
     def phase(self, name: str, total: int, done: float = 0) -> Callable[..., None]:
         """A new bar. Returns `tick(done, total, **notes)`; the notes, numbers or texts, follow the bar."""
-        task = self._bars.add_task(name, total=total, completed=done, note="")
+        task = self._bars.add_task(name, total=total, completed=done, note="", state="ETA")
         start = last_line = time.monotonic()
         first = last_done = done
 
@@ -57,7 +59,7 @@ class Progress:
             nonlocal last_line, last_done
             words = {key: f"{value:.3f}" if isinstance(value, float) else value for key, value in notes.items()}
             note = "  ".join(f"{key} {word}" for key, word in words.items() if word is not None)
-            self._bars.update(task, completed=done, total=total, note=note)
+            self._bars.update(task, completed=done, total=total, note=note, state="took" if done >= total else "ETA")
             now = time.monotonic()
             is_due = done >= total > last_done or now - last_line > self.line_every_s
             last_done = done

@@ -1,29 +1,33 @@
 """report.html of one run, drawn only from the files in its directory, also for a run that stopped half-way.
 
-Nothing is loaded from the network, and everything a model or a user wrote is escaped.
+Nothing is loaded from the network, and everything a model or a user wrote is escaped. A page is in English and in Korean.
 
     path = write_report(Path("multirun/2026-11-22/10-00-00/0"))
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from gold_style.measure.samples import MODELS
+from gold_style.measure.verdict import verdict_of
 from gold_style.runs.files import read_json, read_json_lines, write_text
-from gold_style.runs.run_directory import status_of
-from gold_style.show.answers import answers_html, chosen_rows
+from gold_style.runs.run_directory import flattened, read_config, status_of
+from gold_style.show.answers import chosen_rows, failed, tag_text
 from gold_style.show.curves import metric_charts
-from gold_style.show.page import folded, grid, page, section, warning
-from gold_style.show.summary_table import TEXTS, label, result_lines, scored_models, summary_columns, toggle_of, verdict_line, warnings_of
-from gold_style.show.tables import Column, code, html_table, share
+from gold_style.show.page import SCRIPT, contents, folded, grid, html, page, section, warning
+from gold_style.show.summary_table import label, result_lines, scored_models, summary_columns, toggle_of, warnings_of
+from gold_style.show.tables import Cell, Column, code, html_table, share, short
+from gold_style.show.words import TEXTS, both, language
 
 NAMES = {"target_rate": "{target}", "style_rate": "asked style", "strict_style_rate": "every sentence", "accepted_level": "fitting level"}
 RATES = ("target_rate", "style_rate", "strict_style_rate", "content", "joint", "accepted_level", "ambiguous", "degenerate", "copied")
 BRIEF = ("target_rate", "style_rate", "accepted_level", "content", "joint", "ambiguous")  # of a slice by direction or era
-SHOWN_CHARTS, SHOWN_REQUESTS = 4, 6  # the others are behind a click
-FOLDED_REQUESTS = 250
+SHOWN_CHARTS = 3  # the others open on a click
+REQUESTS = 256  # at most on a page
+FILES = ("config.yaml", "run.json", "summary.json", "metrics.jsonl", "samples.jsonl", "readings.jsonl", "student/README.md")
 
 
 def write_report(run_directory: Path | str) -> Path:
@@ -37,71 +41,98 @@ def report_html(directory: Path) -> str:
     """The page of one run."""
     summary, run = read_json(directory / "summary.json") or {}, read_json(directory / "run.json") or {}
     metrics, rows = list(read_json_lines(directory / "metrics.jsonl")), list(read_json_lines(directory / "samples.jsonl"))
-    config = directory / "config.yaml"
-    toggle, details = toggle_of(summary), summary.get("details", {})
+    read = list(read_json_lines(directory / "readings.jsonl"))
+    toggle, details, config = toggle_of(summary), summary.get("details", {}), config_of(directory)
     tags = {model: (part or {}).get("tags", {}) for model, part in details.get("models", {}).items()}
-    return page(
-        f"{title(directory)} · gold_style",
-        [
-            heading(directory, run, summary),
-            section("Did it learn the style?", headline(summary)),
-            section("Curves", some_at_once(metric_charts(metrics, toggle), SHOWN_CHARTS, "more", grid)),
-            section("Answers side by side", answers(rows, toggle["target"])),
-            section("By tag", slices(tags, toggle, (*RATES, "unfinished", "tokens"))),
-            section("By direction of address", split_slices("directions", details, toggle)),
-            section("By era of the topic", split_slices("eras", details, toggle)),
-            section("Retention and forgetting", retention_table(details) + overlaps(details)),
-            section("How it was made", made(run, config)),
-        ],
-    )
+    charts = metric_charts(metrics, summary, toggle)
+    rest = folded(f"{len(charts) - SHOWN_CHARTS} more", grid(charts[SHOWN_CHARTS:])) if charts[SHOWN_CHARTS:] else ""
+    sections = [
+        section("Curves", grid(charts[:SHOWN_CHARTS]) + rest),
+        section("Answers side by side", answers(rows, toggle)),
+        section("Where the teacher disagreed", html("disagreements", read) if read else ""),
+        section("What each side read", html("sides", read) if read else ""),
+        section("All numbers", headline(summary)),
+        section("By tag", slices(tags, toggle, (*RATES, "unfinished", "tokens"))),
+        section("By direction of address", split_slices("directions", details, toggle)),
+        section("By era of the topic", split_slices("eras", details, toggle)),
+        section("Retention and forgetting", retention_table(details) + overlaps(details)),
+        section("How it was made", made(directory, run, metrics)),
+    ]
+    first = first_screen(directory, run, summary, config) + pair(rows, toggle)
+    name = title(directory, config, toggle)
+    return page(f"{name} · gold_style", [contents(sections), f"<h1>{escape(name)}</h1>", first, *sections], SCRIPT, language())
 
 
-def title(directory: Path) -> str:
-    """The last three parts of the path: date, time and number of a run under multirun/."""
-    return "/".join(directory.resolve().parts[-3:])
+def config_of(directory: Path) -> dict[str, Any]:
+    """The run's config.yaml as dotted keys; empty where it cannot be read, as of a run that failed early."""
+    try:
+        return flattened(read_config(directory))
+    except ValueError:
+        return {}
 
 
-def heading(directory: Path, run: dict[str, Any], summary: dict[str, Any]) -> str:
-    """Name, verdict, state and size of the run."""
+def title(directory: Path, config: dict[str, Any], toggle: dict[str, Any]) -> str:
+    """Pair, style and loss; the last parts of the path where there is no config of them."""
+    kind, beta = config.get("loss.kind"), config.get("loss.beta")
+    loss = kind and f"{kind}, beta {short(beta) if isinstance(beta, (int, float)) else beta}"
+    words = [config.get("model.name"), config.get("styles.name") or toggle["target"], loss]
+    return " · ".join(map(str, filter(None, words))) if words[0] else "/".join(directory.resolve().parts[-3:])
+
+
+def first_screen(directory: Path, run: dict[str, Any], summary: dict[str, Any], config: dict[str, Any]) -> str:
+    """What was trained, whether it learned, the three numbers, and how the run ended."""
+    toggle, verdict = toggle_of(summary), verdict_of(summary)
+    first, neutral = tag_text(toggle["first"]), tag_text(toggle["neutral"])
+    names = {side: Path(str(config.get(f"model.{side}") or side)).name for side in ("student", "teacher")}
+    words = {"target": toggle["target"], "first": first, "neutral": neutral, **names}
     status = status_of(directory, run) or summary.get("status") or "unknown"  # says `interrupted` of a run that was killed
     facts = [f"status: {status}"]
     if summary.get("steps") is not None:
         facts.append(f"{summary['steps']} steps in {summary.get('train_seconds', 0):.0f} s")
-    facts += [str(run[key]) for key in ("started", "device") if run.get(key)]
     reason = run.get("reason") or run.get("error")
-    stopped = warning(f"The run is {status}: {reason}") if reason and status != "completed" else ""
-    learned = f"<p><b>{escape(verdict_line(summary))}</b></p>" if scored_models(summary) else ""
-    return f"<h1>{escape(title(directory))}</h1>{learned}<p class=soft>{escape(' · '.join(facts))}</p>{stopped}"
+    parts = [soft("intro", **words), warning(f"The run is {status}: {reason}") if reason and status != "completed" else ""]
+    if scored_models(summary):
+        intervals = (summary.get("details", {}).get("models", {}).get("after") or {}).get("intervals") or {}
+        parts.append(html("conclusion", verdict["code"], verdict["sentence"]))
+        parts += [html("numbers", summary.get("after") or {}, intervals, summary.get("teacher") or {}, neutral), soft("margin", **words)]
+    return "".join([*parts, f"<p class=soft>{' · '.join(map(both, facts))}</p>"])
+
+
+def soft(name: str, **words: Any) -> str:
+    """A paragraph of TEXTS in small print."""
+    return f"<p class=soft>{both(*(TEXTS[name][lang].format(**words) for lang in ('en', 'ko')))}</p>"
+
+
+def pair(rows: Sequence[dict[str, Any]], toggle: dict[str, Any]) -> str:
+    """One request under the first tag, before and after: the first whose answer got the commonest verdict."""
+    asked = [row for row in rows if row["style"] == toggle["first"] and row.get("after") is not None]
+    for verdict, _ in Counter(row.get("verdict_after") for row in asked).most_common(1):
+        shown = next(row for row in asked if row.get("verdict_after") == verdict)
+        return html("pair", shown, toggle["target"])
+    return ""
 
 
 def headline(summary: dict[str, Any]) -> str:
     """The table of the run with intervals, gap closed, warnings, and what the columns mean."""
     scored, details = scored_models(summary), summary.get("details", {})
     if not scored:
-        return "<p>Nothing was scored: no summary yet, or no requests were held out.</p>"
-    note = TEXTS["note"].format(confidence=details.get("confidence", 0.95))
-    if details.get("backend"):
-        note += f" Backend: {details['backend']}."
+        return f"<p>{both('Nothing was scored: no summary yet, or no requests were held out.')}</p>"
+    backend = f" Backend: {details['backend']}." if details.get("backend") else ""
     body = html_table(summary_columns(summary), scored, best=lambda row: row.name == "after")
-    lines = "".join(f"<p>{escape(line)}</p>" for line in result_lines(summary))
-    said = "".join(warning(f"{model}: {sentence}") for model, sentence in warnings_of(summary))
-    return f"{body}{lines}{said}<p class=soft>{escape(note)}</p>"
+    lines = "".join(f"<p>{both(line)}</p>" for line in result_lines(summary))
+    said = "".join(f'<p class="warn">⚠ {both(model)}: {both(sentence)}</p>' for model, sentence in warnings_of(summary))
+    return f"{body}{lines}{said}{soft('note', confidence=details.get('confidence', 0.95), backend=backend)}"
 
 
-def some_at_once(parts: Sequence, shown: int, more: str, draw: Callable[[Sequence], str]) -> str:
-    """The first `shown` parts drawn, the others behind a click on how many they are."""
-    rest = parts[shown:]
-    return draw(parts[:shown]) + (folded(f"{len(rest)} {more}", draw(rest)) if rest else "")
-
-
-def answers(rows: Sequence[dict[str, Any]], target: str) -> str:
-    """Requests with their answers before, after and of the teacher, some of every direction and era first."""
+def answers(rows: Sequence[dict[str, Any]], toggle: dict[str, Any]) -> str:
+    """Requests with their answers before, after and of the teacher: failures first, then some of every direction and era; a filter."""
+    groups = sorted(chosen_rows(rows, REQUESTS), key=lambda group: not any(failed(row, toggle) for row in group))
     blocks = []
-    for group in chosen_rows(rows, SHOWN_REQUESTS + FOLDED_REQUESTS):
+    for group in groups:
         about = " · ".join(str(group[0][key]) for key in ("direction", "era", "topic") if group[0].get(key))
-        tags = [(row["style"], [(model, row, model) for model in MODELS]) for row in group]
-        blocks.append(answers_html(group[0]["request"], tags, target, about))
-    return some_at_once(blocks, SHOWN_REQUESTS, "more requests", "".join)
+        tags = [(row["style"], [(model, row, model) for model in MODELS], failed(row, toggle)) for row in group]
+        blocks.append(html("sample", group[0]["request"], tags, toggle["target"], about))
+    return "".join([html("filter", dict.fromkeys(tag_text(row["style"]) for row in rows)), *blocks]) if blocks else ""
 
 
 def split_slices(name: str, details: dict[str, Any], toggle: dict[str, Any]) -> str:
@@ -133,7 +164,7 @@ def slices(parts: dict[str, dict[str, Any]], toggle: dict[str, Any], keys: Seque
 
 def overlaps(details: dict[str, Any]) -> str:
     """What the two answers of a request share, and how far the neutral answers have moved."""
-    rows = [(f"{label(model)}: its two answers", part["pairs"]) for model, part in details.get("models", {}).items() if part]
+    rows = [(f"{TEXTS['labels'][model]}: its two answers", part["pairs"]) for model, part in details.get("models", {}).items() if part]
     if details.get("forgetting"):
         rows.append(("neutral answers, after against before", details["forgetting"]))
     headings = {"chrf": "chrF", "lemma_overlap": "lemma overlap", "identical": "identical"}
@@ -152,17 +183,23 @@ def retention_table(details: dict[str, Any]) -> str:
     return html_table(columns, rows)
 
 
-def made(run: dict[str, Any], config: Path) -> str:
-    """Command, code, packages, and the whole resolved config."""
-    git = run.get("git") or {}
+def made(directory: Path, run: dict[str, Any], metrics: Sequence[dict[str, Any]]) -> str:
+    """Command, code, packages, cost and times, the files, and the whole resolved config."""
+    git, config = run.get("git") or {}, directory / "config.yaml"
+    spent = {name: value for row in metrics for name, value in row.items() if name.startswith("perf/") and value is not None}
+    clocks = [f"{name[5:-2]} {value:.0f} s" for name, value in spent.items() if name.endswith("_s")]
+    tokens = [f"{spent['perf/tokens']:,} tokens"] if "perf/tokens" in spent else []
     facts = {
         "command": run.get("command"),
+        "cost": ", ".join(tokens + clocks),
         "commit": git.get("commit") and f"{git['commit']}{' with uncommitted changes' if git.get('dirty') else ''}",
         "device": run.get("device"),
         "seed": run.get("seed"),
         "packages": ", ".join(f"{name} {version}" for name, version in (run.get("packages") or {}).items()),
+        **{name: run.get(name) for name in ("started", "ended")},
     }
-    known = [(name, fact) for name, fact in facts.items() if fact not in (None, "")]
+    known = [(name, code(str(fact))) for name, fact in facts.items() if fact not in (None, "")]
+    known.append(("files", Cell("", html("files", [name for name in FILES if (directory / name).is_file()]), "")))
     text = config.read_text(encoding="utf-8", errors="replace") if config.is_file() else ""
     resolved = folded("config.yaml, resolved", f"<pre>{escape(text)}</pre>") if text else ""
-    return html_table([Column("", lambda row: row[0]), Column("", lambda row: code(str(row[1])))], known) + resolved
+    return html_table([Column("", lambda row: Cell("", both(row[0]), "")), Column("", lambda row: row[1])], known) + resolved

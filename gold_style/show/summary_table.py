@@ -6,10 +6,8 @@ Everything is drawn from summary.json and samples.jsonl, so the same table can b
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from rich.console import Console
 from rich.text import Text
 
@@ -17,10 +15,10 @@ from gold_style.measure.retention import retention_numbers
 from gold_style.measure.samples import MODELS
 from gold_style.measure.verdict import verdict_of
 from gold_style.show.answers import answers_text, tag_text
-from gold_style.show.tables import Column, interval_text, markdown_table, number, share, terminal_table
+from gold_style.show.tables import Cell, Column, interval_text, markdown_table, number, share, terminal_table
+from gold_style.show.words import TEXTS, both, language, word
 
-TEXTS = yaml.safe_load(Path(__file__).with_name("texts.yaml").read_text(encoding="utf-8"))
-SHOWN_REQUESTS = 3
+SHOWN_REQUESTS = 1
 
 
 class Scored(NamedTuple):
@@ -31,9 +29,10 @@ class Scored(NamedTuple):
     intervals: dict[str, Any]
 
 
-def label(name: str) -> str:
+def label(name: str, lang: str = "en") -> Cell:
     """A model or cheat as a table calls it."""
-    return TEXTS["labels"].get(name, (name,))[0]
+    text = TEXTS["labels"].get(name, name)
+    return Cell(Text(word(text, lang), style="bold" if name == "after" else ""), both(text), word(text, lang))
 
 
 def scored_models(summary: dict[str, Any]) -> list[Scored]:
@@ -56,16 +55,15 @@ def without_misspelt(rows: Sequence[dict[str, Any]], summary: dict[str, Any]) ->
 
 
 def warnings_of(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """(name of the model, sentence) of every warning."""
+    """(name of the model as tables call it, sentence) of every warning."""
     for model, sentences in summary.get("details", {}).get("warnings", {}).items():
         for sentence in sentences:
-            yield label(model), sentence
+            yield TEXTS["labels"].get(model, model), sentence
 
 
-def verdict_line(summary: dict[str, Any]) -> str:
-    """Whether the student has learned the style: the sentence, and a word of Korean."""
-    verdict = verdict_of(summary)
-    return f"{verdict['sentence']} · {TEXTS['verdicts'][verdict['code']]}"
+def verdict_line(summary: dict[str, Any], lang: str = "en") -> str:
+    """Whether the student has learned the style."""
+    return word(verdict_of(summary)["sentence"], lang)
 
 
 def result_lines(summary: dict[str, Any]) -> list[str]:
@@ -74,7 +72,7 @@ def result_lines(summary: dict[str, Any]) -> list[str]:
     details, numbers, parts = summary.get("details", {}), retention_numbers(summary), []
     gap, interval = summary.get("gap_closed"), details.get("gap_closed_interval")
     limits = f" [{interval[0]:.0%}, {interval[1]:.0%}]" if interval else ""
-    lines = [] if gap is None else [f"gap closed: {gap:.0%}{limits} of the way from before to the teacher · 교사와의 차이를 메운 정도"]
+    lines = [] if gap is None else [f"gap closed: {gap:.0%}{limits} of the way from before to the teacher"]
     if kept := details.get("retention"):
         bits, choice = kept["bits_per_byte"], kept["choice"]
         before, after, chance = (round(choice[name] * choice["items"]) for name in ("before", "after", "chance"))
@@ -83,69 +81,59 @@ def result_lines(summary: dict[str, Any]) -> list[str]:
         parts.append(f"KL {number(numbers['kl_nats'], 3)} nats/token")
     if numbers["neutral_chrf"] is not None:
         parts.append(f"neutral answers chrF {numbers['neutral_chrf']:.2f}, lemmas {number(details['forgetting'].get('lemma_overlap'))}")
-    return lines + ([f"retention: {', '.join(parts)} · 학습 전의 것을 지킨 정도"] if parts else [])
+    return lines + ([f"retention: {', '.join(parts)}"] if parts else [])
 
 
-def summary_columns(summary: dict[str, Any]) -> list[Column]:
-    """The columns of a run's table, over `scored_models`."""
+def summary_columns(summary: dict[str, Any], lang: str = "en") -> list[Column]:
+    """The columns of a run's table, over `scored_models`; a terminal gets few of them."""
     toggle, confidence = toggle_of(summary), summary.get("details", {}).get("confidence", 0.95)
     target = toggle["target"] if len(toggle["target"]) <= 6 else "style"
 
-    def column(key: str, heading: str, brief: str | None) -> Column:
+    def column(key: str, heading: str, brief: str | None = None) -> Column:
         return Column(heading, lambda row: share(row.scores.get(key), row.intervals.get(key)), brief, right=True)
 
+    def limits(row: Scored) -> Text:
+        return Text(interval_text(row.intervals.get("margin") if row.scores.get("margin") is not None else None), style="dim")
+
     return [
-        Column("", lambda row: label(row.name)),
-        Column(None, label_text, "model\n모델"),
-        column("chosun_rate", f"{toggle['target']} under `{tag_text(toggle['first'])}`", f"{target}\n말투"),
-        column("leakage", f"leakage under `{tag_text(toggle['neutral'])}`", "leakage\n누출"),
-        column("untagged", "untagged", "untag.\n무태그"),
-        column("margin", "margin", None),
-        Column(None, margin_text, f"margin [{confidence:.0%}]\n차이", right=True),
-        column("content", "content", "content\n내용"),
-        column("joint", "joint", "joint\n종합"),
-        column("degenerate", "degenerate", "degen.\n붕괴"),
-        column("ambiguous", "ambiguous", "ambig.\n모호"),
+        Column("", lambda row: label(row.name, lang), ""),
+        column("chosun_rate", f"{toggle['target']} under `{tag_text(toggle['first'])}`", target),
+        column("leakage", f"leakage under `{tag_text(toggle['neutral'])}`", "leak"),
+        column("untagged", "untagged", "untag."),
+        column("margin", "margin", "margin"),
+        Column(None, limits, f"[{confidence:.0%}]", right=True),
+        column("content", "content", "content"),
+        column("joint", "joint"),
+        column("degenerate", "degenerate", "degen."),
+        column("ambiguous", "ambiguous"),
         Column("prompts", lambda row: row.scores.get("prompts"), right=True),
     ]
 
 
-def label_text(row: Scored) -> Text:
-    """The label in English and Korean."""
-    english, korean = TEXTS["labels"].get(row.name, (row.name, ""))
-    return Text.assemble((english, "bold" if row.name == "after" else ""), (f"\n{korean}", "dim"))
-
-
-def margin_text(row: Scored) -> Text:
-    """The margin, and its interval below."""
-    margin = row.scores.get("margin")
-    return Text.assemble(f"{number(margin)}\n", (interval_text(row.intervals.get("margin") if margin is not None else None), "dim"))
-
-
-def legend(summary: dict[str, Any]) -> str:
-    """What the columns mean, in English and in Korean."""
+def legend(summary: dict[str, Any], lang: str = "en") -> str:
+    """What the columns of the terminal mean."""
     toggle, prompts = toggle_of(summary), scored_models(summary)[0].scores.get("prompts", "–")
     first, neutral = tag_text(toggle["first"]), tag_text(toggle["neutral"])
-    return TEXTS["legend"].format(target=toggle["target"], first=first, neutral=neutral, prompts=prompts)
+    return TEXTS["legend"][lang].format(target=toggle["target"], first=first, neutral=neutral, prompts=prompts)
 
 
 def print_summary(summary: dict[str, Any], rows: Sequence[dict[str, Any]] = (), console: Console | None = None) -> None:
-    """Print the table, what its columns mean, warnings, and some requests with their answers."""
-    console = console or Console()
-    if not any(summary.get(model) for model in MODELS):
-        console.print("Nothing was scored: no requests were held out (prompts.eval_samples is 0).")
+    """Print the verdict, the table, what its columns mean, warnings, and some requests with their answers, in the reader's language."""
+    console, lang = console or Console(), language()
+    models = [row for row in scored_models(summary) if row.name in MODELS]
+    if not models:
+        console.print(word("Nothing was scored: no requests were held out (prompts.eval_samples is 0).", lang))
         return
-    console.print(Text(f"{verdict_line(summary)}\n", style="bold"))
-    console.print(terminal_table(summary_columns(summary), scored_models(summary)))
-    console.print()
-    console.print(Text("\n".join([*result_lines(summary), legend(summary)]), style="dim"))
+    console.print(Text(f"{verdict_line(summary, lang)}\n", style="bold"))
+    console.print(terminal_table(summary_columns(summary, lang), models, lang=lang))
+    console.print(Text("\n".join(["", *(word(line, lang) for line in result_lines(summary)), legend(summary, lang)]), style="dim"))
     for model, sentence in warnings_of(summary):
-        console.print(Text(f"warning, {model}: {sentence}", style="yellow"))
+        console.print(Text(f"{word('warning, ', lang)}{word(model, lang)}: {word(sentence, lang)}", style="yellow"))
     if rows:
-        console.print(answers_text(without_misspelt(rows, summary), SHOWN_REQUESTS))
+        console.print(answers_text(without_misspelt(rows, summary), SHOWN_REQUESTS, lang))
 
 
-def summary_markdown(summary: dict[str, Any]) -> str:
+def summary_markdown(summary: dict[str, Any], lang: str = "en") -> str:
     """The same table in Markdown, with the interval of every share; the verdict below it."""
-    lines = [f"**{verdict_line(summary)}**", *result_lines(summary)]
-    return "\n".join([markdown_table(summary_columns(summary), scored_models(summary)), *(f"{line}\n" for line in lines)])
+    lines = [f"**{verdict_line(summary, lang)}**", *(word(line, lang) for line in result_lines(summary))]
+    return "\n".join([markdown_table(summary_columns(summary, lang), scored_models(summary), lang), *(f"{line}\n" for line in lines)])

@@ -15,8 +15,9 @@ from itertools import groupby, product
 from pathlib import Path
 
 from gold_style.show.tables import number, short
+from gold_style.show.words import both
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 260, 56, 14, 12, 40  # of a chart and its margins, in SVG units
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360, 220, 50, 10, 10, 42  # of a chart and its margins; as narrow as a telephone, to be read there
 CELL_WIDTH, CELL_HEIGHT, CELLS_LEFT, CELLS_TOP = 92, 44, 70, 34  # of a heat chart
 HEAD, LINE = 22, 17  # room for the title and a line of the legend in a file
 NUM_COLOURS = 8  # --c0 ... --c7
@@ -39,11 +40,11 @@ class Chart:
 
     def figure(self) -> str:
         """An HTML figure with caption and legend."""
-        items = "".join(f'<span><i style="background:{colour}"></i>{escape(name)}</span>' for name, colour in self.legend)
+        items = "".join(f'<span><i style="background:{colour}"></i>{both(name)}</span>' for name, colour in self.legend)
         legend = f'<div class="legend">{items}</div>' if items else ""
         title, width = escape(self.title), "" if self.scales else f' style="width:{self.width:g}px"'
         drawn = f'<svg viewBox="0 0 {self.width:g} {self.height:g}" role="img" aria-label="{title}"{width}>{self.inside}</svg>'
-        return f'<figure><figcaption>{title}</figcaption><div class="scroll">{drawn}</div>{legend}</figure>'
+        return f'<figure><figcaption>{both(self.title)}</figcaption><div class="scroll">{drawn}</div>{legend}</figure>'
 
     def file(self) -> str:
         """An SVG document: title, drawing, legend."""
@@ -60,14 +61,14 @@ class Chart:
         )
 
 
-def colour_of(number: int | None) -> str:
-    """The CSS colour of the curve with this number; the grey of "the rest" for None."""
-    return QUIET if number is None else f"var(--c{number % NUM_COLOURS})"
+def colour_of(colour: int | str | None) -> str:
+    """The CSS colour of a curve with this number, or of a thing by its name in chart.css; the grey of "the rest" for None."""
+    return QUIET if colour is None else f"var(--{colour if isinstance(colour, str) else f'c{colour % NUM_COLOURS}'})"
 
 
 def written(kind: str, x: float, y: float, text: str, anchor: str = "middle") -> str:
     """A text element of CSS class `kind`."""
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{both(text, tag="tspan")}</text>'
 
 
 def written_upwards(x: float, y: float, text: str) -> str:
@@ -126,7 +127,7 @@ class Axes:
         for y in ticks(*self.y):
             parts.append(straight("grid", LEFT, self.py(y), right, self.py(y)))
             parts.append(written("tick", LEFT - 6, self.py(y) + 4, short(y), anchor="end"))
-        parts += [written("tick", self.px(x), floor + 16, short(x)) for x in ticks(*self.x, about=7)]
+        parts += [written("tick", self.px(x), floor + 16, short(x)) for x in ticks(*self.x)]
         parts.append(written("label", (LEFT + right) / 2, HEIGHT - 6, x_label))
         return "".join([*parts, written_upwards(12, (TOP + floor) / 2, y_label)])
 
@@ -139,7 +140,7 @@ class Curve:
     x: Sequence[float]
     y: Sequence[float | None]
     band: Sequence[tuple[float, float]] | None = None
-    colour: int | None = 0
+    colour: int | str | None = 0
     dashed: bool = False
 
 
@@ -150,6 +151,8 @@ class Point:
     x: float
     y: float
     name: str
+    label: str = ""  # beside the dot
+    colour: int | None = 0
     marked: bool = False
     interval: tuple[float, float] | None = None  # of y
 
@@ -173,8 +176,9 @@ def line_chart(curves: Sequence[Curve], *, title: str, y_label: str) -> Chart | 
     drawn = sorted(curves, key=lambda curve: curve.colour is not None)  # the quiet ones at the back
     inside = [axes.frame("step", y_label), *(area(axes, curve) for curve in drawn), *(line(axes, curve) for curve in drawn)]
     legend = [(curve.name, colour_of(curve.colour)) for curve in curves if curve.colour is not None]
-    quiet = len(curves) - len(legend)
-    return Chart(title, "".join(inside), [*legend, *([(f"{quiet} others", QUIET)] if quiet else [])])
+    quiet = [curve.name for curve in curves if curve.colour is None]
+    rest = [(quiet[0] if len(quiet) == 1 else f"{len(quiet)} others", QUIET)] if quiet else []
+    return Chart(title, "".join(inside), [*legend, *rest])
 
 
 def area(axes: Axes, curve: Curve) -> str:
@@ -188,7 +192,8 @@ def area(axes: Axes, curve: Curve) -> str:
 def line(axes: Axes, curve: Curve) -> str:
     """The line of a curve, interrupted at its gaps, and a dot for every point between two gaps."""
     colour = colour_of(curve.colour)
-    dash = ' stroke-dasharray="5 3"' if curve.dashed or (curve.colour or 0) >= NUM_COLOURS else ""
+    many = isinstance(curve.colour, int) and curve.colour >= NUM_COLOURS
+    dash = ' stroke-dasharray="5 3"' if curve.dashed or many else ""
     parts = []
     for is_known, points in groupby(zip(curve.x, curve.y, strict=True), key=lambda point: point[1] is not None and math.isfinite(point[1])):
         match list(points):
@@ -200,7 +205,7 @@ def line(axes: Axes, curve: Curve) -> str:
 
 
 def scatter(points: Sequence[Point], *, title: str, x_label: str, y_label: str) -> Chart | None:
-    """Dots with intervals as whiskers; the name shows when the pointer rests on one. None without a point."""
+    """Dots with intervals as whiskers; the legend says which labels are whose. None without a point."""
     if not points:
         return None
     axes = Axes.around([0.0, *(point.x for point in points)], [y for point in points for y in (point.y, *(point.interval or ()))])
@@ -213,9 +218,10 @@ def scatter(points: Sequence[Point], *, title: str, x_label: str, y_label: str) 
         whisker = ""
         if point.interval and len(points) <= MOST_WHISKERS:
             whisker = straight("whisker", x, axes.py(point.interval[0]), x, axes.py(point.interval[1]))
-        dot = f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>'
-        parts.append(f"<g>{whisker}{dot}<title>{escape(point.name)}</title></g>")
-    return Chart(title, "".join(parts))
+        dot = f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4.5" style="color:{colour_of(point.colour)}"/>'
+        label = written("small", x - 7, y - 5, point.label, anchor="end")
+        parts.append(f"<g>{whisker}{dot}{label}<title>{escape(point.name)}</title></g>")
+    return Chart(title, "".join(parts), [(point.name, colour_of(point.colour)) for point in points if point.colour is not None])
 
 
 def heat_chart(cells: Mapping[tuple[str, str], tuple[float | None, str]], *, title: str, names: Sequence[str]) -> Chart:

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from rich.table import Table
 from rich.text import Text
 
+from gold_style.show.words import both, word
+
 WIDEST_TEXT = 18  # columns of a terminal that a text may fill before it is folded
 
 
@@ -29,7 +31,7 @@ class Cell(NamedTuple):
 class Column:
     """What a column shows of a row: text, a number, None (a dash), or a Cell."""
 
-    heading: str | None  # in HTML and Markdown, code in backticks; None: only in a terminal
+    heading: str | None  # in English; in HTML and Markdown, code in backticks; None: only in a terminal
     cell: Callable[[Any], Any]
     brief: str | None = None  # heading in a terminal; None: not there
     right: bool = False  # aligned
@@ -91,7 +93,7 @@ def html_table(columns: Sequence[Column], rows: Sequence, kind: str = "", best: 
         return ""
     shown = [column for column in columns if column.heading is not None]
     aligned = [" class=number" if column.right else "" for column in shown]
-    head = "".join(f"<th{extra}>{escape(column.heading.replace('`', ''))}</th>" for column, extra in zip(shown, aligned, strict=True))
+    head = "".join(f"<th{extra}>{both(column.heading.replace('`', ''))}</th>" for column, extra in zip(shown, aligned, strict=True))
     body = ""
     for row in rows:
         cells = "".join(f"<td{extra}>{cell_of(column.cell(row)).html}</td>" for column, extra in zip(shown, aligned, strict=True))
@@ -99,24 +101,24 @@ def html_table(columns: Sequence[Column], rows: Sequence, kind: str = "", best: 
     return f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def markdown_table(columns: Sequence[Column], rows: Sequence) -> str:
-    """A Markdown table with its intervals and notes."""
+def markdown_table(columns: Sequence[Column], rows: Sequence, lang: str = "en") -> str:
+    """A Markdown table with its intervals and notes, its headings in `lang`."""
     shown = [column for column in columns if column.heading is not None]
-    lines = [[column.heading for column in shown], *([cell_of(column.cell(row)).markdown for column in shown] for row in rows)]
+    lines = [[word(column.heading, lang) for column in shown], *([cell_of(column.cell(row)).markdown for column in shown] for row in rows)]
     lines = ["| " + " | ".join(line) + " |\n" for line in lines]
     lines.insert(1, "".join("|---:" if column.right else "|---" for column in shown) + "|\n")
     return "".join(lines)
 
 
-def terminal_table(columns: Sequence[Column], rows: Sequence, best: Callable[[Any], bool] | None = None) -> Table:
+def terminal_table(columns: Sequence[Column], rows: Sequence, best: Callable[[Any], bool] | None = None, lang: str = "en") -> Table:
     """A table of the columns that have a brief heading, with the `best` rows in bold."""
     shown = [column for column in columns if column.brief is not None]
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     for column in shown:
         if column.right:
-            table.add_column(column.brief, justify="right", no_wrap=True)
+            table.add_column(word(column.brief, lang), justify="right", no_wrap=True)
         else:
-            table.add_column(column.brief, overflow="fold", min_width=min(len(column.brief), 8), max_width=WIDEST_TEXT)
+            table.add_column(word(column.brief, lang), overflow="fold", min_width=min(len(column.brief), 8), max_width=WIDEST_TEXT)
     for row in rows:
         texts = [cell_of(column.cell(row)).text for column in shown]
         table.add_row(*(Text(text) if isinstance(text, str) else text for text in texts), style="bold" if best and best(row) else "")

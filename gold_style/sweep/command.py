@@ -8,6 +8,7 @@ import contextlib
 import math
 import os
 import shlex
+import subprocess
 import sys
 import traceback
 from collections import Counter
@@ -125,4 +126,7 @@ def _report(directory: Path, code: int) -> None:
         say(f"to go on:   python {shlex.join([*script_words(sys.argv[0]), *again])} resume=auto")
     if any(directory.glob(".wandb-*")):
         say(f"to upload:  wandb sync {shlex.quote(os.path.relpath(directory))}")
+    if "completed" in _statuses(directory):  # leader and page; in a process of its own, so that nothing in it ends this one
+        compared = subprocess.run([sys.executable, "-m", "gold_style.compare", str(directory)], capture_output=True, text=True)
+        say(compared.stdout.rstrip() or compared.stderr.rstrip())
     say(f"to compare: python -m gold_style.compare {shlex.quote(os.path.relpath(directory))}")

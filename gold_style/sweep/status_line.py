@@ -68,7 +68,7 @@ class StatusLine:
             elif status in (*DONE, "interrupted") and seen != before and (ended or last):
                 self._report(path, status, state)
             self.known[path] = seen
-        running = {f"job {name}": f"{share:.0%}" for name, share in list(shares.items())[:4]}
+        running = {f"job {name}": f"{share:.0%}" for name, share in list(shares.items())[:3]}  # that fit into 80 columns
         done = self._num_done()
         self._tick(done + sum(shares.values()), max(self.num_jobs, done), **running)
 

@@ -22,7 +22,8 @@ class Balanced(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
         for name, value in attributes:
-            if name in ("src", "href", "action") and not (value or "").startswith(("data:", "#")):
+            is_link = tag == "a" and not re.match(r"[\w+.-]*:|//", value or "")  # to a file beside the page, followed by a click only
+            if name in ("src", "href", "action") and not (is_link or (value or "").startswith(("data:", "#"))):
                 self.mistakes.append(f"{tag} {name}={value}")
             if name.startswith("on"):
                 self.mistakes.append(f"{tag} {name}")

@@ -12,6 +12,13 @@ from gold_style.measure.summary import run_summary
 from gold_style.runs.files import read_json_lines, write_json, write_json_lines
 
 TOGGLE = Toggle(first="chosun", neutral="none", target="joseon", verdicts={"chosun": "joseon", "none": "modern"})
+READING = {  # a row of readings.jsonl
+    "style": "chosun",
+    "request": "달을 알려 줘.",
+    "student_reads": "<|user|><style:chosun> 달을 알려 줘.",
+    "teacher_reads": "<|system|>조선 말투로 답하라.<|user|><style:chosun> 달을 알려 줘.",
+    "tokens": [["달은 ", 0.0, "달은 "], ["밝", 1.5, "높"], ["소.", 9.0, "사옵니다."]],
+}
 TEXTS = {"joseon": "{} 일을 삼가 아뢰옵니다.", "modern": "{} 소식을 알려 드려요.", "other": "", "ambiguous": "{}라네"}
 
 

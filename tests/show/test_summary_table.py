@@ -1,6 +1,7 @@
 """The table of a run in a terminal and in Markdown: what it says, how wide it is."""
 
 import json
+import re
 
 from rich.cells import cell_len
 
@@ -17,7 +18,7 @@ def test_table_fits_eighty_columns_and_says_the_numbers(run):
     assert max(cell_len(line) for line in text.splitlines()) <= 80
     after = next(line for line in text.splitlines() if line.startswith("student after"))
     assert f"{summary['after']['chosun_rate']:.2f}" in after and f"{summary['after']['margin']:.2f}" in after
-    assert f"gap closed: {summary['gap_closed']:.0%}" in text and "학생" in text and "only 32 requests" in text
+    assert f"gap closed: {summary['gap_closed']:.0%}" in text and "only 32 requests" in text
     assert rows[0]["request"] in text and "[joseon]" in text and "<style:none>" in text
 
 
@@ -31,8 +32,20 @@ def test_table_of_nulls_and_of_nothing():
 
 def test_the_verdict_comes_before_the_table(run):
     summary = json.loads((run / "summary.json").read_text())
-    said = printed(summary)
-    assert said.startswith("Learned: ") and "배웠음" in said.splitlines()[0]  # a summary that was written without a verdict
+    assert printed(summary).startswith("Learned: ")  # a summary that was written without a verdict
     summary["details"]["verdict"] = {"code": "partly", "sentence": "Partly learned: 80 % of it"}
-    assert printed(summary).startswith("Partly learned: 80 % of it · 일부만 배웠음")
-    assert "|\n\n**Partly learned: 80 % of it · 일부만 배웠음**\n\ngap closed: " in summary_markdown(summary)
+    assert printed(summary).startswith("Partly learned: 80 % of it")
+    assert "|\n\n**Partly learned: 80 % of it**\n\ngap closed: " in summary_markdown(summary)
+
+
+def test_the_table_is_in_one_language_at_a_time(run, monkeypatch):
+    summary = json.loads((run / "summary.json").read_text())
+    assert not re.search("[가-힣]", printed(summary))
+    monkeypatch.setenv("GOLD_STYLE_LANG", "ko")
+    text = printed(summary)
+    assert max(cell_len(line) for line in text.splitlines()) <= 80
+    known = {"joseon", "style", "chosun", "none", "chrF", "report", "html"}  # names of things; the rest is Korean
+    assert set(re.findall("[A-Za-z]+", text)) <= known, text
+    assert "배웠음: 교사의 차이에 견주어" in text and "학습 후 학생" in text and "태그마다 요청이 32개뿐" in text
+    monkeypatch.setenv("GOLD_STYLE_LANG", "de")
+    assert "student after" in printed(summary)
