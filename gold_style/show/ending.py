@@ -32,12 +32,12 @@ def last_lines(directory: Path) -> str:
     }
     if "target" not in state:
         config, overrides = read_config(directory), state.get("overrides") or []
+        launch = [*takewhile(lambda text: text not in overrides, shlex.split(state.get("command") or "python train.py"))]
         reason, changes = next_step(summary, config)
         if any(key_of(text) in INHERITING for text in overrides):  # its settings are another run's, which may not be changed
-            reason, changes, overrides = "repeat", [f"reproduce={here}"], []
+            reason, changes, overrides = "repeat", [f"reproduce={here}"], ()
         replaced = {key_of(text) for text in changes} | {"output_dir"}
         replaced |= set(STEPS) if replaced & set(STEPS) else set()
-        launch = takewhile(lambda text: "=" not in text, shlex.split(state.get("command") or "python train.py"))
         kept = [text for text in overrides if key_of(text) not in replaced]
         commands[f"try next ({TEXTS['next'][reason]})"] = [*launch, *kept, *changes]
     return "\n".join([verdict_line(summary, lang), *(f"{word(name, lang)}: {shlex.join(words)}" for name, words in commands.items())])

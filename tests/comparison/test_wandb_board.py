@@ -8,6 +8,7 @@ from gold_style.comparison.command import main
 from gold_style.comparison.leaderboard import leaderboard
 from gold_style.comparison.records import read_runs
 from gold_style.comparison.wandb_board import workspace
+from gold_style.runs.trackers.wandb import style_workspace
 from tests.helpers.wandb_file import read_wandb_file, wandb_files
 
 
@@ -36,3 +37,11 @@ def test_a_workspace_shows_the_varied_settings_against_the_margin(sweep):
     panels = workspace(leaderboard(read_runs([sweep])), "team", "project", ["10-00-00"]).sections[0].panels
     metrics = [column.metric.name for column in panels[0].columns]
     assert metrics == ["gold_style.loss.beta", "gold_style.loss.lmbda", "gold_style.seed", "after.margin"]
+    assert [panel.title for panel in panels[2:4]] == ["style/margin", "style/leakage"]
+
+
+def test_a_single_run_has_a_workspace_with_margin_and_leakage_first():
+    made = style_workspace("team", "project", ["tiny joseon"])
+    (section,) = made.sections
+    assert section.is_open and [panel.y for panel in section.panels[:2]] == [["style/margin"], ["style/leakage"]]
+    assert made.name == "gold_style tiny joseon" and "tiny joseon" in str(made.runset_settings.filters)

@@ -82,12 +82,16 @@ def test_too_few_requests_ask_for_more(tmp_path):
 def test_a_run_that_took_its_settings_from_another_is_repeated(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = a_run(tmp_path / "run")
-    write_json(run / "run.json", json.loads((run / "run.json").read_text()) | {"overrides": ["extend=/x", "train.max_steps=320"]})
-    assert commands(run)["try next"][-1] == "reproduce=run"
+    taken = {"overrides": ["extend=/x", "train.max_steps=320"], "command": "python train.py extend=/x train.max_steps=320"}
+    write_json(run / "run.json", json.loads((run / "run.json").read_text()) | taken)
+    assert commands(run)["try next"] == ["python", "train.py", "reproduce=run"]
 
 
 def test_other_launchers_are_kept_and_an_evaluation_has_nothing_to_try(tmp_path):
     run = a_run(tmp_path / "run", ["seed=1"], command="torchrun --nproc_per_node 2 -m gold_style.train")
     assert commands(run)["try next"] == ["torchrun", "--nproc_per_node", "2", "-m", "gold_style.train", "seed=2"]
+    flags = {"overrides": ["--config-dir", "my", "seed=1"], "command": "python train.py --config-dir my seed=1"}
+    write_json(run / "run.json", json.loads((run / "run.json").read_text()) | flags)
+    assert commands(run)["try next"] == ["python", "train.py", "--config-dir", "my", "seed=2"]
     write_json(run / "run.json", json.loads((run / "run.json").read_text()) | {"target": "student/"})
     assert len(last_lines(run).splitlines()) == 3 and "evaluate.py student/ " in last_lines(run)

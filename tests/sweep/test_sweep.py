@@ -103,6 +103,16 @@ def test_ten_complete_and_the_two_say_what_happened(told):
     assert f"job {KILLED} (beta=0.5,lmbda=0.5): interrupted: killed by SIGKILL" in first.stderr
 
 
+def test_a_sweep_ends_with_leader_page_and_command(told):
+    place, first, _, _, second = told
+    for done in (first, second):
+        last = done.stderr[done.stderr.index("sweep directory: ") :]
+        page = place / "sweep" / "compare.html"
+        assert "leader: beta" in last or "no run" in last  # short runs need not have learned anything
+        assert f"open the page: python -m webbrowser {page.as_uri()}" in last and page.is_file()
+        assert last.splitlines()[-1].startswith("to compare: python -m gold_style.compare ")
+
+
 def test_the_leaderboard_says_it_too(told):
     place, _, _, board, _ = told
     assert board.varied == ["loss.beta", "loss.lmbda"] and len(board.entries) == 12

@@ -116,6 +116,7 @@ class Wandb(Tracker):
         self.kept: list[Callable[[], None]] = []  # what else was handed over: a few tables and summaries
         self.num_before = sum(1 for _ in read_json_lines(run.metrics))
         self.wandb_run = None
+        self.is_finished = False  # the uploads are over
         self.workspace: list[str] = []  # lines about it
         self.items: queue.SimpleQueue = queue.SimpleQueue()
         self.data_directory = os.environ.get("WANDB_DATA_DIR")
@@ -159,7 +160,7 @@ class Wandb(Tracker):
         self.thread.join(INIT_S + self.finish_s + 15)
         if self.data_directory is None:
             os.environ.pop("WANDB_DATA_DIR", None)
-        if self.thread.is_alive():
+        if self.thread.is_alive() and not self.is_finished:
             self.fault = self.fault or "it does not answer"
         directories = self._directories()
         if self.mode == "online" and not self.fault:
@@ -194,7 +195,8 @@ class Wandb(Tracker):
                 self._trouble(kind, send, error)
             if kind in ("table", "summary"):
                 self.kept.append(send)
-        if self.url and not self.fault and self.run.group:
+        self.is_finished = True
+        if self.url and not self.fault and self.run.group and find_spec("wandb_workspaces"):
             with contextlib.suppress(Exception):  # whatever W&B's server or that package says: curves are there without it
                 where, group = (self.wandb_run.entity, self.wandb_run.project), self.run.group
                 if len(self.wandb.Api().runs("/".join(where), {"group": group})) == 1:  # the first run of its group makes it for all
