@@ -47,7 +47,8 @@ class Work:
         self.rates = table("cards")["rates"]["gpu" if on_gpu else "cpu"]
         self.new, self.rows = train["max_completion_length"], rows_per_window(settings)
         self.row, asked = tokens["prompt"] + self.new - 1, hardware.tokens_per_microbatch
-        asked = asked // self.row if isinstance(asked, int) else train["per_device_train_batch_size"] if asked is None else self.rows
+        own = self.rows if asked == "auto" and on_gpu else train["per_device_train_batch_size"]
+        asked = asked // self.row if isinstance(asked, int) else own
         self.at_once = max(1, min(at_once or asked, self.rows))
         self.processes, self.sharded = hardware.num_processes or 1, hardware.name in ("fsdp", "deepspeed_zero3")
         self.share = self.processes if self.sharded else 1
