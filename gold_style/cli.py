@@ -7,6 +7,7 @@ usage: gold-style COMMAND ARGUMENTS
   report    draw report.html of a run again, or print its table
   judge     ask a language model about the answers of a run
   annotate  ask people about the answers of a run, with blind sheets
+  new       begin a style of your own
 gold-style COMMAND --help says more
 """
 

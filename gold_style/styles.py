@@ -18,6 +18,7 @@ from gold_style.speech.languages import LANGUAGES
 
 DIRECTIONS = ("up", "equal", "down")  # who writes to whom: to a superior, to an equal, to a subordinate
 TAG = re.compile(r"[a-z0-9_-]{1,32}")
+SHIPPED = ("joseon", "village", "bard")  # the packs that come with the project
 
 
 def tagged(tag: str | None, text: str) -> str:

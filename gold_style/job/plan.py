@@ -8,11 +8,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import yaml
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gold_style import PROJECT
 from gold_style.config.own_teacher import is_held_once
 from gold_style.config.schedule import shortened
 from gold_style.config.settings import Settings
@@ -24,7 +26,8 @@ from gold_style.prompts import Prompt, PromptSource, build_source
 from gold_style.runs.progress import Progress
 from gold_style.runs.run_directory import template_date
 from gold_style.show.answers import tag_text
-from gold_style.styles import StylePack
+from gold_style.styles import SHIPPED, StylePack
+from gold_style.verdicts import classifier_of
 
 if TYPE_CHECKING:
     from gold_style.job.inputs import Inputs
@@ -79,11 +82,30 @@ def print_plan(settings: Settings, inputs: "Inputs | None") -> None:
     for name, fact in facts.items():
         table.add_row(Text(name), Text(str(fact)))
     console.print(table)
-    for note in inputs.notes if inputs else source.notes if source else ():
+    for note in (*pack_notes(settings, pack), *(inputs.notes if inputs else source.notes if source else ())):
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     for prompt in _shown(inputs) if inputs else ():
         console.print(_side_by_side(inputs, prompt))
     console.print("Dry run: nothing is trained and no run directory is made. Marked like ", Text("this", SCORED), ": scored tokens.")
+
+
+def pack_notes(settings: Settings, pack: StylePack) -> list[str]:
+    """What the author of a pack has still to do: examples that its classifier calls something else, parts that are a shipped pack's."""
+    own, classifier, found = settings.styles, classifier_of(pack), []
+    for style in pack.styles:
+        for number, answer in enumerate(shot.answer for shot in style.few_shots):
+            if (verdict := classifier(answer)) != style.verdict:
+                found.append(
+                    f"styles.styles.{style.tag}.few_shots[{number}]: the classifier calls it {verdict}, not {style.verdict}: {answer}"
+                )
+    for name in SHIPPED if pack.name not in SHIPPED else ():
+        shipped = yaml.safe_load((PROJECT / f"conf/styles/{name}.yaml").read_text(encoding="utf-8"))
+        first, theirs, asked = own.styles[pack.tags[0]], next(iter(shipped["styles"].values())), shipped["requests"]
+        same = [f"styles.styles.{pack.tags[0]}.{key}" for key in ("rule", "few_shots") if first.get(key) == theirs[key]]
+        lists = [key for key in ("topics", "evaluation_topics") if [*(own.requests.get(key) or {}).values()] == [*asked[key].values()]]
+        same += [f"styles.requests.{key}" for key in lists]
+        found += [f"still as in styles={name}: {', '.join(same)}"] if same else []
+    return found
 
 
 def _facts(settings: Settings, pack: StylePack, source: PromptSource | None) -> dict[str, str]:

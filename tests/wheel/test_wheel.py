@@ -92,6 +92,15 @@ def test_a_run_and_its_pages(installed, trained):
         assert done.code == 0, done.stderr[-3000:]
 
 
+def test_a_style_of_ones_own_without_a_checkout(installed, tmp_path):
+    begun = run(installed, "gold-style", "new", "style", "mine", "--from", "joseon", cwd=tmp_path)
+    assert begun.code == 0 and (tmp_path / "conf/styles/mine.yaml").is_file(), begun.stderr[-3000:]
+    done = run(installed, "gold-style", "train", "styles=mine", "dry_run=true", *TINY, cwd=tmp_path)
+    assert done.code == 0 and "still as in styles=joseon" in done.stdout, done.stderr[-3000:]
+    short = run(installed, "gold-style", "train", "-m", "styles=mine,joseon", *TINY, "output_dir=sweep", cwd=tmp_path)
+    assert short.code == 0 and [status(tmp_path / "sweep" / name) for name in "01"] == ["completed"] * 2, short.stderr[-3000:]
+
+
 def test_a_run_is_repeated_bit_for_bit(installed, trained, tmp_path):
     done = run(installed, "gold-style", "train", f"reproduce={trained.run}", cwd=tmp_path)
     assert done.code == 0 and "the same bits as" in done.stderr, done.stderr[-3000:]

@@ -28,7 +28,7 @@ from gold_style import PACKAGE
 from gold_style.config.check.launch import launch_mistakes
 from gold_style.config.check.overrides import Choice, CommandLine, groups_of, jobs_of, override_mistake, read_arguments
 from gold_style.config.check.paths import file_mistakes, output_fault
-from gold_style.config.check.presets import SWEEPER, with_preset
+from gold_style.config.check.presets import SWEEPER, with_own_conf, with_preset
 from gold_style.config.check.rules import notes, rule_mistakes, untagged_mistakes
 from gold_style.config.gold_config import allowed_fields, gold_config_fields
 from gold_style.config.inheritance import INHERITING
@@ -54,7 +54,7 @@ def hydra_main(
         def main(cfg: DictConfig | None = None) -> Any:
             if cfg is not None:  # as with hydra.main, a caller may bring a config
                 return task(cfg)
-            sys.argv[1:] = checked_arguments(with_preset(sys.argv[1:], CONF), config_name)
+            sys.argv[1:] = checked_arguments(with_own_conf(with_preset(sys.argv[1:], CONF), CONF), config_name)
             run = hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
 
             def start(arguments: list[str]) -> Any:

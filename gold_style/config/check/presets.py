@@ -28,6 +28,13 @@ def with_preset(arguments: Sequence[str], conf: Path) -> list[str]:
     return [*arguments, *flag, *added, *_sweeper([*arguments, *added], preset, given)]
 
 
+def with_own_conf(arguments: Sequence[str], conf: Path) -> list[str]:
+    """The arguments; where conf/styles of the working directory has packs, that conf/ is a further config directory."""
+    own, given = Path("conf"), any(argument.partition("=")[0] in ("--config-dir", "-cd") for argument in arguments)
+    has_own = not given and any(own.glob("styles/*.yaml")) and own.resolve() != conf.resolve()
+    return [*arguments, "--config-dir", str(own)] if has_own else list(arguments)
+
+
 def _sweeper(arguments: Sequence[str], preset: dict, given: set[str]) -> list[str]:
     """The search instead of the grid, where trials are asked for."""
     asked = next((text.partition("=")[2] for text in arguments if text.startswith("sweep.search.trials=")), None)

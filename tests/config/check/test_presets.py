@@ -3,7 +3,7 @@
 import pytest
 
 from gold_style.config.check.command_line import check
-from gold_style.config.check.presets import with_preset
+from gold_style.config.check.presets import with_own_conf, with_preset
 from gold_style.config.settings import CONF, SettingsError
 
 PRESETS = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
@@ -43,3 +43,16 @@ def test_an_interval_without_a_search_is_refused_with_the_remedy():
     with pytest.raises(SettingsError, match="sweep.search.trials=20"):
         check(["-m", "loss.beta=interval(0,1)"], "config")
     check(with_preset(["-m", "loss.beta=interval(0,1)", "sweep.search.trials=3"], CONF), "config")
+
+
+def test_packs_of_the_working_directory_are_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert with_own_conf(["seed=1"], CONF) == ["seed=1"]
+    (tmp_path / "conf/styles").mkdir(parents=True)
+    assert with_own_conf(["seed=1"], CONF) == ["seed=1"]
+    (tmp_path / "conf/styles/own.yaml").write_text("")
+    assert with_own_conf(["seed=1"], CONF) == ["seed=1", "--config-dir", "conf"]
+    for named in (["--config-dir", "elsewhere"], ["-cd=elsewhere"]):
+        assert with_own_conf(named, CONF) == named
+    monkeypatch.chdir(CONF.parent)
+    assert with_own_conf(["seed=1"], CONF) == ["seed=1"]
