@@ -56,15 +56,15 @@ def facts(forecast: Forecast, num_rows: int | None) -> dict[str, str]:
     flops, seconds = ({name: n * work.processes for name, n in forecast.operations().items()}, forecast.seconds())
     at_most = f"{work.rows * work.processes} rows, at most {work.rows * work.row * work.processes:,} tokens of the student"
     whole = f"; {forecast.all_seconds(steps) / 60:.3g} min in all, {steps} steps and the exams" if steps else ""
-    saves = train.get("save_steps")
-    kept = train.get("save_total_limit") or (steps or 0) // max(1, saves or 1) or 1
+    saves = train.get("save_steps") or (settings.evaluation.every_steps if settings.evaluation.keep == "best" else 0)
+    kept = train.get("save_total_limit") or (steps or 0) // max(1, saves) or 1
     checkpoint = f"{gigabytes(work.trained * 4 + work.optimizer)} GB"
     student = gigabytes(work.student.shape.parameters * BYTES[settings.model.student_file_dtype or settings.model.dtype])
     found = {
         "a step": f"{at_most}; {sum(flops.values()) / 1e12:.3g} TFLOP: " + ", ".join(f"{name} {n / 1e12:.3g}" for name, n in flops.items()),
         "seconds": f"{sum(seconds.values()):.3g} a step: " + ", ".join(f"{name} {n:.2g}" for name, n in seconds.items()) + whole,
         "disk": f"student/ {student} GB; "
-        + (f"{kept + 1:g} checkpoints of {checkpoint}" if saves else f"no checkpoints ({checkpoint} each)"),
+        + (f"at most {kept + 1:g} checkpoints of {checkpoint}" if saves else f"no checkpoints ({checkpoint} each)"),
     }
     for side in ("teacher", "student"):
         name = getattr(settings.model, side)

@@ -88,6 +88,16 @@ def test_an_unknown_card_and_an_unknown_model(tmp_path):
     assert "its config.json does not say what a plan needs ('num_hidden_layers')" in said("plan=h100", f"model.student={tmp_path}/model")
 
 
+def test_the_disk_of_checkpoints_counts_those_of_the_best_student(tmp_path):
+    best = ("evaluation.keep=best", "evaluation.every_steps=20")  # 160 steps
+    for asked, held in (
+        ((), "no checkpoints"),
+        (best, "at most 9 checkpoints"),
+        ((*best, "train.save_total_limit=1"), "at most 2 checkpoints"),
+    ):
+        assert held in line(plan("plan=h100", *asked, home=tmp_path), "disk")
+
+
 def test_a_plan_is_no_part_of_the_experiment():
     assert config_hash(Settings.compose("plan=h100").to_dict()) == config_hash(Settings.compose().to_dict())
 
