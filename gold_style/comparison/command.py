@@ -14,6 +14,7 @@ from gold_style.comparison.leaderboard import Leaderboard, leaderboard
 from gold_style.comparison.leaderboard_table import leaderboard_csv, print_leaderboard
 from gold_style.comparison.page import compare_html
 from gold_style.comparison.records import read_runs
+from gold_style.comparison.verdict import sentence
 from gold_style.comparison.wandb_board import publish
 from gold_style.runs.files import write_text
 from gold_style.runs.redact import say
@@ -49,9 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     lines = publish(board, output, given.directories) if given.wandb else []
     print_leaderboard(board, Console())
     page = (output / "compare.html").resolve()
-    leader = (
-        [f"leader: {board.best.name}: margin {board.best.margin:.2f} {interval_text(board.best.interval)}".rstrip()] if board.best else []
-    )
+    best = board.best
+    leader = f"{best.name}: margin {best.margin:.2f} {interval_text(best.interval)}".rstrip() if best else f"none, {sentence(board)}"
     opened = shlex.join(["python", "-m", "webbrowser", page.as_uri()])
-    print(output / "leaderboard.csv", output / "compare.html", *lines, *leader, f"open the page: {opened}", sep="\n")
+    print(output / "leaderboard.csv", output / "compare.html", *lines, f"leader: {leader}", f"open the page: {opened}", sep="\n")
     return 0

@@ -10,7 +10,10 @@ from tests.helpers.run_files import write_run
 def test_command_writes_into_the_output(sweep, tmp_path, capsys):
     assert main([str(sweep / "2026-11-21"), str(sweep / "2026-11-22"), "--output", str(tmp_path / "out")]) == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"leaderboard.csv", "compare.html"}
-    assert "8 runs" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    page = (tmp_path / "out" / "compare.html").as_uri()
+    assert "8 runs" in said and said.splitlines()[-2].startswith("leader: beta 0.3, lmbda 0: margin 0.9")
+    assert said.splitlines()[-1] == f"open the page: python -m webbrowser {page}"
     assert exit_code(lambda: main([str(tmp_path / "nothing"), str(tmp_path / "neither")])) == 2
     assert capsys.readouterr().err.count("no such directory") == 2
     (tmp_path / "empty").mkdir()

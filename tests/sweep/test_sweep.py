@@ -108,7 +108,7 @@ def test_a_sweep_ends_with_leader_page_and_command(told):
     for done in (first, second):
         last = done.stderr[done.stderr.index("sweep directory: ") :]
         page = place / "sweep" / "compare.html"
-        assert "leader: beta" in last or "no run" in last  # short runs need not have learned anything
+        assert "leader: beta" in last or "leader: none, no run" in last  # short runs need not have learned anything
         assert f"open the page: python -m webbrowser {page.as_uri()}" in last and page.is_file()
         assert last.splitlines()[-1].startswith("to compare: python -m gold_style.compare ")
 
