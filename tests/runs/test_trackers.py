@@ -147,6 +147,16 @@ def test_a_resumed_run_keeps_its_id_and_its_axis_goes_on(tmp_path):
     assert lines[0].count("offline-run-") == 2  # both parts are to be synced
 
 
+def test_no_student_is_uploaded_unasked(tmp_path):
+    run = tracked(tmp_path / "run")
+    (run.directory / "student").mkdir()
+    (run.directory / "student" / "config.json").write_text("{}")
+    tracker = trackers.open_tracker(Asked(mode="offline"), run)
+    tracker.save_model(run.directory / "student", "student-abc")
+    tracker.close(0)
+    assert not only_file(run.directory).artifacts
+
+
 def test_the_student_becomes_an_artifact_without_being_copied(tmp_path):
     run = tracked(tmp_path / "run")
     student = run.directory / "student"

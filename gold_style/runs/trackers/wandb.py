@@ -150,7 +150,8 @@ class Wandb(Tracker):
             artifact.add_dir(str(directory), policy="immutable", skip_cache=True)  # read in place, not copied
             self.wandb_run.log_artifact(artifact, aliases=["latest", "best"])
 
-        self.items.put(("model", send))
+        if self.settings.log_model:
+            self.items.put(("model", send))
 
     def describe(self) -> dict:
         return {"name": "wandb", "run_id": self.run_id, "mode": self.mode, "url": self.url}
