@@ -88,25 +88,27 @@ class Exam:
                 keys = [(self.seed, "evaluation", prompt.request, prompt.tag or "") for prompt in prompts]
                 how["uniforms_BG"] = uniforms(keys, self.max_completion_length)
             for (place, number, prompt), completion in zip(batch, write(prompts, **how), strict=True):
-                answers.append((place, self._answer(number, prompt, completion, tokenizer)))
+                answers.append((place, answer_of(number, prompt, completion, tokenizer)))
             if tick:
                 tick(len(answers), total)
         if self.num_processes > 1:
             answers = gather_object(answers)
         return [answer for _, answer in sorted(answers, key=lambda pair: pair[0])]
 
-    def _answer(self, number: int, prompt: Prompt, completion: Completion, tokenizer: PreTrainedTokenizerBase) -> Answer:
-        return Answer(
-            id=number,
-            style=prompt.tag,
-            request=prompt.request,
-            text=tokenizer.decode(completion.ids, skip_special_tokens=True).strip(),
-            finished=completion.finished,
-            num_tokens=len(completion.ids),
-            topic=prompt.topic,
-            direction=prompt.direction,
-            era=prompt.era,
-        )
+
+def answer_of(number: int, prompt: Prompt, completion: Completion, tokenizer: PreTrainedTokenizerBase) -> Answer:
+    """What a completion says to a prompt; `number` is the request's."""
+    return Answer(
+        id=number,
+        style=prompt.tag,
+        request=prompt.request,
+        text=tokenizer.decode(completion.ids, skip_special_tokens=True).strip(),
+        finished=completion.finished,
+        num_tokens=len(completion.ids),
+        topic=prompt.topic,
+        direction=prompt.direction,
+        era=prompt.era,
+    )
 
 
 def misspelt(tags: Sequence[str]) -> str:

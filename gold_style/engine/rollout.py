@@ -9,7 +9,7 @@ serves training, seq_kd (the teacher writes, after its cached prefix) and evalua
 Shapes: B batch, T prompt tokens, P prefix tokens, G new tokens, V vocabulary, K nucleus candidates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -169,6 +169,18 @@ def generate(
     return completions
 
 
+@torch.no_grad()
+def stream(backbone: Backbone, prompts: list, output_ids: OutputIds, how: Sampling, uniforms_BG: Tensor) -> Iterator[list[Completion]]:
+    """As `generate`, for somebody who watches: what is written so far, after every token; G tokens at most."""
+    for out_BG in Batch(backbone, prompts, uniforms_BG.shape[1], None).steps(output_ids, how, uniforms_BG.to(backbone.device)):
+        yield completed(out_BG, output_ids)
+
+
+def completed(out_BG: Tensor, output_ids: OutputIds) -> list[Completion]:
+    """The completion of each row of ids, which -1 fills up."""
+    return [Completion.ending([i for i in row if i >= 0], output_ids.stop_ids) for row in out_BG.tolist()]
+
+
 def _decoder(backbone, prompts, max_new_tokens, prefix, output_ids: OutputIds, sampling: Sampling, captured: bool) -> GraphDecoder | None:
     num_columns = (prefix.num_tokens if prefix else 0) + max(map(len, prompts)) + max_new_tokens
     drawn = lambda logits_BV, uniform_B: draw(logits_BV[:, : output_ids.vocab_size], uniform_B, sampling, as_on_gpu=True)  # noqa: E731
@@ -207,13 +219,18 @@ class Batch:
         return DynamicCache(config=config)
 
     def decode(self, output_ids: OutputIds, sampling: Sampling, uniforms_BG: Tensor) -> list[Completion]:
-        device = self.backbone.device
-        stops = torch.tensor(output_ids.stop_ids, device=device)
-        num_rows = self.ids_BT.shape[0]
         if self.decoder:
+            stops = torch.tensor(output_ids.stop_ids, device=self.backbone.device)
             self.advance(self.decoder.draw(self.next_logits(0), uniforms_BG[:, 0]))
-            tokens_BG = self.decoder.write(self.ids_BT[:, 0], self.positions_BT[:, 0], self.bias_BL, uniforms_BG, stops)
-            return [Completion.ending(row, output_ids.stop_ids) for row in tokens_BG.tolist()]
+            out_BG = self.decoder.write(self.ids_BT[:, 0], self.positions_BT[:, 0], self.bias_BL, uniforms_BG, stops)
+        else:
+            *_, out_BG = self.steps(output_ids, sampling, uniforms_BG)
+        return completed(out_BG, output_ids)
+
+    def steps(self, output_ids: OutputIds, sampling: Sampling, uniforms_BG: Tensor) -> Iterator[Tensor]:
+        """The ids written so far, after every token, shape (B, G): one tensor that is being filled, -1 where nothing is written."""
+        device, num_rows = self.backbone.device, self.ids_BT.shape[0]
+        stops = torch.tensor(output_ids.stop_ids, device=device)
         out_BG = torch.full((num_rows, self.max_new_tokens), -1, device=device)
         alive = torch.arange(num_rows, device=device)  # rows of out_BG that the batch still holds
         stopped = torch.zeros(num_rows, dtype=torch.bool, device=device)
@@ -221,6 +238,7 @@ class Batch:
             logits_BV = self.next_logits(g)[:, : output_ids.vocab_size]
             next_B = draw(logits_BV, uniforms_BG[alive, g], sampling)
             out_BG[alive, g] = torch.where(stopped, -1, next_B)
+            yield out_BG
             stopped = stopped | torch.isin(next_B, stops)
             num_stopped = int(stopped.sum())
             if num_stopped == len(alive) or g + 1 == self.max_new_tokens:
@@ -230,7 +248,6 @@ class Batch:
                 keep = (~stopped).nonzero()[:, 0]
                 alive, stopped = alive[keep], stopped[keep]
                 self.keep(keep)
-        return [Completion.ending([i for i in row if i >= 0], output_ids.stop_ids) for row in out_BG.tolist()]
 
     def next_logits(self, g: int) -> Tensor:
         """Logits after the newest token of every row, shape (B, V)."""

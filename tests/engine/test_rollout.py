@@ -10,7 +10,7 @@ from gold_style.engine.backbone import Backbone
 from gold_style.engine.decode_step import StepDecoder, product
 from gold_style.engine.draws import key64, uniform, uniforms
 from gold_style.engine.prefix_cache import PrefixCache, RoomyLayer, roomy_cache
-from gold_style.engine.rollout import GREEDY, OutputIds, Sampling, cumulative, draw, generate
+from gold_style.engine.rollout import GREEDY, OutputIds, Sampling, cumulative, draw, generate, stream
 from tests.helpers import toys
 
 VOCAB = 120
@@ -45,6 +45,17 @@ def test_greedy_equals_transformers_generate():
 def test_a_batch_of_ragged_rows_equals_single_runs():
     assert completions() == [completions([prompt])[0] for prompt in PROMPTS]
     assert completions(max_rows=2) == completions()
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(top_p=0.9)])
+def test_a_stream_ends_with_the_completions(sampling):
+    """What is written so far never changes, grows by a token, and ends as `generate` does; stopping early costs nothing."""
+    drawn, output_ids = numbers(len(PROMPTS)), OutputIds(STOPS, STOPS[0], VOCAB)
+    views = list(stream(BACKBONE, PROMPTS, output_ids, sampling, drawn))
+    assert views[-1] == completions(sampling=sampling, uniforms_BG=drawn)
+    for number, view in enumerate(views, 1):
+        for row, last in zip(view, views[-1], strict=True):
+            assert row.ids == last.ids[:number] and row.finished == (last.finished and len(last.ids) <= number)
 
 
 def test_the_decode_step_equals_the_models_own_forward():
