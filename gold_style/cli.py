@@ -3,6 +3,7 @@
 usage: gold-style COMMAND ARGUMENTS
   train     distil a style toggle; with -m a sweep
   evaluate  score a run, a checkpoint or a model, or ask it one request
+  play      ask a finished run, in a page or in the terminal
   compare   compare many runs
   report    draw report.html of a run again, or print its table
   judge     ask a language model about the answers of a run

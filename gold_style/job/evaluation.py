@@ -51,6 +51,18 @@ def evaluate(asked: EvaluateSettings, argv: Sequence[str]) -> float:
     The last line on stdout names the directory that was written, if one was. Raises ValueError for the user's mistakes.
     """
     target = Target.find(asked)
+    inputs = inputs_of(asked, target)
+    run = Run(Path(asked.output_dir), None, is_main=True) if asked.output_dir else None
+    for note in inputs.chat.notes:
+        say(note)
+    summary = score_target(asked, target, inputs, run, argv) if asked.request is None else answer_request(asked, target, inputs, run)
+    if run is not None:
+        print(f"run directory: {run.directory}", flush=True)
+    return summary_number(summary, "after.margin")
+
+
+def inputs_of(asked: EvaluateSettings, target: Target) -> Inputs:
+    """Everything that is read before any weights. Raises ValueError where target or teacher cannot be had, and as Inputs.load."""
     settings = settings_of(asked, target)
     names = {
         "target": (target.model, settings.model.student_revision),
@@ -59,14 +71,7 @@ def evaluate(asked: EvaluateSettings, argv: Sequence[str]) -> float:
     if missing := missing_models({key: model for key, model in names.items() if key == "target" or model[0] != target.model}):
         raise ValueError("\n".join(missing))
     check_device(settings.hardware.device)
-    inputs = Inputs.load(settings, template_date(target.run))
-    run = Run(Path(asked.output_dir), None, is_main=True) if asked.output_dir else None
-    for note in inputs.chat.notes:
-        say(note)
-    summary = score_target(asked, target, inputs, run, argv) if asked.request is None else answer_request(asked, target, inputs, run)
-    if run is not None:
-        print(f"run directory: {run.directory}", flush=True)
-    return summary_number(summary, "after.margin")
+    return Inputs.load(settings, template_date(target.run))
 
 
 def settings_of(asked: EvaluateSettings, target: Target) -> Settings:
@@ -116,7 +121,7 @@ def answer_request(asked: EvaluateSettings, target: Target, inputs: Inputs, run:
     prompt = Prompt(request=asked.request, style=inputs.pack.untagged, tag=None)
     tags = (*inputs.pack.tags, None) if asked.tags is None else asked.tags
     exams = exams_of(inputs, [prompt], tags=tags, misspelt=0)
-    model = load(target.model, target.adapters, inputs, say)
+    model = load("after", target, inputs, say)
     found = {name: inputs.judged(student_answers(model, inputs, exam)) for name, exam in exams.items()}
     for name, answers in found.items():
         for answer in answers:
@@ -165,14 +170,11 @@ def answers_of_all(
     """
     found: dict[str, Samples] = {name: {} for name in exams}
     retention, readers, details = Retention(inputs) if inputs.settings.evaluation.retention else None, [], {}
-    teacher = build_teacher(inputs.settings, inputs) if has_teacher else None
-    if teacher:
-        check_readings(inputs, progress.say, teacher=teacher.backbone)
-    start = inputs.settings.model.student, tuple(filter(None, [inputs.settings.model.student_adapter]))
-    for role, weights in {"before": start if target.run else None, "after": (target.model, target.adapters)}.items():
-        model = weights and load(*weights, inputs, progress.say)
+    teacher = load_teacher(inputs, progress.say) if has_teacher else None
+    for role in ("before", "after") if target.run else ("after",):
+        model = load(role, target, inputs, progress.say)
         readers += [Reader(model)] if retention else []
-        for name, exam in exams.items() if model else ():
+        for name, exam in exams.items():
             answers = student_answers(model, inputs, exam, functools.partial(progress.phase, role))
             found[name][role] = judged(answers, exam, inputs, teacher)
     for name, exam in exams.items() if teacher else ():
@@ -185,9 +187,19 @@ def answers_of_all(
     return found, details
 
 
-def load(path: str, adapters: Sequence[str], inputs: Inputs, say: Say) -> Backbone:
-    """A student for reading only, with adapters added to its weights, on the device of the settings, whose reading is checked."""
+def load_teacher(inputs: Inputs, say: Say) -> Teacher:
+    """The teacher, whose reading is checked."""
+    teacher = build_teacher(inputs.settings, inputs)
+    check_readings(inputs, say, teacher=teacher.backbone)
+    return teacher
+
+
+def load(role: str, target: Target, inputs: Inputs, say: Say) -> Backbone:
+    """The student as it started ("before") or as the target holds it ("after"), for reading only, with adapters added to its weights,
+    on the device of the settings, whose reading is checked."""
     model, device, how = inputs.settings.model, device_of(inputs.settings.hardware.device), {}
+    start = model.student, tuple(filter(None, [model.student_adapter]))
+    path, adapters = (target.model, target.adapters) if role == "after" else start
     if path == model.student and model.student_quantization != "none":  # the run's adapter was trained on what quantising leaves
         first = len([name for name in adapters[:1] if name == model.student_adapter])
         adapters, how = adapters[:first], {"quantization": model.student_quantization, "later": adapters[first:]}
