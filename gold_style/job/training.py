@@ -33,7 +33,7 @@ from gold_style.engine.out_of_memory import LESS_TO_TRAIN, memory_advice
 from gold_style.engine.reader import Reader
 from gold_style.engine.remembered import remembered_answers, surroundings, weights_digest
 from gold_style.job.build import build_trainer, load_student
-from gold_style.job.card import write_card
+from gold_style.job.card import card_text
 from gold_style.job.inputs import Inputs
 from gold_style.job.obstacles import spread_mistakes
 from gold_style.job.optimizer import optimizer_mistakes
@@ -44,7 +44,7 @@ from gold_style.job.teacher_check import check_margin, check_openings, check_rea
 from gold_style.measure.answers import Answer, Judged
 from gold_style.measure.rates import Toggle, score
 from gold_style.runs.checkpoints import checkpoint_fault
-from gold_style.runs.files import read_json, read_json_lines
+from gold_style.runs.files import read_json, read_json_lines, write_text
 from gold_style.runs.progress import Progress
 from gold_style.runs.provenance import differences
 from gold_style.runs.redact import say
@@ -204,7 +204,7 @@ class Job:
         totals = {"steps": trainer.state.global_step, "train_seconds": self.train_seconds}
         summary = write_results(run, self.inputs, samples, sampled, **totals, details=details)
         if run.is_main:
-            write_card(run.student, self.inputs, summary)
+            write_text(run.student / "README.md", card_text(run.directory, summary))
             run.save_student_artifact()
         return summary
 

@@ -1,8 +1,6 @@
 """Chat templates that are not ChatML, from the settings to the run: parts, a clock, thinking, tags with a token of their own."""
 
-import ast
 import json
-import re
 import shutil
 from datetime import date
 from pathlib import Path
@@ -13,7 +11,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gold_style.config.settings import Settings
 from gold_style.engine.teacher import Teacher
-from gold_style.job.card import licence_of, write_card
 from gold_style.job.inputs import Inputs
 from gold_style.job.teacher_check import check_tags
 from tests.helpers import toys
@@ -53,16 +50,6 @@ def test_both_sides_take_parts(tmp_path):
         assert inputs.chat.student_ids(inputs.source[number]) == plain.chat.student_ids(plain.source[number])
         assert inputs.chat.teacher_ids(inputs.source[number]) == plain.chat.teacher_ids(plain.source[number])
     assert len([note for note in inputs.notes if "list of parts" in note]) == 2
-    for name, asked in {"parts": inputs, "plain": plain}.items():
-        (tmp_path / name).mkdir()
-        write_card(tmp_path / name, asked, {"before": None, "after": None, "teacher": None, "steps": 1})
-        card = (tmp_path / name / "README.md").read_text()
-        assert "\nlanguage: ko\n" in card and "\nlicense: apache-2.0\n" in card
-        (written,) = re.findall(r"^messages = (.*)$", card, re.M)
-        rendered = asked.chat.student_tokenizer.apply_chat_template(ast.literal_eval(written), tokenize=False, add_generation_prompt=True)
-        first = asked.source[0]
-        assert rendered == asked.chat.student_text(first.under("chosun", "chosun"))
-    assert licence_of(str(tmp_path), None) is None and licence_of("nobody/has-this", None) is None
 
 
 def test_a_template_that_suits_no_row_is_refused_once_and_one_that_does_not_suit_a_row_with_its_line(tmp_path):
