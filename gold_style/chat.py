@@ -61,13 +61,15 @@ def _special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     return {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
-def render(tokenizer: PreTrainedTokenizerBase, messages: list[Message], today: date | None = None, side: str = "model") -> str:
-    """Chat text up to and with the generation prompt; where the template asks for the clock, it is midnight of `today`.
+def render(
+    tokenizer: PreTrainedTokenizerBase, messages: list[Message], today: date | None = None, side: str = "model", ask: bool = True
+) -> str:
+    """Chat text up to and (with `ask`) with the generation prompt; where the template asks for the clock, it is midnight of `today`.
 
     Tried in turn, until every turn's text is found: content as text, content as a list of parts, and both with the system text in
     front of the first user turn. Raises ValueError where none of them will do, with the turn or the template's own words.
     """
-    text, fault = _filled(tokenizer, messages, {CLOCK: (today or date.today()).strftime})
+    text, fault = _filled(tokenizer, messages, {CLOCK: (today or date.today()).strftime, "add_generation_prompt": ask})
     if fault:
         raise ValueError(f"the {side}'s tokenizer {tokenizer.name_or_path!r} {fault}")
     return text
@@ -170,6 +172,11 @@ def _letters(text: str) -> str:
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Ids of already rendered text; special tokens in it count as such, none is added."""
     return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the tokenizer itself puts the token for a text's beginning before a bare text."""
+    return tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
 
 
 @dataclass(frozen=True)

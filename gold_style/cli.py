@@ -6,6 +6,8 @@ usage: gold-style COMMAND ARGUMENTS
   play      ask a finished run, in a page or in the terminal
   compare   compare many runs
   report    draw report.html of a run again, or print its table
+  export    write a student as a folder, as GGUF or for Ollama
+  publish   put a student on the model hub
   judge     ask a language model about the answers of a run
   annotate  ask people about the answers of a run, with blind sheets
   new       begin a style of your own

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from gold_style import did_you_mean
 from gold_style.config.as_before import AS_BEFORE, as_before
 from gold_style.config.launch import world_size
 from gold_style.config.mirror import is_below, nodes
@@ -89,6 +90,19 @@ def status_of(directory: Path, recorded: dict | None = None) -> str | None:
         return None
     status = recorded.get("status")
     return "interrupted" if status == "running" and not lock_is_held(directory / LOCK) else status
+
+
+def finished_student(run: Path) -> Path:
+    """student/ of a completed run. Raises ValueError where there is none, with what to do about it."""
+    if (status := status_of(run)) is None:
+        near = [str(path.parent) for folder in (run.parent, run) for pattern in (STATE, f"*/{STATE}") for path in folder.glob(pattern)]
+        raise ValueError(f"{run}: no run directory (no readable {STATE} in it){did_you_mean(run, near)}")
+    if status != "completed":
+        remedy = "wait for its end" if status == "running" else f"python train.py resume={run} continues it"
+        raise ValueError(f"{run}: this run is {status}, and only a completed one has a student to hand on; {remedy}")
+    if not (run / "student" / "config.json").is_file():
+        raise ValueError(f"{run}: its student/ is missing; python train.py reproduce={run} trains it again")
+    return run / "student"
 
 
 def runs_under(root: Path, depth: int = SEARCH_DEPTH) -> Iterator[Path]:

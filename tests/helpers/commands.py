@@ -48,6 +48,12 @@ def python(script: str, *arguments: str, cwd: Path, **extra: str) -> Done:
     return finish(start(script, *arguments, cwd=cwd, **extra))
 
 
+def door(name: str, *arguments: str, **extra: str) -> Done:
+    """`python -m gold_style.<name> <arguments>`, of this checkout whichever is installed; paths have to be absolute."""
+    command, streams = [sys.executable, "-m", f"gold_style.{name}", *arguments], {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return finish(subprocess.Popen(command, cwd=PROJECT, env=environment(**extra), text=True, stdin=subprocess.DEVNULL, **streams))
+
+
 def torchrun(num_processes: int, *arguments: str, cwd: Path) -> Done:
     """`torchrun --nproc_per_node <n> train.py <arguments>`."""
     command = [

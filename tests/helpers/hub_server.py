@@ -9,6 +9,7 @@ Example: `with HubServer(rows) as hub: environ["HF_ENDPOINT"] = hub.url`.
 import io
 import json
 import threading
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -42,8 +43,8 @@ class HubServer:
         self.http.shutdown()
         self.http.server_close()
 
-    def answer(self, path: str, body: bytes, byte_range: str | None) -> tuple[int, bytes, dict[str, str]]:
-        """(status, body, headers) for one request."""
+    def answer(self, path: str, body: bytes, asked: Mapping[str, str]) -> tuple[int, bytes, dict[str, str]]:
+        """(status, body, headers) for one request with the headers `asked`."""
         if path in self.statuses:
             status, code = self.statuses[path]
             return status, b"", {"X-Error-Code": code, "X-Repo-Commit": COMMIT, "ETag": '"e"'}
@@ -55,7 +56,7 @@ class HubServer:
         elif path.startswith("/api/datasets/me/rows/paths-info/"):
             found = [entry] if FILE.encode() in body else []
         elif path.endswith(f"/{FILE}"):
-            return self._file(byte_range)
+            return self._file(asked.get("Range"))
         else:
             return 404, b"", {"X-Error-Code": "EntryNotFound"}
         return 200, json.dumps(found).encode(), {"Content-Type": "application/json", "X-Repo-Commit": COMMIT}
@@ -85,7 +86,7 @@ class HubServer:
                 if server.hangs:
                     server.closed.wait()
                     return
-                status, content, headers = server.answer(path, body, self.headers.get("Range"))
+                status, content, headers = server.answer(path, body, self.headers)
                 self.send_response(status)
                 for name, value in {**headers, "Content-Length": str(len(content))}.items():
                     self.send_header(name, value)
@@ -93,6 +94,6 @@ class HubServer:
                 if self.command != "HEAD":
                     self.wfile.write(content)
 
-            do_GET = do_HEAD = do_POST = do
+            do_GET = do_HEAD = do_POST = do_PUT = do
 
         return Handler
