@@ -10,11 +10,10 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from gold_style import did_you_mean
 from gold_style.config.settings import EvaluateSettings, find_directory
 from gold_style.config.target import Target
 from gold_style.measure.samples import MODELS
-from gold_style.runs.run_directory import STATE, runs_under, status_of
+from gold_style.runs.run_directory import STATE, finished_student, runs_under, status_of
 from gold_style.runs.terminal import run_command
 
 ROOT = Path("multirun")
@@ -51,14 +50,8 @@ def found(name: str | None) -> tuple[EvaluateSettings, Target]:
     if name is None and not finished:
         raise ValueError(f"no finished run under {ROOT.absolute()}: make one with python train.py, or name one")
     path = find_directory(name) if name else max(finished, key=lambda run: (run / STATE).stat().st_mtime)
-    if not path.exists():
-        raise ValueError(f"{name}: not there{did_you_mean(name, map(str, finished))}")
-    if not any((parent / STATE).is_file() for parent in (path, *path.parents[:2])):
-        inside = next(runs_under(path, depth=4), None)
-        raise ValueError(f"{name}: no run directory (no {STATE} in it)" + (f"; a run in it: {inside}" if inside else ""))
-    if (status := status_of(path)) not in (None, "completed"):
-        ending = "wait for its end" if status == "running" else f"to finish it: python train.py resume={name}"
-        raise ValueError(f"{name}: this run is {status}; {ending}")
+    if not path.exists() or not any((parent / STATE).is_file() for parent in path.parents[:2]):  # student/ or a checkpoint of a run
+        finished_student(Path(name or path))
     asked = replace(EvaluateSettings.compose("target=RUN", "request=-"), target=str(path), request=None)
     return asked, Target.find(asked)
 

@@ -33,12 +33,14 @@ def test_what_is_no_finished_run_is_refused_in_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert refused() == f"no finished run under {tmp_path / 'multirun'}: make one with python train.py, or name one"
     run = copytree(FINISHED, tmp_path / "multirun/2026-11-22/15-04-05-123456/0")
-    assert refused("multirun/2026-11-22/15-04-05-123456/1").endswith("not there; did you mean multirun/2026-11-22/15-04-05-123456/0?")
-    assert refused(str(tmp_path)) == f"{tmp_path}: no run directory (no run.json in it); a run in it: {run}"
+    assert refused("multirun/2026-11-22/15-04-05-123456/1").endswith("; did you mean multirun/2026-11-22/15-04-05-123456/0?")
+    assert refused(str(tmp_path)) == f"{tmp_path}: no run directory (no readable run.json in it)"
     (tmp_path / "empty").mkdir()
-    assert refused("empty") == "empty: no run directory (no run.json in it)"
+    assert refused("empty") == "empty: no run directory (no readable run.json in it)"
     interrupted = str(copytree(OLD_RUNS / "interrupted", tmp_path / "interrupted"))
-    assert refused(interrupted) == f"{interrupted}: this run is interrupted; to finish it: python train.py resume={interrupted}"
+    assert refused(interrupted) == (
+        f"{interrupted}: this run is interrupted, and only a completed one has a student; python train.py resume={interrupted} continues it"
+    )
     assert found(str(run))[1].run == found(str(run / "student"))[1].run == run  # and what is in a run
 
 
@@ -56,7 +58,11 @@ def test_the_newest_finished_run_is_asked(tmp_path, monkeypatch):
 def test_a_mistake_costs_no_model(tmp_path, capsys):
     started = time.monotonic()
     done = play(str(tmp_path / "nowhere"), "--terminal", cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{tmp_path / 'nowhere'}: not there\n")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        2,
+        "",
+        f"{tmp_path / 'nowhere'}: no run directory (no readable run.json in it)\n",
+    )
     assert time.monotonic() - started < 6
     for wrong in (["--temperature", "-1"], ["--temperature", "nan"], ["--length", "0"]):
         with pytest.raises(SystemExit, match="2"):

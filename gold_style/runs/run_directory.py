@@ -99,7 +99,7 @@ def finished_student(run: Path) -> Path:
         raise ValueError(f"{run}: no run directory (no readable {STATE} in it){did_you_mean(run, near)}")
     if status != "completed":
         remedy = "wait for its end" if status == "running" else f"python train.py resume={run} continues it"
-        raise ValueError(f"{run}: this run is {status}, and only a completed one has a student to hand on; {remedy}")
+        raise ValueError(f"{run}: this run is {status}, and only a completed one has a student; {remedy}")
     if not (run / "student" / "config.json").is_file():
         raise ValueError(f"{run}: its student/ is missing; python train.py reproduce={run} trains it again")
     return run / "student"

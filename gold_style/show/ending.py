@@ -5,6 +5,7 @@ print(last_lines(run.directory))
 
 import os
 import shlex
+from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,14 @@ def last_lines(directory: Path) -> str:
     summary, state, lang = read_json(directory / SUMMARY) or {}, read_json(directory / STATE) or {}, language()
     path = directory.resolve()
     here = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
-    asked = next((row["request"] for row in read_json_lines(directory / "samples.jsonl")), "...")
     commands = {
         "open the report": ["python", "-m", "webbrowser", (path / "report.html").as_uri()],
-        "ask it": ["python", "evaluate.py", state.get("target") or here, f"request={asked}"],
+        "ask it": ["python", "-m", "gold_style.play", here, *([] if find_spec("gradio") else ["--terminal"])],
     }
-    if "target" not in state:
+    if "target" in state:
+        asked = next((row["request"] for row in read_json_lines(directory / "samples.jsonl")), "...")
+        commands["ask it"] = ["python", "evaluate.py", state["target"], f"request={asked}"]
+    else:
         config, overrides = read_config(directory), state.get("overrides") or []
         launch = [*takewhile(lambda text: text not in overrides, shlex.split(state.get("command") or "python train.py"))]
         reason, changes = next_step(summary, config)
