@@ -1,7 +1,6 @@
 """The documentation's site, as `make docs` builds it: every page is reached, in two languages, and nothing is loaded from elsewhere."""
 
 import re
-import shutil
 import subprocess
 import sys
 from functools import partial
@@ -86,17 +85,6 @@ def test_the_reference_is_that_of_the_code(site):
     assert "<code>loss.beta</code>" in settings and "KL(teacher || student)" in settings
     assert "python -m gold_style.new" in (site / "reference/commands.html").read_text(encoding="utf-8")
     assert "gold_style.losses.divergence" in (site / "reference/code.html").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright  # the browser extra
-
-    system = shutil.which("chromium") or shutil.which("google-chrome")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=system, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -15,19 +15,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from benchmarks.playground_picture import opened_browser, served
+from benchmarks.playground_picture import served
 from tests.helpers.commands import PROJECT
 
 pytestmark = pytest.mark.browser
 FINISHED = PROJECT / "tests/runs_of_ed13394/completed"
 REQUEST = "동료에게 무지개를 소개해 줘."
 HOSTILE = '<img src="http://example.com/x" onerror="owned=1"></p><script>owned=1</script> ${owned=1} **a** [b](http://example.com)'
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with opened_browser() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
