@@ -83,7 +83,7 @@ def first_screen(directory: Path, run: dict[str, Any], summary: dict[str, Any], 
     """What was trained, whether it learned, the three numbers, and how the run ended."""
     toggle, verdict = toggle_of(summary), verdict_of(summary)
     first, neutral = tag_text(toggle["first"]), tag_text(toggle["neutral"])
-    names = {side: Path(str(config.get(f"model.{side}") or side)).name for side in ("student", "teacher")}
+    names = {side: "/".join(Path(str(config.get(f"model.{side}") or side)).parts[-2:]) for side in ("student", "teacher")}
     words = {"target": toggle["target"], "first": first, "neutral": neutral, **names}
     status = status_of(directory, run) or summary.get("status") or "unknown"  # says `interrupted` of a run that was killed
     facts = [f"status: {status}"]
