@@ -53,7 +53,8 @@ def write_gguf(student: Path, path: Path, kind: str, name: str) -> None:
     """Write `student` to `path`, its matrices as `kind` ("F16" or "Q8_0"); `name` is what programs show."""
     import gguf
 
-    tokenizer, model = load_tokenizer(str(student), None, False), AutoModelForCausalLM.from_pretrained(student, dtype="auto")
+    tokenizer = load_tokenizer(str(student), None, False)
+    model = AutoModelForCausalLM.from_pretrained(student, dtype="auto", use_safetensors=True)
     config, width, kinds = model.config, model.model.layers[0].self_attn.head_dim, gguf.GGMLQuantizationType
     writer = gguf.GGUFWriter(path, config.model_type)
     facts = {"name": name, "file_type": gguf.LlamaFileType[f"MOSTLY_{kind}"], "quantization_version": gguf.GGML_QUANT_VERSION}

@@ -73,7 +73,7 @@ def export(arguments: list[str] | None = None) -> int:
 def answers(folder: Path, generation: GenerationConfig, turns: list[list[Message]], **given) -> list[str]:
     """What the model in `folder` answers to each conversation, in float32; `given` are further arguments of from_pretrained."""
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **given)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **given).eval().to(device_of("auto"))
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **given).eval().to(device_of("auto"))
     texts = [render(tokenizer, messages) for messages in turns]
     batch = tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt").to(model.device)
     written = model.generate(batch["input_ids"], attention_mask=batch["attention_mask"], generation_config=generation)
