@@ -76,10 +76,10 @@ PAIRS = {
     "smollm2": Pair(
         title="SmolLM2-135M-Instruct",
         given=(
-            *("experiment=bard", "tracker=none", "train.max_steps=20", "prompts.eval_samples=64"),
-            *("evaluation.every_steps=0", "evaluation.misspelt=0", "evaluation.retention=null"),
+            *("experiment=bard", "tracker=none", "train.max_steps=15", "train.warmup_steps=5", "prompts.eval_samples=64"),
+            *("evaluation.every_steps=0", "evaluation.keep=last", "evaluation.misspelt=0", "evaluation.retention=null"),
         ),
-        rates={"train.learning_rate": 2e-4},
+        rates={"train.learning_rate": 2.5e-4},
         tried=(1.0,),
         ramp=10,
         warm=5,

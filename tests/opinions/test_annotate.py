@@ -288,34 +288,29 @@ def test_wrong_options_are_named(run, wrong, capsys):
 
 
 @pytest.mark.browser
-def test_the_page_in_a_browser(run, tmp_path):
-    from playwright.sync_api import sync_playwright  # the browser extra
-
+def test_the_page_in_a_browser(run, tmp_path, browser):
     sheet = draw_sheet(read_samples(run), PACK, 3, 0)
     path = tmp_path / "sheet.html"
     path.write_text(sheet_html(sheet, rater_labels(PACK)), encoding="utf-8")
-    system = shutil.which("chromium") or shutil.which("google-chrome")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=system, args=["--no-sandbox"])
-        page, said, asked = browser.new_page(), [], []
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.as_uri())
-        for number in (1, 2):
-            for question, value in (("style", "joseon"), ("content", "yes"), ("fluency", "4")):
-                page.locator(f"input[name={question}-{number}][value='{value}']").check()
-        assert page.locator("#progress").inner_text() == "2 / 3"
-        page.reload()
-        assert page.locator("#progress").inner_text() == "2 / 3"  # kept
+    page, said, asked = browser.new_page(), [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    for number in (1, 2):
+        for question, value in (("style", "joseon"), ("content", "yes"), ("fluency", "4")):
+            page.locator(f"input[name={question}-{number}][value='{value}']").check()
+    assert page.locator("#progress").inner_text() == "2 / 3"
+    page.reload()
+    assert page.locator("#progress").inner_text() == "2 / 3"  # kept
+    page.locator("#save").click()
+    assert "이름" in page.locator("#said").inner_text()
+    page.locator("#rater").fill("김 철수")
+    with page.expect_download() as download:
         page.locator("#save").click()
-        assert "이름" in page.locator("#said").inner_text()
-        page.locator("#rater").fill("김 철수")
-        with page.expect_download() as download:
-            page.locator("#save").click()
-        download.value.save_as(tmp_path / "kim.json")
-        assert download.value.suggested_filename == f"annotation_{sheet.name}_김_철수.json"
-        browser.close()
+    download.value.save_as(tmp_path / "kim.json")
+    assert download.value.suggested_filename == f"annotation_{sheet.name}_김_철수.json"
+    page.close()
     assert said == [] and all(url.startswith(("file:", "data:", "blob:")) for url in asked)
     found = json.loads((tmp_path / "kim.json").read_text(encoding="utf-8"))
     assert (found["sheet"], found["rater"]) == (sheet.name, "김 철수")
