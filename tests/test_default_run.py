@@ -1,4 +1,4 @@
-"""The main job on the embedded pair, once, as a newcomer runs it: figures, files, W&B, the README's snippet, evaluate.py."""
+"""The main job on the embedded pair, once, as a newcomer runs it: figures, files, W&B, the snippet, evaluate.py."""
 
 import json
 import re
@@ -104,8 +104,8 @@ def test_the_origins_snippet_loads_a_checkpoint(default_run):
     assert tokenizer.decode(output[0], skip_special_tokens=True)
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
-def test_the_readmes_snippet_answers_in_style(default_run, name, capsys):
+@pytest.mark.parametrize("name", ["docs/how_to/ask.md", "docs/ko/how_to.md"])
+def test_the_snippet_answers_in_style(default_run, name, capsys):
     snippets = re.findall(r"```python\n(.*?)```", (PROJECT / name).read_text(), re.DOTALL)
     (snippet,) = [code for code in snippets if "apply_chat_template" in code]
     code = re.sub(r'student = ".*"', f'student = "{default_run.run / "student"}"', snippet)

@@ -54,5 +54,5 @@ def test_both_readmes_have_the_same_sections_and_commands():
     assert sections[0] == sections[1]
     commands = [re.findall(r"^(?:python|make|accelerate) [^#\n]*", page, re.M) for page in pages]
     assert [line.strip() for line in commands[0]] == [line.strip() for line in commands[1]]
-    links = [sorted(re.findall(r"\]\(((?:docs|data|benchmarks)/[^)]+)\)", page)) for page in pages]
-    assert set(links[0]) == set(links[1])
+    links = [sorted(re.findall(r"\]\(((?:docs|data|benchmarks)/[^)]+)\)", page.replace("](docs/ko/", "](docs/"))) for page in pages]
+    assert set(links[0]) == set(links[1]) - {"docs/how_to.md"}  # the Korean pages have one for all

@@ -1,4 +1,4 @@
-"""Writes the benchmark's figures into README.md, README.ko.md and docs/speed.md, between `<!-- bench -->` and `<!-- /bench -->`.
+"""Writes the benchmark's figures into docs/speed.md, between `<!-- bench -->` and `<!-- /bench -->`.
 
 python benchmarks/stepping/tables.py      # reads benchmarks/results/step_cpu.json and step_cpu_rounds.json
 """
@@ -10,54 +10,33 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS, DETAILS = (ROOT / "benchmarks" / "results" / name for name in ("step_cpu.json", "step_cpu_rounds.json"))
-HEADS = {
-    "README.md": (
-        "vocabulary",
-        "system tokens",
-        "rows a step",
-        "stock, s",
-        "stable*, s",
-        "ours, s",
-        "faster than stock",
-        "than stable",
-        "peak MB stock / ours",
-        "share of the floor",
-        "rounds",
-    ),
-    "README.ko.md": (
-        "어휘 크기",
-        "시스템 프롬프트 토큰 수",
-        "스텝당 행 수",
-        "stock(초)",
-        "stable*(초)",
-        "gold_style(초)",
-        "stock 대비 속도",
-        "stable 대비 속도",
-        "최대 메모리(MB) stock / gold_style",
-        "이론 한계 대비",
-        "라운드 수",
-    ),
-}
-HEADS["docs/speed.md"] = HEADS["README.md"]
-NOTES = {
-    "README.md": "Measured {date} on {machine}, {threads} thread, fp32, torch {torch}, trl {trl}. Medians, also of each round's ratio.",
-    "README.ko.md": "{date}, {machine}, 스레드 {threads}개, fp32, torch {torch}, trl {trl}에서 측정했습니다. "
-    "모두 중앙값이며, 배수는 라운드별 비율의 중앙값입니다.",
-}
-NOTES["docs/speed.md"] = NOTES["README.md"]
+PAGE = ROOT / "docs" / "speed.md"
+HEAD = (
+    "vocabulary",
+    "system tokens",
+    "rows a step",
+    "stock, s",
+    "stable*, s",
+    "ours, s",
+    "faster than stock",
+    "than stable",
+    "peak MB stock / ours",
+    "share of the floor",
+    "rounds",
+)
+NOTE = "Measured {date} on {machine}, {threads} thread, fp32, torch {torch}, trl {trl}. Medians, also of each round's ratio."
 
 
-def table(rows: list[dict], details: list[dict], name: str) -> str:
+def table(rows: list[dict], details: list[dict]) -> str:
     """Markdown: a line a row, and what it was measured on."""
-    head = HEADS[name]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---:|" * len(head)]
+    lines = ["| " + " | ".join(HEAD) + " |", "|" + "---:|" * len(HEAD)]
     lines += ["| " + " | ".join(_cells(row, detail)) + " |" for row, detail in zip(rows, details, strict=True)]
     by_machine: dict[tuple, list[dict]] = {}
     for detail in details:
         by_machine.setdefault((detail["machine"], detail["threads"], *detail["versions"].values()), []).append(detail)
     for measured in by_machine.values():
         which = "" if len(by_machine) == 1 else f"{', '.join(dict.fromkeys(map(_vocabulary, measured)))}: "
-        lines += ["", which + NOTES[name].format(**{**measured[-1], **measured[-1]["versions"]})]
+        lines += ["", which + NOTE.format(**{**measured[-1], **measured[-1]["versions"]})]
     return "\n".join(lines)
 
 
@@ -87,15 +66,12 @@ def _cells(row: dict, detail: dict) -> list[str]:
 
 def main() -> None:
     rows, details = json.loads(ROWS.read_text()), json.loads(DETAILS.read_text())
-    for name in HEADS:
-        path = ROOT / name
-        text = path.read_text()
-        block = f"<!-- bench -->\n{table(rows, details, name)}\n<!-- /bench -->"
-        changed, found = re.subn(r"<!-- bench -->.*?<!-- /bench -->", lambda match, block=block: block, text, flags=re.DOTALL)
-        if not found:
-            sys.exit(f"{path}: no block between <!-- bench --> and <!-- /bench -->")
-        path.write_text(changed)
-        print(path)
+    block = f"<!-- bench -->\n{table(rows, details)}\n<!-- /bench -->"
+    changed, found = re.subn(r"<!-- bench -->.*?<!-- /bench -->", lambda _: block, PAGE.read_text(), flags=re.DOTALL)
+    if not found:
+        sys.exit(f"{PAGE}: no block between <!-- bench --> and <!-- /bench -->")
+    PAGE.write_text(changed)
+    print(PAGE)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def test_the_row_with_real_weights_is_measured(tmp_path, unpacked, monkeypatch):
     assert found["stable_s"] > 0 and found["ratio_stock"] > 0 and set(row.peaks) == {"stock", "ours"}
     (details,) = json.loads((tmp_path / "step_cpu_rounds.json").read_text())
     assert details["pair"] == "smollm2" and 0 < details["rounds"][0]["new_tokens"] <= 12
-    assert "600 (SmolLM2)" in tables.table([found], [details], "README.md")
+    assert "600 (SmolLM2)" in tables.table([found], [details])
 
 
 def test_examples_of_the_real_row_reach_both_teachers_alike(tmp_path, unpacked):
@@ -132,7 +132,7 @@ def test_figures_of_two_machines_say_which_is_whose():
     machine = {"threads": 1, "versions": {"torch": "2", "trl": "1"}, "date": "today"}
     details = [{**machine, "vocab": 8192, "machine": "A"}, {**machine, "vocab": 49152, "machine": "B", "pair": "smollm2"}]
     row = {**dict.fromkeys(results.KEYS), "system_tokens": 600, "rounds": 1}
-    found = tables.table([{**row, "vocab": 8192}, {**row, "vocab": 49152}], details, "README.md")
+    found = tables.table([{**row, "vocab": 8192}, {**row, "vocab": 49152}], details)
     assert "\n8,192: Measured today on A" in found and "\n49,152 (SmolLM2): Measured today on B" in found
 
 
