@@ -120,7 +120,7 @@ def test_it_runs_from_top_to_bottom(tmp_path):
         assert status_of(run) == "completed"
         assert json.loads((run / "summary.json").read_text())["steps"] == STEPS
         assert "| student after |" in shown("look", "text/markdown")
-        assert "&lt;h2&gt;Curves&lt;/h2&gt;" in shown("look", "text/html")
+        assert "&lt;section id=&quot;curves&quot;&gt;" in shown("look", "text/html")
         judged = re.findall(r"^(<style:\w+>|\(no tag\)) \[\w+\]\n(.+)", printed["ask"], re.M)
         assert [tag for tag, _ in judged] == ["<style:chosun>", "<style:none>", "(no tag)"]
         for tag, answer in judged:  # of at most 24 tokens
