@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from gold_style.measure.verdict import percent
+from gold_style.measure.verdict import LEARNED, WORSE, percent
 from gold_style.show import svg
 from gold_style.show.answers import tag_text
 from gold_style.show.tables import number
@@ -25,7 +25,7 @@ SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 SECTION = re.compile(r'<section id="([\w-]+)"><h2>(.*?)</h2>')
 TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True)
 TEMPLATES.globals |= {"both": lambda *texts: Markup(both(*texts)), "word": lambda text: word(text, language())}
-TEMPLATES.globals |= {"TEXTS": TEXTS, "percent": percent, "number": number, "tag_text": tag_text}
+TEMPLATES.globals |= {"TEXTS": TEXTS, "WORSE": WORSE, "LEARNED": LEARNED, "percent": percent, "number": number, "tag_text": tag_text}
 MACROS = TEMPLATES.get_template("page.jinja").module
 
 

@@ -90,11 +90,19 @@ def first_screen(directory: Path, run: dict[str, Any], summary: dict[str, Any], 
     if summary.get("steps") is not None:
         facts.append(f"{summary['steps']} steps in {summary.get('train_seconds', 0):.0f} s")
     reason = run.get("reason") or run.get("error")
-    parts = [soft("intro", **words), warning(f"The run is {status}: {reason}") if reason and status != "completed" else ""]
+    own = config.get("model.student") and config.get("model.student") == config.get("model.teacher")
+    parts = [
+        soft("intro_self" if own else "intro", **words),
+        warning(f"The run is {status}: {reason}") if reason and status != "completed" else "",
+    ]
     if scored_models(summary):
-        intervals = (summary.get("details", {}).get("models", {}).get("after") or {}).get("intervals") or {}
+        details = summary.get("details", {})
+        intervals, confidence = (details.get("models", {}).get("after") or {}).get("intervals") or {}, details.get("confidence", 0.95)
         parts.append(html("conclusion", verdict["code"], verdict["sentence"]))
-        parts += [html("numbers", summary.get("after") or {}, intervals, summary.get("teacher") or {}, neutral), soft("margin", **words)]
+        parts += [
+            html("numbers", summary.get("after") or {}, intervals, summary.get("teacher") or {}, neutral),
+            soft("margin", **words, prompts=(summary.get("after") or {}).get("prompts"), confidence=confidence),
+        ]
     return "".join([*parts, f"<p class=soft>{' · '.join(map(both, facts))}</p>"])
 
 

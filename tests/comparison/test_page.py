@@ -28,7 +28,14 @@ def test_the_conclusion_comes_first_and_runs_are_links(sweep, tmp_path):
         for report in reports:
             report.unlink()
     text = checked(html).split("Print")[1]
-    order = ["settings learned the style", "leader: beta 0.3", "How well it toggles", "Leaks without a tag", "Leaderboard", "What it costs"]
+    order = [
+        "settings learned the style",
+        "leader: beta 0.3",
+        "Margin, as a share of the teacher's",
+        "Leaks without a tag",
+        "Leaderboard",
+        "What it costs",
+    ]
     assert [text.index(words) for words in order] == sorted(text.index(words) for words in order)
     links = {tmp_path / unquote(address) for address in re.findall(r'<a href="([^"#]*report.html)"', html)}
     assert {link.resolve() for link in links} == {report.resolve() for report in reports}

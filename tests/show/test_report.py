@@ -36,7 +36,7 @@ def test_the_first_screen_concludes_before_anything_else(run):
         "Learned: ",
         "of the teacher's margin",
         "Leaks under the neutral tag <style:none>",
-        "One request, before",
+        "A typical request, before",
     ]
     order += ["Curves", "Answers side by side", "All numbers", "How it was made", "2026-11-22T10:00:00"]
     text = text.split("Print")[1]  # after the table of contents
