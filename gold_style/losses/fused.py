@@ -15,6 +15,7 @@ Shapes: N = scored tokens, D = hidden size (student's and teacher's differ), V =
 C = rows of one chunk (one matrix product), K = rows of one block (pointwise work that stays in the cache).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,7 @@ CPU_BLOCK_BYTES = 2**20
 MIN_CHUNK = 128  # with fewer rows, products with the head wait for memory: 15 % of this loss at 49,152 tokens
 GPU_CHUNK_BYTES = 256 * 2**20
 HEAD_ROWS = 16_384  # of a half-precision head that are multiplied at a time: their products or casts in fp32 are on top
+Target = Callable[[Tensor, Tensor], Tensor]
 STATISTICS = ("loss_N", "forward_kl_N", "reverse_kl_N", "teacher_entropy_N", "student_entropy_N", "top1_agree_N")
 
 
@@ -44,6 +46,7 @@ def fused_jsd(
     student_bias: Tensor | None = None,
     teacher_bias: Tensor | None = None,
     stats_mask_N: Tensor | None = None,
+    target: Target | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """-> (sum over tokens of weight x JSD(beta) in nats, a scalar; statistics). Gradients reach the student's side only.
 
@@ -51,7 +54,8 @@ def fused_jsd(
     rows take no part. `temperature` divides both sides' logits, as TRL's `generalized_jsd_loss` does, without a T^2
     factor. Products of half-precision inputs are summed and returned in fp32, and everything after them, the head's gradient
     included, is in fp32; float64 inputs stay float64. A head or bias that needs no gradient costs nothing, nor does
-    anything under `torch.no_grad`.
+    anything under `torch.no_grad`. `target` changes the teacher's logits of a chunk, given the student's, which are constant for the
+    gradient; the statistics are those of the teacher itself.
 
     The statistics are detached (N,) tensors: `loss_N` (unweighted) for every token, and forward_kl_N, reverse_kl_N,
     teacher_entropy_N, student_entropy_N (at this temperature), top1_agree_N (0 or 1) for the tokens of the boolean
@@ -74,7 +78,7 @@ def fused_jsd(
         teacher_head_VD.detach(),
         None if teacher_bias is None else teacher_bias.detach(),
         weight_N.detach(),
-        _Options(beta, temperature, vocab_size, torch.is_grad_enabled(), stats, stats_mask_N),
+        _Options(beta, temperature, vocab_size, torch.is_grad_enabled(), stats, stats_mask_N, target),
     )
     return loss, stats
 
@@ -93,6 +97,7 @@ class _Options:
     record_grad: bool
     stats: dict[str, Tensor]
     stats_mask_N: Tensor
+    target: Target | None
 
 
 def _chunk_and_block(row_bytes: int, on_gpu: bool, num_tokens: int) -> tuple[int, int]:
@@ -198,6 +203,8 @@ class _FusedJSD(torch.autograd.Function):
                 student_CV = student.logits(start, stop, temperature, buffers[0])
                 teacher_CV = teacher.logits(start, stop, temperature, buffers[1])
                 _measure(options.stats, options.stats_mask_N, start, student_CV, teacher_CV)
+                if options.target is not None:
+                    teacher_CV = options.target(student_CV, teacher_CV)
                 loss_C = loss_N[start:stop]
                 for first in range(0, stop - start, block):
                     rows = slice(first, min(first + block, stop - start))
