@@ -85,7 +85,9 @@ def reference() -> dict[str, str]:
 def settings_page() -> str:
     """Every key of train.py: what it may be, what it is by default, and the comment of conf/config.yaml."""
     text = (PROJECT / "conf/config.yaml").read_text(encoding="utf-8")
-    said, rows = comments(text), ["| key | allowed | default | meaning |", "|---|---|---|---|"]
+    own = [comments(path.read_text(encoding="utf-8")) for path in (PROJECT / "conf/loss").glob("*.yaml")]  # keys of one loss
+    said = {f"loss.{key}": line for found in own for key, line in found.items()} | comments(text)
+    rows = ["| key | allowed | default | meaning |", "|---|---|---|---|"]
     for key in keys_of(Settings):
         default, meaning = said.get(key, ("", ""))
         rows.append(f"| `{key}` | {escaped(allowed(hint_of(key)))} | {escaped(default and f'`{default}`')} | {escaped(meaning)} |")

@@ -12,6 +12,7 @@ from gold_style.distil.row_maker import RowMaker
 from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.engine.rollout import OutputIds, Sampling
 from gold_style.engine.teacher import Teacher
+from gold_style.losses.jsd import Divergence
 from gold_style.prompts import Prompt
 from stepping.shapes import BETA, Shape, load_tokenizer, same_for_all, texts
 
@@ -81,7 +82,7 @@ def build_trainer(
         source=Window(texts(shape).prompts),
         teacher=scorer,
         output_ids=OutputIds.of(tokenizer, student),
-        objective=TokenExact(teacher=scorer, vocab_size=len(tokenizer), beta=BETA),
+        objective=TokenExact(teacher=scorer, vocab_size=len(tokenizer), token_loss=Divergence(beta=BETA)),
     )
     args = GOLDConfig(
         **same_for_all(shape, directory, steps, device, bf16=compute == torch.bfloat16),

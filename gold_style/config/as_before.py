@@ -2,7 +2,8 @@
 
 Add a line to AS_BEFORE with every key that schema.py (or `train`, or a pack's top level) gets: the dotted key, and the value that
 means what the program did before there was the key. That is often not its default in conf/: an older run had no untagged
-rows, whatever is usual today. A new group gets a line for each of its keys; a value is a scalar, a list or an empty mapping.
+rows, whatever is usual today. Keys to which the `Options` of a loss give a default are added by themselves.
+A new group gets a line for each of its keys; a value is a scalar, a list or an empty mapping.
 
 Example: `as_before(read_mapping(run / "config.yaml"))["prompts"]["untagged_share"]`.
 """
@@ -11,6 +12,7 @@ from copy import deepcopy
 from typing import Any
 
 from gold_style.config.gold_config import gold_config_fields, refusal
+from gold_style.config.losses import DEFAULTS
 
 AS_BEFORE: dict[str, Any] = {
     "model.recipe.untagged_share": 0.0,
@@ -31,6 +33,7 @@ AS_BEFORE: dict[str, Any] = {
     "model.recipe.lora_learning_rate": 1.0e-4,
     "styles.language": "ko",
     "plan": None,
+    **DEFAULTS,
 }
 
 

@@ -164,7 +164,7 @@ def _fitted_plain(hint: type, value: Any) -> Any:
         elif hint in (float, str) and isinstance(value, (int, float)):
             value = hint(value)
     if not isinstance(value, hint) or isinstance(value, bool) != (hint is bool):
-        raise Misfit(PLAIN[hint])
+        raise Misfit(PLAIN.get(hint, hint))
     if hint is str and "\0" in value:
         raise Misfit("text without NUL characters")
     return value

@@ -143,23 +143,35 @@ class Styles:
 
 @dataclass(kw_only=True)
 class Loss:
-    kind: Literal["jsd", "uld", "uld_hybrid", "tree"]
-    beta: Share | Schedule
+    """What every loss has; gold_style.config.losses adds the keys of each one's `Options`."""
+
+    kind: str
     lmbda: Share
     seq_kd: bool
     temperature: Positive
     top_p: Nucleus
     top_k: CountOrZero
+    warm_start_steps: CountOrZero
+    warm_start_until: Nucleus | None
+
+
+@dataclass(kw_only=True)
+class Beta:
+    """What every loss with a divergence reads."""
+
+    beta: Share | Schedule
+
+
+@dataclass(kw_only=True)
+class Uld:
+    """Keys of uld and uld_hybrid, under TRL's names."""
+
     uld_crossentropy_weight: Weight
     uld_distillation_weight: Weight
     uld_student_temperature: Positive
     uld_teacher_temperature: Positive
     uld_skip_student_eos: bool
     uld_skip_teacher_eos: bool
-    uld_hybrid_matched_weight: Weight | None
-    uld_hybrid_unmatched_weight: Weight | None
-    warm_start_steps: CountOrZero
-    warm_start_until: Nucleus | None
 
 
 @dataclass(kw_only=True)

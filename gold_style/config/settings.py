@@ -28,6 +28,7 @@ from gold_style.config import gold_config, schema
 from gold_style.config.as_before import as_before
 from gold_style.config.inheritance import INHERITING, inherited
 from gold_style.config.launch import run_stamp
+from gold_style.config.losses import Loss, loss_lines
 from gold_style.config.mirror import Mistake, keys_of, mirror, nodes
 from gold_style.config.schema import Adjustable, Beside, Role, Seed
 from gold_style.config.yaml_file import read_mapping
@@ -144,7 +145,7 @@ class Settings(Composed):
     model: schema.Model
     prompts: schema.Prompts
     styles: schema.Styles
-    loss: schema.Loss
+    loss: Loss
     train: dict[str, Any]  # only the fields of GOLDConfig that were set, under TRL's names
     hardware: schema.Hardware
     evaluation: schema.Evaluation
@@ -241,11 +242,13 @@ class EvaluateSettings(Composed):
 
 @cache
 def register() -> None:
-    """Make `schema` (an open `train` mapping) and the resolver of a sweep's directory known to Hydra."""
-    node = OmegaConf.create({"train": {}})
+    """Make `schema` (open mappings `train` and `loss`) and two resolvers known to Hydra: a sweep's directory, and the keys of losses."""
+    node = OmegaConf.create({"train": {}, "loss": {}})
     OmegaConf.set_struct(node.train, False)
+    OmegaConf.set_struct(node.loss, False)
     ConfigStore.instance().store(name="schema", node=node)
     OmegaConf.register_new_resolver("sweep_directory", lambda path: path or default_directory(), replace=True)
+    OmegaConf.register_new_resolver("loss_lines", loss_lines, replace=True)
 
 
 def compose_config(config_name: str, overrides: Sequence[str], directory: Path = CONF, searchpath: Sequence[Path] = ()) -> DictConfig:

@@ -12,7 +12,7 @@ Shapes: B batch, T tokens, N scored tokens, D hidden, V vocabulary.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -25,9 +25,8 @@ from gold_style.engine.backbone import Backbone
 from gold_style.engine.packed_reading import PackedReader
 from gold_style.engine.rollout import Completion
 from gold_style.engine.teacher import Teacher
-from gold_style.losses.divergence import JSD, entropy, forward_kl, reverse_kl
-from gold_style.losses.fused import fused_jsd
-from gold_style.losses.sorted_l1 import sorted_l1
+from gold_style.losses import TokenLoss
+from gold_style.losses.divergence import entropy, forward_kl, reverse_kl
 
 
 class Objective(Protocol):
@@ -73,14 +72,13 @@ def scored_states(student: Backbone, batch: MicroBatch) -> Tensor:
 class TokenExact:
     """Student and teacher share a tokenizer: position by position, on the completion's own token ids.
 
-    `plain_uld` keeps ULD's sorted L1 (it ignores which token is which); otherwise the divergence is the generalised JSD.
-    `crossentropy_weight` adds that multiple of the completion's cross-entropy, `distillation_weight` multiplies the rest.
+    `token_loss` is the loss of a token, times `distillation_weight`; `crossentropy_weight` adds that multiple of the completion's
+    cross-entropy.
     """
 
     teacher: Teacher
     vocab_size: int  # ids that both sides have; padded vocabulary rows take no part
-    beta: float
-    plain_uld: bool = False
+    token_loss: TokenLoss
     student_temperature: float = 1.0  # divides logits in the loss
     teacher_temperature: float = 1.0
     crossentropy_weight: float = 0.0
@@ -93,16 +91,14 @@ class TokenExact:
             row.num_scored = row.num_matched = sum(i not in self.unscored_ids for i in row.completion)
 
     def set_beta(self, beta: float) -> None:
-        self.beta = beta
+        self.token_loss = replace(self.token_loss, beta=beta)
 
     def to_student_ids(self, completion: Completion) -> Completion:
         return completion
 
     def loss(self, student: Backbone, hidden_ND: Tensor, batch: MicroBatch) -> Tensor:
         weight_N = hidden_ND.new_full((len(hidden_ND),), batch.weight, dtype=torch.float32)
-        if not self.unscored_ids:
-            return self._loss(student, hidden_ND, weight_N, batch)
-        unscored_N = torch.isin(batch.completion_N, torch.tensor(self.unscored_ids, device=weight_N.device))
+        unscored_N = torch.isin(batch.completion_N, torch.tensor(self.unscored_ids, dtype=torch.long, device=weight_N.device))
         loss = self._loss(student, hidden_ND, weight_N.masked_fill(unscored_N, 0.0), batch)
         batch.stats = {name: values_N.masked_fill(unscored_N, float("nan")) for name, values_N in batch.stats.items()}
         return loss
@@ -111,15 +107,14 @@ class TokenExact:
         teacher_hidden_ND = torch.cat(batch.teacher_hidden)
         teacher = self.teacher.backbone
         one_temperature = self.student_temperature == self.teacher_temperature
-        is_divergence = one_temperature and not self.plain_uld and not self.crossentropy_weight
-        if is_divergence and student.is_plain and teacher.is_plain:
-            loss, batch.stats = fused_jsd(
+        fused = getattr(self.token_loss, "fused", None) if one_temperature and not self.crossentropy_weight else None
+        if fused and student.is_plain and teacher.is_plain:
+            loss, batch.stats = fused(
                 hidden_ND,
                 student.head.weight,
                 teacher_hidden_ND,
                 teacher.head.weight,
                 weight_N * self.distillation_weight,
-                self.beta,
                 temperature=self.student_temperature,
                 vocab_size=self.vocab_size,
                 student_bias=student.head.bias,
@@ -131,9 +126,9 @@ class TokenExact:
         student_logits_NV = student.full_logits(hidden_ND)[:, : self.vocab_size]
         with torch.no_grad():
             teacher_logits_NV = teacher.full_logits(teacher_hidden_ND)[:, : self.vocab_size]
-        divergence = sorted_l1 if self.plain_uld else JSD(beta=self.beta)
-        loss_N = divergence(student_logits_NV / self.student_temperature, teacher_logits_NV / self.teacher_temperature)
-        loss_N = loss_N * self.distillation_weight
+        readings = {name: getattr(batch, name) for name in getattr(self.token_loss, "reads", ())}
+        logits = student_logits_NV / self.student_temperature, teacher_logits_NV / self.teacher_temperature
+        loss_N = self.token_loss(*logits, **readings) * self.distillation_weight
         if self.crossentropy_weight:
             loss_N = loss_N + self.crossentropy_weight * F.cross_entropy(student_logits_NV, batch.completion_N, reduction="none")
         batch.stats = statistics(student_logits_NV.detach(), teacher_logits_NV, batch.stats_mask_N)

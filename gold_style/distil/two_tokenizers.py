@@ -11,17 +11,14 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from gold_style.distil.micro_batch import MicroBatch
 from gold_style.distil.window import Row
 from gold_style.engine.backbone import Backbone
-from gold_style.engine.rollout import Completion, OutputIds
+from gold_style.engine.rollout import Completion
 from gold_style.engine.teacher import Teacher
-from gold_style.losses.tree.loss import Tree
-from gold_style.losses.uld import ULD
+from gold_style.losses import Side, SpanLoss
 from gold_style.tokens.alignment import align, retokenise
-from gold_style.tokens.token_bytes import TokenBytes
 
 
 @dataclass(kw_only=True)
@@ -29,19 +26,15 @@ class CrossTokenizer:
     """Objective for two tokenizers."""
 
     teacher: Teacher
-    student_tokenizer: PreTrainedTokenizerBase
-    output_ids: OutputIds  # the student's
-    student_bytes: TokenBytes
-    teacher_bytes: TokenBytes
-    span_loss: ULD | Tree
+    sides: tuple[Side, Side]  # student, teacher
+    span_loss: SpanLoss
 
     def prepare(self, rows: Sequence[Row]) -> None:
+        student, teacher = self.sides
         for row in rows:
-            ids, row.reason = retokenise(
-                row.completion, self.student_bytes, self.teacher.tokenizer, row.finished, self.teacher.output_ids.stop_id
-            )
+            ids, row.reason = retokenise(row.completion, student.bytes, teacher.tokenizer, row.finished, teacher.stop_id)
             row.teacher_completion = tuple(ids or ())
-            row.spans = align(row.completion, row.teacher_completion, self.student_bytes, self.teacher_bytes) if ids else []
+            row.spans = align(row.completion, row.teacher_completion, student.bytes, teacher.bytes) if ids else []
             row.num_scored = sum(self.span_loss.units(span, row.completion) for span in row.spans)
             row.num_matched = sum(s1 - s0 for s0, s1, _, _ in row.spans)
 
@@ -50,8 +43,9 @@ class CrossTokenizer:
 
     def to_student_ids(self, completion: Completion) -> Completion:
         """A teacher-written completion in student ids, as far as its bytes go; empty where nothing can be carried over."""
-        ids, _ = retokenise(completion.ids, self.teacher_bytes, self.student_tokenizer, completion.finished, self.output_ids.stop_id)
-        return Completion.ending(ids or (), self.output_ids.stop_ids)
+        student, teacher = self.sides
+        ids, _ = retokenise(completion.ids, teacher.bytes, student.tokenizer, completion.finished, student.stop_id)
+        return Completion.ending(ids or (), student.stop_ids)
 
     def loss(self, student: Backbone, hidden_ND: Tensor, batch: MicroBatch) -> Tensor:
         device = hidden_ND.device

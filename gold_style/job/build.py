@@ -8,6 +8,7 @@ import math
 import warnings
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from transformers import PreTrainedModel
 from trl.experimental.gold import GOLDConfig
 
 from gold_style.config.launch import is_sharded
+from gold_style.config.losses import LOSSES, reads
 from gold_style.config.own_teacher import is_held_once, is_own_teacher, student_dtype
 from gold_style.config.schedule import at_step
 from gold_style.config.settings import Settings, local_model
@@ -31,11 +33,8 @@ from gold_style.engine.teacher import Teacher
 from gold_style.engine.vllm import Colocated, Served
 from gold_style.job.inputs import Inputs, device_of
 from gold_style.job.steps import rows_per_window
-from gold_style.losses.tree.lifting import Lifting
-from gold_style.losses.tree.loss import Tree
-from gold_style.losses.uld import ULD
+from gold_style.losses import Side, applied, skips_stop
 from gold_style.tokens.token_bytes import TokenBytes
-from gold_style.tokens.vocabulary import VocabularyMatch
 
 
 def gold_config(settings: Settings, checkpoints: Path | str, num_steps: int) -> GOLDConfig:
@@ -158,7 +157,7 @@ def build_options(settings: Settings) -> Options:
     loss, train, hardware = settings.loss, settings.train, settings.hardware
     return Options(
         seed=settings.seed,
-        beta=partial(at_step, loss.beta),
+        beta=partial(at_step, loss.beta) if reads(loss.kind, "beta") else None,
         lmbda=loss.lmbda,
         seq_kd=loss.seq_kd,
         sampling=Sampling(temperature=loss.temperature, top_p=loss.top_p, top_k=loss.top_k),
@@ -181,38 +180,15 @@ def build_options(settings: Settings) -> Options:
 
 def build_objective(settings: Settings, inputs: Inputs, teacher: Teacher, output_ids: OutputIds) -> Objective:
     """Token by token where the tokenizers are one, over spans of common bytes where they are two."""
-    loss, is_jsd, student_tokenizer = settings.loss, settings.loss.kind == "jsd", inputs.chat.student_tokenizer
-    skip_stop = not is_jsd and (loss.uld_skip_student_eos or loss.uld_skip_teacher_eos)
-    shared = {  # of token-exact losses and ULD
-        "beta": at_step(loss.beta, 0),
-        "crossentropy_weight": 0.0 if is_jsd else loss.uld_crossentropy_weight,
-        "distillation_weight": 1.0 if is_jsd else loss.uld_distillation_weight,
-        "student_temperature": loss.temperature if is_jsd else loss.uld_student_temperature,  # jsd as in TRL: that of sampling
-        "teacher_temperature": loss.temperature if is_jsd else loss.uld_teacher_temperature,
-        "unscored_ids": output_ids.stop_ids if skip_stop else (),
-    }
+    loss, module = settings.loss, import_module(f"gold_style.losses.{settings.loss.kind}")
+    options = getattr(module, "Options", dict)(**{name: getattr(loss, name) for name in LOSSES[loss.kind].keys})
     if inputs.same_tokenizer:
-        return TokenExact(teacher=teacher, vocab_size=output_ids.vocab_size, plain_uld=loss.kind == "uld", **shared)
-    student_bytes, teacher_bytes = TokenBytes.from_tokenizer(student_tokenizer), TokenBytes.from_tokenizer(teacher.tokenizer)
-    if loss.kind == "tree":
-        lifting = Lifting(student_tokenizer, teacher.tokenizer, output_ids.stop_ids, teacher.output_ids.stop_ids)
-        span_loss = Tree(lifting=lifting, beta=shared["beta"], temperature=loss.uld_student_temperature, skip_stop=skip_stop)
-    else:
-        span_loss = ULD(
-            match=VocabularyMatch.between(student_bytes, teacher_bytes, output_ids.stop_id, teacher.output_ids.stop_id),
-            hybrid=loss.kind == "uld_hybrid",
-            matched_weight=loss.uld_hybrid_matched_weight,
-            unmatched_weight=loss.uld_hybrid_unmatched_weight,
-            **shared,
-        )
-    return CrossTokenizer(
-        teacher=teacher,
-        student_tokenizer=student_tokenizer,
-        output_ids=output_ids,
-        student_bytes=student_bytes,
-        teacher_bytes=teacher_bytes,
-        span_loss=span_loss,
-    )
+        token_loss, unscored_ids = module.build(options), output_ids.stop_ids if skips_stop(options) else ()
+        exact = {"vocab_size": output_ids.vocab_size, "token_loss": token_loss, "unscored_ids": unscored_ids, **applied(options)}
+        return TokenExact(teacher=teacher, **exact)
+    models = (inputs.chat.student_tokenizer, output_ids), (teacher.tokenizer, teacher.output_ids)
+    sides = tuple(Side(tokenizer, TokenBytes.from_tokenizer(tokenizer), ids.stop_ids, ids.stop_id) for tokenizer, ids in models)
+    return CrossTokenizer(teacher=teacher, sides=sides, span_loss=module.build_spans(options, *sides))
 
 
 def lora_config(settings: Settings):

@@ -11,6 +11,7 @@ import torch
 from accelerate import PartialState
 
 from gold_style.chat import Chat, fix_arguments
+from gold_style.config.losses import LOSSES
 from gold_style.config.own_teacher import is_own_teacher, teacher_weights
 from gold_style.config.settings import Settings
 from gold_style.engine.exam import Exam
@@ -136,11 +137,9 @@ class Inputs:
                 f"loss.lmbda={settings.loss.lmbda}: off-policy rows need an assistant turn, and not every row has one; set "
                 "loss.seq_kd=true to let the teacher write them, or loss.lmbda=1"
             )
-        if settings.loss.kind == "jsd" and not self.same_tokenizer:
-            mistakes.append(
-                "loss.kind=jsd compares token by token, but teacher and student have different tokenizers: use loss=uld_hybrid, "
-                "loss=uld or loss=tree"
-            )
+        if not LOSSES[kind := settings.loss.kind].has_spans and not self.same_tokenizer:
+            others = " or ".join(f"loss.kind={name}" for name, module in LOSSES.items() if module.has_spans)
+            mistakes.append(f"loss.kind={kind} compares token by token, but teacher and student have different tokenizers: use {others}")
         mistakes += self.student_limits.stop_mistakes("model.student") + self.teacher_limits.stop_mistakes("model.teacher")
         return mistakes + self.length_mistakes()
 

@@ -8,6 +8,7 @@ import functools
 from collections.abc import Callable, Sequence
 
 from gold_style.chat import encode
+from gold_style.config.losses import reads
 from gold_style.distil.openings import Opening, cold_start_warning, measure_openings
 from gold_style.distil.row_maker import RowMaker
 from gold_style.engine.agreement import check_reading
@@ -119,7 +120,7 @@ def check_openings(inputs: Inputs, found: Sequence[Opening], say: Say) -> None:
             f"P(style opening | <style:{opening.style}>): student {opening.student:.2e}, teacher {opening.teacher:.2e}, "
             f"inside the student's nucleus {opening.student_in_nucleus:.0%}{explained}"
         )
-        reads_beta = loss.kind != "uld"
+        reads_beta = reads(loss.kind, "beta")
         warning = cold_start_warning(opening, on_policy_rows * styles.count(opening.style) / len(styles), reads_beta=reads_beta)
         if warning and loss.lmbda == 1 and loss.warm_start_until is None and not (reads_beta and loss.beta == 0):
             say(f"warning: {warning}")

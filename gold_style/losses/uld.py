@@ -22,14 +22,34 @@ S spans; logits at [i] predict ids[i] and are finite.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from gold_style.config.schema import Uld
+from gold_style.losses import Side, TokenLoss, applied, skips_stop
 from gold_style.losses.divergence import jsd_of_logprobs
-from gold_style.losses.sorted_l1 import ROUNDING, sorted_l1_of_probs
+from gold_style.losses.sorted_l1 import ROUNDING, sorted_l1, sorted_l1_of_probs
 from gold_style.tokens.alignment import Span
 from gold_style.tokens.vocabulary import VocabularyMatch
+
+
+@dataclass(kw_only=True)
+class Options(Uld):
+    """Plain ULD compares no token with itself, so it has no beta."""
+
+
+def build(options: Options) -> TokenLoss:
+    """For one tokenizer."""
+    return sorted_l1
+
+
+def build_spans(options: Uld, student: Side, teacher: Side, hybrid: bool = False, **more: Any) -> "ULD":
+    """For two tokenizers; `more` are fields of ULD."""
+    match = VocabularyMatch.between(student.bytes, teacher.bytes, student.stop_id, teacher.stop_id)
+    skipped = student.stop_ids if skips_stop(options) else ()
+    return ULD(match=match, hybrid=hybrid, unscored_ids=skipped, **applied(options), **more)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from gold_style.measure.verdict import WORSE, verdict_of
 from gold_style.runs.files import read_json, read_json_lines
 from gold_style.runs.naming import key_of
 from gold_style.runs.run import INHERITING
-from gold_style.runs.run_directory import STATE, SUMMARY, read_config
+from gold_style.runs.run_directory import STATE, SUMMARY, read_config, reads
 from gold_style.show.summary_table import verdict_line
 from gold_style.show.words import TEXTS, language, word
 
@@ -61,6 +61,6 @@ def next_step(summary: dict[str, Any], config: dict[str, Any]) -> tuple[str, lis
         return "recipe", [f"train.max_steps={recipe}"]
     if (after.get("untagged") or 0) - (teacher.get("untagged") or 0) > WORSE["untagged"] and rows["source"] == "dynamic":
         return "untagged", [f"prompts.untagged_share={min(0.5, 2 * (rows['untagged_share'] or 0.1)):g}"]
-    if code == "not_learned" and loss["beta"] != 0 and loss["kind"] != "uld":
+    if code == "not_learned" and loss["beta"] != 0 and reads(loss["kind"], "beta"):
         return "beta", ["loss.beta=0"]
     return "steps", [f"train.max_steps={2 * steps}"]

@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 from gold_style.config.check.command_line import check
 from gold_style.config.check.overrides import ORIGIN_FLAGS, flag_key
 from gold_style.config.check.rules import rule_mistakes, value_at
-from gold_style.config.mirror import keys_of, nodes
+from gold_style.config.losses import DEFAULTS, LOSSES
+from gold_style.config.mirror import MISSING, keys_of, nodes
 from gold_style.config.settings import CONF, PROJECT, EvaluateSettings, Settings, compose_config
 
 PAIR = "model=qwen3b_to_1p5b"
@@ -205,9 +206,18 @@ def test_files_and_types_name_the_same_keys(name, cls, needed):
     overrides = [*needed, *(["styles=joseon"] if name == "evaluate" else [PAIR])]
     composed = compose_config(name, overrides)
     for key in keys_of(cls):
-        assert OmegaConf.select(composed, key, default="absent", throw_on_missing=False) != "absent", key
+        assert key in DEFAULTS or OmegaConf.select(composed, key, default="absent", throw_on_missing=False) != "absent", key
     settings, mistakes = cls.read(composed)
     assert mistakes == []
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_every_loss_has_a_yaml_with_its_own_keys_their_defaults_and_units(kind):
+    path = CONF / "loss" / f"{kind}.yaml"
+    said, lines = yaml.safe_load(path.read_text(encoding="utf-8")), path.read_text(encoding="utf-8").splitlines()
+    assert LOSSES[kind].fault is None and said.pop("kind") == kind
+    assert said == {key: default for key, (_, default) in LOSSES[kind].keys.items() if default != MISSING}
+    assert all("#" in next(line for line in lines if line.startswith(f"{key}:")) for key in said)
 
 
 @pytest.mark.parametrize("file", ["config.yaml", "evaluate.yaml", "hardware/auto.yaml"])

@@ -285,8 +285,6 @@ def test_reproduce_beside_resume_is_refused():
 @pytest.mark.parametrize(
     ("overrides", "key"),
     [
-        (["loss=jsd", "loss.uld_crossentropy_weight=1"], "loss.uld_crossentropy_weight"),
-        (["loss=uld", "loss.uld_hybrid_matched_weight=null"], "loss.uld_hybrid_matched_weight"),
         (["prompts=jsonl", "prompts.pairing=paired"], "prompts.pairing"),
         (["model.lora.r=4"], "model.lora.r"),
         (["model.recipe.muon_learning_rate=1"], "model.recipe.muon_learning_rate"),

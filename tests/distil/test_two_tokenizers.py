@@ -133,7 +133,7 @@ def test_what_does_not_carry_over_is_counted_and_the_rest_scored(kind, name, tmp
     assert row["train/matched_tokens"] > 0 and (name in COUNTED or row["train/matched_tokens"] == 1)
     (scored,) = given.make(0, trained.accelerator, trained.student_copy)
     given.objective.prepare([scored])
-    sides = given.objective.student_bytes, given.objective.teacher_bytes
+    sides = [side.bytes for side in given.objective.sides]
     for s0, s1, t0, t1 in scored.spans:  # never misaligned: a span covers the same bytes, or is stop against stop
         ours, theirs = scored.completion[s0:s1], scored.teacher_completion[t0:t1]
         assert (ours, theirs) == ((STOP,), (TEACHER_STOP,)) or sides[0].join(ours) == sides[1].join(theirs) != b""

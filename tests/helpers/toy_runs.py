@@ -21,6 +21,9 @@ from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.distil.two_tokenizers import CrossTokenizer
 from gold_style.engine.rollout import OutputIds, Sampling
 from gold_style.engine.teacher import Teacher
+from gold_style.losses import Side, TokenLoss
+from gold_style.losses.jsd import Divergence
+from gold_style.losses.sorted_l1 import sorted_l1
 from gold_style.losses.tree.lifting import Lifting
 from gold_style.losses.tree.loss import Tree
 from gold_style.losses.uld import ULD
@@ -115,6 +118,7 @@ def row_maker(
     student=None,
     beta: float = 0.3,
     plain_uld: bool = False,
+    token_loss: TokenLoss | None = None,
     crossentropy_weight: float = 0.0,
     vocab_size: int | None = None,
     teacher_system_prompt: str | None = None,
@@ -133,8 +137,7 @@ def row_maker(
         objective=TokenExact(
             teacher=teacher,
             vocab_size=vocab_size or len(tokenizer),
-            beta=beta,
-            plain_uld=plain_uld,
+            token_loss=token_loss or (sorted_l1 if plain_uld else Divergence(beta=beta)),
             crossentropy_weight=crossentropy_weight,
         ),
         output_ids=output_ids_of(tokenizer, student),
@@ -204,20 +207,11 @@ def one_step(student, maker: RowMaker, directory: Path, **changes) -> tuple[torc
 
 def cross_objective(tokenizer, teacher: Teacher, kind: str = "uld", **changes) -> CrossTokenizer:
     """The objective for two tokenizers: "uld", "uld_hybrid" or "tree"; `changes` are fields of ULD or Tree."""
-    sides = TokenBytes.from_tokenizer(tokenizer), TokenBytes.from_tokenizer(teacher.tokenizer)
-    output_ids = output_ids_of(tokenizer)
-    match = VocabularyMatch.between(*sides, output_ids.stop_id, teacher.output_ids.stop_id)
+    models = (tokenizer, output_ids_of(tokenizer)), (teacher.tokenizer, teacher.output_ids)
+    sides = student, other = tuple(Side(of, TokenBytes.from_tokenizer(of), ids.stop_ids, ids.stop_id) for of, ids in models)
+    match = VocabularyMatch.between(student.bytes, other.bytes, student.stop_id, other.stop_id)
     if kind == "tree":
-        span_loss = Tree(
-            lifting=Lifting(tokenizer, teacher.tokenizer, output_ids.stop_ids, teacher.output_ids.stop_ids), beta=0.3, **changes
-        )
+        span_loss = Tree(lifting=Lifting(tokenizer, teacher.tokenizer, student.stop_ids, other.stop_ids), beta=0.3, **changes)
     else:
         span_loss = ULD(match=match, hybrid=kind == "uld_hybrid", beta=0.3, **changes)
-    return CrossTokenizer(
-        teacher=teacher,
-        student_tokenizer=tokenizer,
-        output_ids=output_ids,
-        student_bytes=sides[0],
-        teacher_bytes=sides[1],
-        span_loss=span_loss,
-    )
+    return CrossTokenizer(teacher=teacher, sides=sides, span_loss=span_loss)

@@ -29,7 +29,7 @@ from gold_style.config.check.launch import launch_mistakes
 from gold_style.config.check.overrides import Choice, CommandLine, groups_of, jobs_of, override_mistake, read_arguments
 from gold_style.config.check.paths import file_mistakes, output_fault
 from gold_style.config.check.presets import SWEEPER, with_own_conf, with_preset
-from gold_style.config.check.rules import notes, rule_mistakes, untagged_mistakes
+from gold_style.config.check.rules import notes, rule_mistakes, unread_mistakes, untagged_mistakes
 from gold_style.config.gold_config import allowed_fields, gold_config_fields
 from gold_style.config.inheritance import INHERITING
 from gold_style.config.launch import is_main_process
@@ -139,7 +139,7 @@ def check(arguments: Sequence[str], config_name: str) -> tuple[list[str], list[s
     if positional and (line.is_sweep or len(targets) > 1 or not all(isinstance(target, (str, int, float)) for target in targets)):
         reason = "is one model, scored once (a request is written request=TEXT); to compare runs: python -m gold_style.compare RUN RUN"
         raise SettingsError([Mistake(positional, None, reason)])
-    mistakes, remarks = list(line.mistakes), []
+    mistakes, unread, remarks = list(line.mistakes), [], []
     try:
         config = _Config(line, config_name)
         usable = config.usable_overrides(line, keys, mistakes)
@@ -148,11 +148,13 @@ def check(arguments: Sequence[str], config_name: str) -> tuple[list[str], list[s
             settings, found = cls.read(config.composed(job, mistakes), [choice.text for choice in job])
             wrong, given = [mistake.key for mistake in found], [choice.key for choice in job]
             mistakes += [*found, *rule_mistakes(settings, wrong), *([] if wrong else untagged_mistakes(settings, given))]
+            unread.append({} if wrong else {mistake.key: mistake for mistake in unread_mistakes(settings, given)})
             if not shows_config:
                 planned = getattr(settings, "plan", None)  # which needs no model
                 mistakes += file_mistakes(settings, [*wrong, "model.teacher", "model.student"] if planned else wrong)
                 mistakes += _place_mistakes(settings, wrong, job, line) if number == 0 else []
             remarks += notes(settings, given) if not wrong else []
+        mistakes += [mistake for key, mistake in unread[0].items() if all(key in of_job for of_job in unread)]
         mistakes = mistakes or interval_mistakes(line)
         if not mistakes and usable:
             config.compose([choice.text for choice in next(jobs_of(usable, config.groups))])

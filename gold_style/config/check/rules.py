@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from gold_style import did_you_mean
 from gold_style.config.gold_config import entry_of, train_fields
+from gold_style.config.losses import KEYS, LOSSES, reads
 from gold_style.config.mirror import Mistake, written
 from gold_style.config.yaml_file import read_mapping
 from gold_style.speech.languages import held_out_lacks
@@ -149,6 +150,22 @@ def a_request_says_something(request):
 def a_request_is_asked_by_itself(request, *others):
     if request is not None and any(other is not None for other in others):
         return "is answered by the target, without scores; leave out prompts=, prompts.eval_samples and teacher="
+
+
+@rule("loss.kind")
+def a_loss_can_be_built(kind):
+    return LOSSES[kind].fault
+
+
+def unread_mistakes(settings: Any, given: Iterable[str]) -> list[Mistake]:
+    """Keys of losses that were `given` on the command line although the chosen loss does not read them."""
+    kind, mistakes = value_at(settings, "loss.kind"), []
+    for group, name, *_ in (f"{key}..".split(".") for key in given):
+        if group == "loss" and name in KEYS and not reads(kind, name):
+            others = " or ".join(f"loss.kind={other}" for other in LOSSES if reads(other, name))
+            reason = f"is not read by loss.kind={kind}, but by {others}"
+            mistakes.append(Mistake(f"loss.{name}", written(getattr(settings.loss, name)), reason))
+    return mistakes
 
 
 def untagged_mistakes(settings: Any, given: Iterable[str]) -> list[Mistake]:
