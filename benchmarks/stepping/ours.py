@@ -67,7 +67,7 @@ def build_trainer(
     scorer = Teacher(teacher, tokenizer)
     options = Options(
         seed=0,
-        lmbda=0.0 if given else 1.0,
+        lmbda=lambda step: 0.0 if given else 1.0,
         seq_kd=False,
         sampling=Sampling(temperature=1.0, top_p=1.0),
         max_completion_length=shape.new_tokens,
@@ -90,7 +90,7 @@ def build_trainer(
         gradient_accumulation_steps=1,
         logging_strategy="steps",
         logging_steps=1,
-        lmbda=options.lmbda,
+        lmbda=options.lmbda(0),
         max_length=None,
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},

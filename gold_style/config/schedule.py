@@ -19,6 +19,11 @@ def at_step(value: float | Schedule, step: float) -> float:
     return value["to"] if share == 1 else value["from"] + share * (value["to"] - value["from"])
 
 
+def lowest(value: float | Schedule) -> float:
+    """The least that it ever is."""
+    return min(value["from"], value["to"]) if isinstance(value, dict) else value
+
+
 def shortened(value: Any) -> Any:
     """`value`, where it is a schedule or holds some, with each as a text such as "0->0.3/40"."""
     if isinstance(value, dict) and value.keys() == Schedule.__required_keys__:

@@ -50,7 +50,7 @@ class Recipe:
     """Values that a pair was tried with; other groups read them by interpolation."""
 
     beta: Share | Schedule
-    lmbda: Share
+    lmbda: Share | Schedule
     temperature: Positive
     top_p: Nucleus
     optim: str
@@ -146,7 +146,7 @@ class Loss:
     """What every loss has; gold_style.config.losses adds the keys of each one's `Options`."""
 
     kind: str
-    lmbda: Share
+    lmbda: Share | Schedule
     seq_kd: bool
     temperature: Positive
     top_p: Nucleus

@@ -14,7 +14,7 @@ class Options:
     """What a step reads of the settings. Sizes are per process; `rows_per_window` = batch x accumulation."""
 
     seed: int
-    lmbda: float
+    lmbda: Callable[[int], float]  # of a step
     seq_kd: bool
     sampling: Sampling
     max_completion_length: int

@@ -34,7 +34,7 @@ class RowMaker:
 
     def is_on_policy(self, step: int, number: int) -> bool:
         """Whether the student writes this row: drawn per row, so that batching does not matter; never during warm start."""
-        return not self.is_warm_start(step) and uniform(self.options.seed, "policy", step, number) < self.options.lmbda
+        return not self.is_warm_start(step) and uniform(self.options.seed, "policy", step, number) < self.options.lmbda(step)
 
     def is_warm_start(self, step: int) -> bool:
         """Whether `step` is trained on teacher-written text only."""
@@ -52,7 +52,7 @@ class RowMaker:
         rows = [self._draw(step, number) for number in numbers]
         on_policy = [row for row in rows if row.on_policy]
         off_policy = [row for row in rows if not row.on_policy]
-        may_be_on_policy = options.lmbda > 0 and not self.is_warm_start(step)  # here, or on another process
+        may_be_on_policy = options.lmbda(step) > 0 and not self.is_warm_start(step)  # here, or on another process
         written = self._student_writes(step, on_policy, student) if may_be_on_policy else []
         if off_policy and (options.seq_kd or self.is_warm_start(step)):
             written += self._teacher_writes(step, off_policy)

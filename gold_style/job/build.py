@@ -53,7 +53,7 @@ def gold_config(settings: Settings, checkpoints: Path | str, num_steps: int) -> 
         output_dir=str(checkpoints),
         seed=settings.seed,
         beta=at_step(settings.loss.beta, math.inf),  # where a schedule ends; the loss is ours
-        lmbda=settings.loss.lmbda,  # the parent holds it against num_generations; of loss and sampling it does nothing
+        lmbda=at_step(settings.loss.lmbda, math.inf),  # the parent holds it against num_generations; of loss and sampling it does nothing
         bf16=dtype == "bfloat16",
         fp16=dtype == "float16",
         use_cpu=settings.hardware.device == "cpu",
@@ -158,7 +158,7 @@ def build_options(settings: Settings) -> Options:
     return Options(
         seed=settings.seed,
         beta=partial(at_step, loss.beta) if reads(loss.kind, "beta") else None,
-        lmbda=loss.lmbda,
+        lmbda=partial(at_step, loss.lmbda),
         seq_kd=loss.seq_kd,
         sampling=Sampling(temperature=loss.temperature, top_p=loss.top_p, top_k=loss.top_k),
         max_completion_length=train["max_completion_length"],

@@ -13,6 +13,7 @@ from accelerate import PartialState
 from gold_style.chat import Chat, fix_arguments
 from gold_style.config.losses import LOSSES
 from gold_style.config.own_teacher import is_own_teacher, teacher_weights
+from gold_style.config.schedule import lowest, shortened
 from gold_style.config.settings import Settings
 from gold_style.engine.exam import Exam
 from gold_style.engine.models import Limits, load_tokenizer, num_parameters, special_tokens
@@ -132,9 +133,9 @@ class Inputs:
         """Combinations that cannot work, as only the data or the tokenizers can show."""
         settings = self.settings
         mistakes = [fault] if (fault := too_few_rows(settings, self.source.num_rows)) else []
-        if settings.loss.lmbda < 1 and not settings.loss.seq_kd and not self.source.has_references:
+        if lowest(settings.loss.lmbda) < 1 and not settings.loss.seq_kd and not self.source.has_references:
             mistakes.append(
-                f"loss.lmbda={settings.loss.lmbda}: off-policy rows need an assistant turn, and not every row has one; set "
+                f"loss.lmbda={shortened(settings.loss.lmbda)}: off-policy rows need an assistant turn, and not every row has one; set "
                 "loss.seq_kd=true to let the teacher write them, or loss.lmbda=1"
             )
         if not LOSSES[kind := settings.loss.kind].has_spans and not self.same_tokenizer:
@@ -168,7 +169,7 @@ class Inputs:
         ):
             if length > limit:
                 found.append(f"{where}: the {side} prompt has {length} tokens, {limit} fit; shorten the request{other}")
-        if self.settings.loss.lmbda < 1 and not self.settings.loss.seq_kd and prompt.reference is not None:
+        if lowest(self.settings.loss.lmbda) < 1 and not self.settings.loss.seq_kd and prompt.reference is not None:
             answer = self.chat.student_tokenizer(prompt.reference, add_special_tokens=False, split_special_tokens=True)
             length = len(answer["input_ids"]) + 1
             found += self.student_limits.row_mistakes("model.student", answer["input_ids"])

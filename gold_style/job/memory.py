@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from gold_style.config.own_teacher import BYTES, is_own_teacher
+from gold_style.config.schedule import lowest
 from gold_style.config.schema import Model
 from gold_style.config.settings import Settings
 from gold_style.job.shapes import shape_of, table
@@ -59,7 +60,7 @@ class Work:
         self.held_once = is_own_teacher(model) and bool(self.lora) and alike and not self.sharded
         self.packed = not (on_gpu or self.lora or train["gradient_checkpointing"]) and self.student.width == 4
         self.checkpointing, self.exam_rows = bool(train["gradient_checkpointing"]), settings.evaluation.batch_size
-        self.teacher_writes = bool(loss.warm_start_steps or (loss.seq_kd and loss.lmbda < 1))
+        self.teacher_writes = bool(loss.warm_start_steps or (loss.seq_kd and lowest(loss.lmbda) < 1))
         self.vllm = hardware.vllm_gpu_memory * card if hardware.rollouts == "vllm_colocate" else 0
 
     @property

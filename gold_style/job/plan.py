@@ -118,7 +118,7 @@ def _facts(settings: Settings, pack: StylePack, source: PromptSource | None) -> 
         "pair": f"{settings.model.teacher} -> {settings.model.student} ({settings.model.dtype})",
         "styles": f"{pack.name}: {tags} (teacher prompt {pack.teacher_prompt}{examples})",
         "prompts": settings.prompts.source,
-        "loss": f"{loss.kind}, beta {shortened(loss.beta)}, lmbda {loss.lmbda}, seq_kd {str(loss.seq_kd).lower()}",
+        "loss": f"{loss.kind}, beta {shortened(loss.beta)}, lmbda {shortened(loss.lmbda)}, seq_kd {str(loss.seq_kd).lower()}",
         "optimizer": f"{train['optim']}, train/learning_rate {train['learning_rate']}",
     }
     if train["optim"] == "muon":  # named as the charts name them: they show that of the first group of weights
@@ -162,7 +162,7 @@ def _side_by_side(inputs: "Inputs", prompt: Prompt) -> Table:
         ("teacher reads", inputs.chat.teacher_tokenizer, inputs.chat.teacher_text(prompt)),
     ):
         stop = tokenizer.decode([i for i in [template_stop_id(tokenizer, stop_ids(tokenizer))] if i is not None])
-        completion = PLACEHOLDER if inputs.settings.loss.lmbda > 0 or prompt.reference is None else prompt.reference
+        completion = PLACEHOLDER if inputs.settings.loss.lmbda != 0 or prompt.reference is None else prompt.reference
         table.add_column(f"{side} ({len(tokenizer(text, add_special_tokens=False)['input_ids'])} tokens)", ratio=1, overflow="fold")
         cells.append(Text.assemble(text, (completion + stop, SCORED)))
     table.add_row(*cells)

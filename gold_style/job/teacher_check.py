@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from gold_style.chat import encode
 from gold_style.config.losses import reads
+from gold_style.config.schedule import at_step
 from gold_style.distil.openings import Opening, cold_start_warning, measure_openings
 from gold_style.distil.row_maker import RowMaker
 from gold_style.engine.agreement import check_reading
@@ -112,7 +113,8 @@ def openings(row_maker: RowMaker, student: Backbone, inputs: Inputs) -> list[Ope
 def check_openings(inputs: Inputs, found: Sequence[Opening], say: Say) -> None:
     """Print P(style opening | tag), and warn where on-policy learning could hardly start."""
     loss = inputs.settings.loss
-    on_policy_rows = max(0, inputs.num_steps - loss.warm_start_steps) * rows_per_step(inputs.settings) * loss.lmbda
+    shares = (at_step(loss.lmbda, step) for step in range(loss.warm_start_steps, inputs.num_steps))
+    on_policy_rows = rows_per_step(inputs.settings) * sum(shares)
     styles = [inputs.source[number].style for number in range(256)]
     for opening in found:
         explained = OPENING_EXPLAINED if opening is found[-1] else ""

@@ -200,6 +200,8 @@ def test_on_and_off_policy_are_drawn_per_row():
     assert 0.26 < sum(drawn()) / len(drawn()) < 0.34
     assert drawn() != drawn(seed=1)
     assert not any(drawn(lmbda=0.0)) and all(drawn(lmbda=1.0))
+    moving = drawn(lmbda=partial(at_step, {"from": 0.0, "to": 1.0, "steps": 40}))
+    assert not any(moving[:40]) and 0.2 < sum(moving[: 20 * 40]) / (20 * 40) < 0.28 and all(moving[40 * 40 :])
     assert drawn(lmbda=1.0, warm_start_steps=2) == [False] * 2 * 40 + [True] * 48 * 40
 
 

@@ -129,8 +129,9 @@ def row_maker(
     options = dict(seed=0, lmbda=0.0, seq_kd=False, sampling=Sampling(), max_completion_length=20, rows_per_window=8, rows_per_microbatch=8)
     for name in changes.keys() & {field.name for field in fields(Options)}:
         options[name] = changes.pop(name)
+    lmbda = options.pop("lmbda")
     fields_of_maker = dict(
-        options=Options(**options),
+        options=Options(lmbda=lmbda if callable(lmbda) else lambda step: lmbda, **options),
         chat=Chat(tokenizer, teacher.tokenizer, toys.PACK, student_system_prompt, teacher_system_prompt),
         source=toys.FixedSource(asked),
         teacher=teacher,

@@ -18,6 +18,7 @@ COLD = Opening(style="chosun", student=1e-9, teacher=0.7, student_in_nucleus=0.0
         (["loss=uld"], "Start on teacher-written text"),  # reads no beta
         (["loss.beta=0"], None),
         (["loss.lmbda=0.5", "loss.seq_kd=true"], None),
+        (["loss.lmbda={from:0,to:1,steps:40}", "loss.seq_kd=true"], None),
         (["loss.warm_start_until=0.1"], None),
     ],
 )

@@ -105,7 +105,7 @@ def test_bad_rows_stop_the_run_before_anything_is_written(tmp_path):
 
 def test_an_interrupted_run_goes_on_bit_for_bit(tmp_path):
     """SIGTERM in the middle; the resumed run ends with the weights and metrics of one that was never stopped."""
-    extra = ("loss.seq_kd=true", "loss.lmbda=0.5", "train.num_generations=2", "loss.beta={from:0,to:0.9,steps:5}")
+    extra = ("loss.seq_kd=true", "loss.lmbda={from:0,to:1,steps:5}", "train.num_generations=2", "loss.beta={from:0,to:0.9,steps:5}")
     settings = (*SMALL, "train.max_steps=6", "train.save_steps=2", *extra)
     whole = python("train.py", *settings, "output_dir=whole", cwd=tmp_path)
     process = start("train.py", *settings, "output_dir=cut", cwd=tmp_path)
