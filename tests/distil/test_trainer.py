@@ -6,6 +6,7 @@ from functools import cache, partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from gold_style.config.schedule import at_step
 from gold_style.distil.callbacks import LiveEvaluation
@@ -102,6 +103,29 @@ def test_beta_may_change_from_step_to_step(tmp_path):
 
     moved = losses(0.9, partial(at_step, schedule))
     assert moved == [losses(beta)[step] for step, beta in enumerate((0.0, 0.3, 0.6, 0.6))]
+
+
+class Likelihood:
+    """A token loss that reads what was written."""
+
+    reads = ("completion_N",)
+
+    def __call__(self, student_logits_NV, teacher_logits_NV, completion_N):
+        return F.cross_entropy(student_logits_NV, completion_N, reduction="none")
+
+
+def test_a_token_loss_is_handed_what_it_reads(tmp_path):
+    def loss(**changes):
+        maker = toy_runs.row_maker(TOKENIZER, teacher(), toys.prompts(8), lmbda=0.5, **changes)
+        return toy_runs.one_step(toys.model(VOCAB), maker, tmp_path)[:2]
+
+    (own, said), (both, of_both), (divergence, of_divergence) = (
+        loss(token_loss=Likelihood()),
+        loss(crossentropy_weight=1.0),
+        loss(crossentropy_weight=0.0),
+    )
+    assert said == pytest.approx(of_both - of_divergence, rel=1e-5)
+    assert toy_runs.distance(own, both - divergence) < 1e-5
 
 
 @pytest.mark.parametrize("loss", ["JSD 0.3", "ULD"])
