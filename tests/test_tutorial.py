@@ -96,16 +96,19 @@ def test_a_loss_of_your_own_is_listed_and_its_keys_are_checked(own_loss):
     own_loss.run("python -c \"import sys; sys.path.insert(0, 'docs'); import build; print(build.settings_page())\"")
     row = "| `loss.skew` | a number greater than 0 and less than 1 | `0.1` | the teacher's share of the mixture, between 0 and 1 |"
     assert row in list(own_loss.printed.values())[-1]
+    asked = "'skew' in Settings.compose().to_dict()['loss'], 'skew' in Settings.compose('loss=skewed').to_dict()['loss']"
+    own_loss.run(f'python -c "from gold_style.config.settings import Settings; print({asked})"')
+    assert list(own_loss.printed.values())[-1] == "False True\n"  # a run says nothing of losses that it does not have
 
 
 def test_a_loss_that_cannot_be_read_stops_only_those_who_ask_for_it(own_loss):
     path = own_loss.directory / "gold_style/losses/skewed.py"
     text = path.read_text(encoding="utf-8")
     for broken, said in (
-        (text.replace("def build(options", "def build(options("), "skewed.py: '(' was never closed (skewed.py, line 20)"),
+        (text.replace("def build(options", "def build(options("), "skewed.py: invalid syntax (skewed.py, line 20)"),
         (text.replace("Interval(0, 1", "Between(0, 1"), "skewed.py: name 'Between' is not defined"),
         (text.replace("= 0.1", "= 2"), "skewed.py: Options.skew=2: must be greater than 0 and less than 1"),
-        (text.replace("temperature: Positive", "temperature: str"), "skewed.py: Options.temperature is declared otherwise elsewhere"),
+        (text.replace("temperature: Positive", "temperature: str"), "skewed.py: Options.temperature means something else in another loss"),
     ):
         path.write_text(broken, encoding="utf-8")
         assert f"loss.kind=skewed: gold_style/losses/{said}" in refused(own_loss, "loss=skewed")

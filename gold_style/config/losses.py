@@ -44,7 +44,7 @@ def loss_modules(directory: Path = PACKAGE / "losses") -> dict[str, LossModule]:
 def _keys(node: Any, path: Path, declared: dict[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
     exec(compile(ast.Module([node], []), path, "exec"), namespace := dict(vars(schema)))
     keys = {name: (hint, getattr(namespace["Options"], name, MISSING)) for name, hint in hints_of(namespace["Options"]).items()}
-    faults = [f"{name} is declared otherwise elsewhere" for name, pair in keys.items() if declared.setdefault(name, pair) != pair]
+    faults = [f"{name} means something else in another loss" for name, pair in keys.items() if declared.setdefault(name, pair) != pair]
     faults += [str(mistake) for mistake in mirror(namespace["Options"], {})[1] if mistake.value is not None]
     if faults:
         raise ValueError("; ".join(f"Options.{fault}" for fault in faults))

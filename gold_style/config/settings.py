@@ -28,7 +28,7 @@ from gold_style.config import gold_config, schema
 from gold_style.config.as_before import as_before
 from gold_style.config.inheritance import INHERITING, inherited
 from gold_style.config.launch import run_stamp
-from gold_style.config.losses import Loss, loss_lines
+from gold_style.config.losses import DEFAULTS, Loss, loss_lines, reads
 from gold_style.config.mirror import Mistake, keys_of, mirror, nodes
 from gold_style.config.schema import Adjustable, Beside, Role, Seed
 from gold_style.config.yaml_file import read_mapping
@@ -119,8 +119,13 @@ class Composed:
         return cls.from_config(compose_config(cls.CONFIG_NAME, list(overrides)), overrides)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain mappings, lists and scalars: what a run's config.yaml holds."""
-        return asdict(self)
+        """Everything as plain mappings, lists and scalars: what a run's config.yaml holds. Without what only other losses read, so
+        that the run can be read where one of those is no more."""
+        mapping = asdict(self)
+        if loss := mapping.get("loss"):
+            own = {name: value for name, value in loss.items() if f"loss.{name}" not in DEFAULTS or reads(loss["kind"], name)}
+            mapping["loss"] = own
+        return mapping
 
 
 @dataclass(kw_only=True)
