@@ -35,7 +35,8 @@ def test_a_source_without_end_has_no_epochs():
 def test_rows_need_answers_where_the_student_ever_writes_fewer_than_all(tmp_path, lmbda):
     path = tmp_path / "rows.jsonl"
     path.write_text("\n".join(json.dumps({"prompt": f"<style:none> {number}번 요청이오."}) for number in range(10)))
-    given = ("prompts=jsonl", f"prompts.path={path}", "prompts.eval_samples=0", "prompts.selection_samples=0", f"loss.lmbda={lmbda}")
+    given = ("prompts=jsonl", f"prompts.path={path}", "prompts.eval_samples=0", "prompts.selection_samples=0", "train.max_steps=2")
+    given += ("train.per_device_train_batch_size=2", "train.gradient_accumulation_steps=1", f"loss.lmbda={lmbda}")
     text = {"0": "0.5", "{from:0": "0->1/40", "{from:1": "1->0.5/40"}[lmbda.partition(",")[0].partition(".")[0]]
     with pytest.raises(ValueError, match=f"loss.lmbda={text}: off-policy rows need an assistant turn"):
         Inputs.load(Settings.compose(*given))
