@@ -56,10 +56,13 @@ def sync_directory(directory: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`, as a whole or not at all.
+    """Replace `path` by `data`, as a whole or not at all; what is no file, such as a pipe or /dev/null, is written to.
 
     Raises OSError (disk full, no permission); the old file is then untouched.
     """
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
     aside = path.with_name(f".{path.name}.{uuid4().hex}{ASIDE}")
     try:
         with aside.open("xb") as file:

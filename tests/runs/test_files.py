@@ -31,6 +31,7 @@ from gold_style.runs.files import (
     to_json,
     write_json,
     write_json_lines,
+    write_text,
 )
 
 
@@ -216,3 +217,12 @@ def test_a_full_disk_is_said_in_words_and_nothing_else_is(tmp_path):
     assert error.value.errno == errno.ENOSPC
     with pytest.raises(ZeroDivisionError), full_disk_explained(tmp_path, "the student"):
         raise ZeroDivisionError
+
+
+def test_what_is_no_file_is_written_to_and_stays(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_text(pipe, "a page")
+    assert os.read(reader, 100) == b"a page" and pipe.is_fifo() and list(tmp_path.iterdir()) == [pipe]
+    os.close(reader)
