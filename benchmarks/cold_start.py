@@ -11,33 +11,14 @@ best variants are repeated with two further seeds. The last four are added to th
 evidence did not help and are not in the code any more: their runs were made at commit 87cd53c, and one that is missing needs it.
 """
 
-import argparse
-import hashlib
-import json
-import math
-import os
-import platform
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
-from pathlib import Path
-from types import SimpleNamespace
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from cells import REAL, REAL_RATES, TINY_RATES, Cell, Cells, OutOfTime, entry_of, options, write_page
 
-from study import INTERRUPTED, SHORT  # noqa: E402
-from study_page import MARKERS  # noqa: E402
-
-from gold_style.comparison.leaderboard import Entry, difference_p, p_text  # noqa: E402
-from gold_style.comparison.records import read_run  # noqa: E402
-from gold_style.measure.statistics import holm  # noqa: E402
-from gold_style.runs.files import read_json_lines, write_text  # noqa: E402
-from gold_style.show.tables import Column, markdown_table, number, share  # noqa: E402
+from gold_style.comparison.leaderboard import Entry, difference_p, p_text
+from gold_style.measure.statistics import holm
+from gold_style.show.tables import Column, markdown_table, number, share
 
 PLAIN = {"on-policy, beta 0": ["loss.beta=0"], "on-policy, beta 0.3": ["loss.beta=0.3"]}
 OTHERS = {  # {beta}: of the better plain one
@@ -66,8 +47,12 @@ class Pair:
 PAIRS = {
     "tiny": Pair(
         title="The embedded pair, whose student has read no Joseon",
-        given=SHORT,
-        rates={"train.learning_rate": 2e-3, "model.recipe.muon_learning_rate": 0.01},
+        given=(
+            *("train.max_steps=80", "prompts.eval_samples=64", "prompts.untagged_share=0", "evaluation.untagged=false"),
+            *("evaluation.misspelt=0", "evaluation.every_steps=10", "evaluation.live_samples=24", "tracker=none", "hardware=cpu"),
+            "hardware.threads=1",
+        ),
+        rates=TINY_RATES,
         tried=(1.0, 2.0, 4.0),
         ramp=40,
         warm=20,
@@ -75,89 +60,38 @@ PAIRS = {
     ),
     "smollm2": Pair(
         title="SmolLM2-135M-Instruct",
-        given=(
-            *("experiment=bard", "tracker=none", "train.max_steps=15", "train.warmup_steps=5", "prompts.eval_samples=64"),
-            *("evaluation.every_steps=0", "evaluation.keep=last", "evaluation.misspelt=0", "evaluation.retention=null"),
-        ),
-        rates={"train.learning_rate": 2.5e-4},
+        given=(*REAL, "evaluation.retention=null"),
+        rates=REAL_RATES,
         tried=(1.0,),
         ramp=10,
         warm=5,
         repeated=2,
     ),
 }
-EMPTY_PAGE = "# Cold start: a student that never writes the style\n\n<!-- study -->\n<!-- /study -->\n"
 
 
-class OutOfTime(Exception):
-    """The minutes are over; what was cut is resumed by the next call."""
+class Study(Cells):
+    """The runs of a pair."""
 
+    def __init__(self, pair: Pair, *places):
+        super().__init__(pair.given, pair.rates, *places)
+        self.pair = pair
 
-class Study:
-    """The runs under `root`, and their results as JSON lines in `file`."""
-
-    def __init__(self, pair: Pair, root: Path, file: Path, minutes: float):
-        self.pair, self.root, self.file, self.end = pair, root, file, time.monotonic() + 60 * minutes
-        self.results = list(read_json_lines(file)) if file.is_file() else []
-
-    def command(self, words: list[str]) -> None:
-        """One of the project's commands on one thread, ended in order when time is up. Raises OutOfTime then."""
-        if time.monotonic() >= self.end:
-            raise OutOfTime
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        with open(self.root / "console.txt", "a") as console:
-            process = subprocess.Popen(
-                [sys.executable, *words], cwd=ROOT, env=environment, stdout=console, stderr=console, start_new_session=True
-            )
-            try:
-                code = process.wait(min(self.end - time.monotonic(), 10**6))
-            except (subprocess.TimeoutExpired, KeyboardInterrupt):
-                os.killpg(process.pid, signal.SIGTERM)  # its own processes, too
-                process.wait()
-                raise OutOfTime from None
-        if code in INTERRUPTED:
-            raise OutOfTime
-        if code:
-            raise SystemExit(f"{' '.join(words)}: exit code {code}; see {self.root / 'console.txt'}")
-
-    def student(self) -> list[str]:
-        """The override that names the tiny student without its prior, built on first use."""
+    def shared(self) -> Sequence[str]:
+        """Overrides of every run; of the tiny pair with the student without its prior, built on first use."""
         if self.pair is not PAIRS["tiny"]:
-            return []
+            return self.given
         folder = self.root / "pair" / "tiny" / "student"
         if not (folder / "README.md").is_file():
             self.command(["-m", "gold_style.pairs.tiny", "--cold", "--output", str(self.root / "pair")])
-        return [f"model.student={folder}"]
-
-    def result(self, variant: str, overrides: list[str], rate: float, seed: int) -> dict:
-        """What one run reached; run, or resumed, where it is not known."""
-        cell = {"variant": variant, "overrides": overrides, "rate": rate, "seed": seed}
-        known = next((row for row in self.results if cell.items() <= row.items()), None)
-        if known:
-            return known
-        student, directory = self.student(), self.root / f"{hashlib.sha256(json.dumps(cell).encode()).hexdigest()[:12]}"
-        rates = [f"{key}={value * rate:g}" for key, value in self.pair.rates.items()]
-        given = [*self.pair.given, *student, *overrides, *rates, f"seed={seed}"]
-        start = time.monotonic()
-        if not (directory / "summary.json").is_file():
-            self.command(["train.py", *given, f"output_dir={directory}", f"cache.dir={self.root / '.cache'}", "resume=auto"])
-        run = read_run(directory)
-        hits = {hashlib.sha256(request.encode()).hexdigest()[:8]: pair for request, pair in run.hits.items()}
-        numbers = {name: run.after.get(name) for name in ("margin", "leakage", "content", "degenerate")}
-        provenance = {"date": str(date.today()), "machine": processor(), "commit": run.state.get("git", {}).get("commit")}
-        cell |= numbers | {"teacher": run.teacher_margin} | provenance | {"hits": hits}
-        with open(self.file, "a") as lines:
-            lines.write(json.dumps(cell, ensure_ascii=False) + "\n")
-        self.results.append(cell)
-        print(f"{variant}, rate x {rate:g}, seed {seed}: margin {number(cell['margin'])}, {time.monotonic() - start:.0f} s", flush=True)
-        return cell
+        return [*self.given, f"model.student={folder}"]
 
     def first(self, name: str, overrides: list[str]) -> tuple[str, list[str], list[dict]]:
         """A variant's name and overrides, and what it reached with the first seed at each rate."""
         words = {"{ramp}": self.pair.ramp, "{warm}": self.pair.warm}
         for word, value in words.items():
             name, overrides = name.replace(word, str(value)), [text.replace(word, str(value)) for text in overrides]
-        return name, overrides, [self.result(name, overrides, rate, SEEDS[0]) for rate in self.pair.tried]
+        return name, overrides, [self.result(Cell(name, tuple(overrides), rate)) for rate in self.pair.tried]
 
     def entries(self) -> list[Entry]:
         """Every variant at its best rate, the better plain one first; the best variants with every seed."""
@@ -170,20 +104,13 @@ class Study:
     def entry(self, found: tuple[str, list[str], list[dict]], seeds: Sequence[int]) -> Entry:
         name, overrides, tried = found
         rate = best(found)["rate"]
-        rows = [self.result(name, overrides, rate, seed) for seed in seeds]
-        runs = [SimpleNamespace(after=row, numbers=row, hits={key: tuple(pair) for key, pair in row["hits"].items()}) for row in rows]
-        return Entry({"variant": name, "rate": rate, "tried": [row["margin"] for row in tried]}, runs)
+        rows = [self.result(Cell(name, tuple(overrides), rate, seed)) for seed in seeds]
+        return entry_of(rows, variant=name, rate=rate, tried=[row["margin"] for row in tried])
 
 
 def best(found: tuple[str, list[str], list[dict]]) -> dict:
     """What a variant reached at its best rate."""
     return max(found[2], key=lambda row: row["margin"])
-
-
-def processor() -> str:
-    """The processor's name, where the system says it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor() or platform.machine())
 
 
 def text_of(name: str, entries: list[Entry]) -> str:
@@ -223,20 +150,11 @@ def text_of(name: str, entries: list[Entry]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so many")
-    parser.add_argument("--pair", choices=PAIRS, default="tiny")
-    parser.add_argument("--root", type=Path, default=ROOT / "multirun" / "cold_start", help="where student and runs go")
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="where cold_start_<pair>.jsonl is")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "cold_start.md")
-    parser.add_argument("--only-write", action="store_true", help="run nothing")
-    given = parser.parse_args()
+    given = options(__doc__, "cold_start", "cold_start.md", pair=[*PAIRS])
     texts = []
     for name, pair in PAIRS.items():
-        minutes = given.minutes if name == given.pair and not given.only_write else 0
-        root = (given.root / name).resolve()
-        root.mkdir(parents=True, exist_ok=True)
-        study = Study(pair, root, given.results / f"cold_start_{name}.jsonl", minutes)
+        minutes = given.minutes if name == given.pair else 0.0
+        study = Study(pair, given.root / name, given.results / f"cold_start_{name}.jsonl", minutes, given.through)
         try:
             texts.append(text_of(name, study.entries()))
         except OutOfTime:
@@ -244,8 +162,7 @@ def main() -> None:
             texts.append(f"## {pair.title}\n\n{missing}")
     text = "\n\n".join(texts)
     print(text)
-    old = given.page.read_text(encoding="utf-8") if given.page.is_file() else EMPTY_PAGE
-    write_text(given.page, MARKERS.sub(lambda found: f"{found[1]}{text}\n{found[2]}", old))
+    write_page(given.page, text, "Cold start: a student that never writes the style")
 
 
 if __name__ == "__main__":

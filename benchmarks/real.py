@@ -8,7 +8,6 @@ Needs the unpacked model: `make real` installs and unpacks it, and trains with s
 """
 
 import argparse
-import hashlib
 import json
 import os
 import resource
@@ -17,22 +16,19 @@ import sys
 import time
 from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from cells import RESULTS as FOLDER
+from cells import ROOT, entry_of, hits_of, write_page
 
-from study_page import MARKERS  # noqa: E402
-
-from gold_style.comparison.leaderboard import Entry  # noqa: E402
-from gold_style.comparison.records import read_run  # noqa: E402
-from gold_style.runs.files import read_json_lines, write_text  # noqa: E402
-from gold_style.show.command import markdown  # noqa: E402
-from gold_style.show.tables import Column, markdown_table, share  # noqa: E402
+from gold_style.comparison.leaderboard import Entry
+from gold_style.comparison.records import read_run
+from gold_style.runs.files import read_json_lines, write_text
+from gold_style.show.command import markdown
+from gold_style.show.tables import Column, markdown_table, share
 
 SEEDS = (0, 1, 2)
-RESULTS = ROOT / "benchmarks" / "results" / "real_cpu.jsonl"
-ANSWERS = ROOT / "benchmarks" / "results" / "real_cpu.md"  # table and answers of the first seed
+RESULTS = FOLDER / "real_cpu.jsonl"
+ANSWERS = FOLDER / "real_cpu.md"  # table and answers of the first seed
 PAGE = ROOT / "docs" / "real.md"
 
 
@@ -50,17 +46,12 @@ def run(seed: int, directory: Path) -> dict:
         write_text(ANSWERS, markdown(directory))
     parts = {name: found.summary[name] for name in ("before", "after", "teacher", "steps")}
     details = {name: found.summary["details"][name] for name in ("retention", "verdict")}
-    hits = {hashlib.sha256(request.encode()).hexdigest()[:8]: pair for request, pair in found.hits.items()}
     provenance = {"date": str(date.today()), "device": found.state["device"], "commit": found.state["git"]["commit"]}
-    return {"seed": seed} | cost | provenance | parts | details | {"hits": hits}
+    return {"seed": seed} | cost | provenance | parts | details | {"hits": hits_of(found)}
 
 
 def entry(rows: list[dict]) -> Entry:
-    runs = [
-        SimpleNamespace(after=row["after"], numbers=row["after"], hits={key: tuple(pair) for key, pair in row["hits"].items()})
-        for row in rows
-    ]
-    return Entry({}, runs)
+    return entry_of([row["after"] | {"hits": row["hits"]} for row in rows])
 
 
 def text_of(rows: list[dict]) -> str:
@@ -115,7 +106,7 @@ def main() -> None:
             rows.sort(key=lambda row: row["seed"])
             write_text(RESULTS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     text = text_of(rows) if rows else "No seed has been run yet.\n"
-    write_text(PAGE, MARKERS.sub(lambda found: f"{found[1]}{text}\n{found[2]}", PAGE.read_text(encoding="utf-8")))
+    write_page(PAGE, text)
     print(text)
 
 
