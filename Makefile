@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train real smollm2 play test test-all test-browser test-vllm test-wheel test-real test-transformers4 test-notebook test-handover docs test-docs test-newest test-beyond browser torture audit lint format pair study bench \
+.PHONY: help setup train real smollm2 play test test-all test-browser test-vllm test-wheel test-real test-transformers4 test-notebook test-handover docs test-docs test-newest test-beyond browser torture audit lint format pair study study-losses bench \
 	bench-quick bench-run clean
 
 help:  ## this list
@@ -142,8 +142,11 @@ format: setup  ## format all code with ruff
 pair: setup  ## build the embedded pair again (five minutes on two cores)
 	$(RUN) -m gold_style.pairs.tiny $(ARGS)
 
-study: setup  ## the study of beta and lmbda: 45 runs, about half an hour on two cores; continues an interrupted study
+study: setup  ## which beta, which lmbda: 36 runs, about half an hour on an idle core; continues; make study ARGS="--minutes 10"
 	$(RUN) benchmarks/study.py $(ARGS)
+
+study-losses: setup  ## which loss for a style: up to 91 such runs, and three of SmolLM2 (make smollm2); continues; --minutes as above
+	$(RUN) benchmarks/study_losses.py $(ARGS)
 
 bench: setup  ## measure a training step against stock GOLDTrainer, draw figure and tables: 40 to 55 minutes on an otherwise idle machine
 	$(RUN) benchmarks/step.py $(ARGS)

@@ -6,6 +6,7 @@ other requests), and over seeds (it holds for other seeds). tests/benchmarks/tes
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -29,8 +30,8 @@ class Rival:
 
     @property
     def certain(self) -> bool:
-        """Whether the difference holds for other requests and for other seeds."""
-        return all(p is not None and p < ALPHA for p in (self.p_requests, self.p_seeds))
+        """Whether the difference holds for other requests and for other seeds; of one seed that is never said."""
+        return len(self.entry.scored) > 1 and all(p is not None and p < ALPHA for p in (self.p_requests, self.p_seeds))
 
     @property
     def text(self) -> str:
@@ -67,7 +68,7 @@ def differences(base: Sequence[float], others: Sequence[Sequence[float]]) -> lis
     groups = [np.array(group, np.float64) for group in (base, *others) if len(group)]
     freedom = sum(len(group) - 1 for group in groups)
     spread = (sum(((group - group.mean()) ** 2).sum() for group in groups) / freedom) ** 0.5 if freedom else None
-    t_S = np.abs(np.random.default_rng(0).standard_t(freedom, DRAWS)) if freedom else None
+    t_S = student_t(freedom) if freedom else None
     found = []
     for other in others:
         difference = float(np.mean(other) - np.mean(base)) if len(other) and len(base) else None
@@ -75,10 +76,16 @@ def differences(base: Sequence[float], others: Sequence[Sequence[float]]) -> lis
             found.append((difference, None, None))
             continue
         error = spread * (1 / len(other) + 1 / len(base)) ** 0.5
-        limit = error * float(np.quantile(t_S, 1 - ALPHA))
-        p = float(1 + (t_S >= abs(difference) / error).sum()) / (1 + DRAWS)
+        limit = error * float(t_S[int((1 - ALPHA) * DRAWS)])
+        p = float(1 + DRAWS - np.searchsorted(t_S, abs(difference) / error)) / (1 + DRAWS)
         found.append((difference, (difference - limit, difference + limit), p))
     return [(*kept, p) for (*kept, _), p in zip(found, holm([p for *_, p in found]), strict=True)]
+
+
+@cache
+def student_t(freedom: int) -> np.ndarray:
+    """Draws of |t| in order, shape (S,)."""
+    return np.sort(np.abs(np.random.default_rng(0).standard_t(freedom, DRAWS)))
 
 
 def mean_of(name: str, form: str = ".2f") -> Callable[[Rival], str]:
