@@ -13,6 +13,7 @@ import platform
 import re
 import resource
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,11 +31,12 @@ sys.path.insert(0, str(ROOT))
 from gold_style.comparison.leaderboard import Entry  # noqa: E402
 from gold_style.comparison.records import RunRecord, read_run  # noqa: E402
 from gold_style.runs.files import read_json_lines, write_text  # noqa: E402
+from gold_style.runs.run_directory import status_of  # noqa: E402
 from gold_style.show.tables import number  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
 MARKERS = re.compile(r"(<!-- study -->\n).*?(<!-- /study -->)", re.DOTALL)
-INTERRUPTED, REFUSED = (130, 138, 143), 2  # exit codes: 128 + signal, to be resumed; settings that this code does not know
+INTERRUPTED, REFUSED = (130, 138, 143, -15), 2  # exit codes: after a signal, to be resumed; settings that this code does not know
 SHORT = (  # shorter than the default run: at its 160 steps nearly every setting ends at the ceiling, and nothing can be told apart
     *("train.max_steps=80", "prompts.eval_samples=64", "evaluation.misspelt=0", "evaluation.every_steps=0"),
     *("tracker=none", "hardware=cpu", "hardware.threads=1"),
@@ -95,8 +97,14 @@ class Cells:
         rates = [f"{key}={value * cell.rate:g}" for key, value in self.rates.items()]
         start, fresh, spent = time.monotonic(), not directory.exists(), cpu_seconds()
         given = [*self.shared(), *cell.overrides, *rates, f"seed={cell.seed}"]
+        if status_of(directory) == "failed":
+            shutil.rmtree(directory)  # it cannot be resumed
         if not (directory / "summary.json").is_file():
-            self.command(["train.py", *given, f"output_dir={directory}", f"cache.dir={self.root / '.cache'}", "resume=auto"])
+            try:
+                self.command(["train.py", *given, f"output_dir={directory}", f"cache.dir={self.root / '.cache'}", "resume=auto"])
+            except SystemExit:
+                if "NonFinite" not in (read_run(directory).reason or ""):
+                    raise  # a run that diverged is a result: without a margin
         run = read_run(directory)
         row |= {name: run.numbers.get(name) for name in NUMBERS} | {"teacher": run.teacher_margin}
         row |= {"cpu_s": round(cpu_seconds() - spent, 1) if fresh else None, "date": str(date.today()), "machine": processor()}

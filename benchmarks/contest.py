@@ -94,12 +94,12 @@ def mean_of(name: str, form: str = ".2f") -> Callable[[Rival], str]:
 
 
 def measured(base: Rival) -> list[Column]:
-    """What a table says of each setting; the last column is its cost, as a ratio to the base's."""
+    """What a table says of each setting, a dash for a seed that diverged; the last column is its cost, as a ratio to the base's."""
     cost = base.entry.mean("cpu_s")
     ratio = lambda rival: number(seconds / cost) if cost and (seconds := rival.entry.mean("cpu_s")) else "–"  # noqa: E731
     return [
         Column("margin [95 %]", lambda rival: share(rival.entry.margin, rival.entry.interval)),
-        Column("of the seeds", lambda rival: " ".join(map(number, values(rival.entry, "margin")))),
+        Column("of the seeds", lambda rival: " ".join(number(run.numbers["margin"]) for run in rival.entry.runs)),
         *(Column(name, mean_of(name), right=True) for name in ("leakage", "untagged", "content", "degenerate")),
         Column("bits per byte, %", mean_of("bits_percent", "+.1f"), right=True),
         Column("seconds", ratio, right=True),
@@ -142,13 +142,13 @@ def side_effect(base: Rival, rivals: Sequence[Rival], name: str, what: str, form
     said = f"no other is surely different over {len(of_base)} seeds"
     if sure:
         said = f"surely different from it over seeds: {', '.join(sure)}"
-    return f"{what} of {base.name}: {np.mean(of_base):{form}} ({min(of_base):{form}} to {max(of_base):{form}}); {said}."
+    return f"{what}: {np.mean(of_base):{form}} with {base.name} ({min(of_base):{form}} to {max(of_base):{form}}); {said}."
 
 
 def side_effects(base: Rival, rivals: Sequence[Rival]) -> list[str]:
     """Leaks, and the cost in knowledge."""
     return [
         side_effect(base, rivals, "leakage", "Leakage", ".2f"),
-        side_effect(base, rivals, "untagged", "The style without a tag", ".2f"),
-        side_effect(base, rivals, "bits_percent", "Change of the bits per byte of held-out text, % (higher is knowledge lost)", "+.1f"),
+        side_effect(base, rivals, "untagged", "Leakage without a tag", ".2f"),
+        side_effect(base, rivals, "bits_percent", "Cost in knowledge, % more bits per byte of held-out text", "+.1f"),
     ]

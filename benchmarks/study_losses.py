@@ -12,7 +12,7 @@ beside jsd. So a study that is cut is worth reading.
 from collections.abc import Iterator
 
 from cells import REAL, REAL_RATES, SHORT, TINY_RATES, Cell, Cells, entry_of, missing_text, options, provenance, run_all, write_page
-from contest import Rival, contest, measured, sentences, side_effects, versus
+from contest import Rival, contest, mean_of, measured, sentences, side_effects, versus
 
 from gold_style.comparison.leaderboard import p_text
 from gold_style.show.tables import Column, interval_text, markdown_table, number
@@ -20,8 +20,8 @@ from gold_style.show.tables import Column, interval_text, markdown_table, number
 BASE = "jsd"
 LOSSES = {  # {half} of the steps; the default loss, uld_hybrid, comes to jsd with one tokenizer
     BASE: (),
-    "topk_tail, k 8": ("loss=topk_tail", "loss.tail_k=8"),
-    "topk_tail, k 32": ("loss=topk_tail", "loss.tail_k=32"),
+    "topk_tail 8": ("loss=topk_tail", "loss.tail_k=8"),
+    "topk_tail 32": ("loss=topk_tail", "loss.tail_k=32"),
     "anchored 0.1": ("loss=anchored", "loss.anchor_weight=0.1"),
     "anchored 0.5": ("loss=anchored", "loss.anchor_weight=0.5"),
     "contrast 0.25": ("loss=contrast", "loss.contrast_strength=0.25"),
@@ -60,7 +60,8 @@ class Study:
 
     def best_rate(self, name: str) -> float:
         """The rate with the highest margin of the first seed; the pair's own where none is known."""
-        margins = {rate: row["margin"] for rate in RATES if (row := self.short.known(self.cell(name, self.short, rate)))}
+        rows = {rate: self.short.known(self.cell(name, self.short, rate)) for rate in RATES}
+        margins = {rate: row["margin"] for rate, row in rows.items() if row and row["margin"] is not None}
         return max(margins, key=lambda rate: (margins[rate], rate == 1), default=1.0)
 
     def shown_rate(self, name: str) -> float:
@@ -121,7 +122,10 @@ class Study:
         ]
         parts = [
             "## What to use",
-            "\n".join(f"- {sentence}" for sentence in [*advice(base, others, controls), f"Missing: {self.missing() or 'nothing'}."]),
+            "\n".join(
+                f"- {sentence}"
+                for sentence in [*advice(base, others, controls), *self.said_later(), f"Missing: {self.missing() or 'nothing'}."]
+            ),
             "## 80 steps",
             f"{made(self.short)} Each loss is shown at the rate that was best with seed {SEEDS[0]}.",
             table(base, losses, *versus(BASE), *rates),
@@ -132,6 +136,13 @@ class Study:
             found = self.later(cells)
             parts += [title, *([made(cells), table(found[0], found, *versus(BASE))] if found else ["Not run yet."])]
         return "\n\n".join(parts)
+
+    def said_later(self) -> list[str]:
+        """What the later parts say."""
+        long, real = self.later(self.long), self.later(self.real)
+        said = [f"At 160 steps. {sentence}" for sentence in sentences("jsd", long[1:])]
+        reached = ", ".join(f"{rival.name} {number(rival.entry.margin)} {interval_text(rival.entry.interval)}" for rival in real)
+        return said + ([f"On SmolLM2, one seed, intervals over requests only: {reached}."] if real else [])
 
     def missing(self) -> str:
         """Which runs are missing, by loss."""
@@ -158,7 +169,8 @@ def advice(base: Rival, others: list[Rival], controls: list[Rival]) -> list[str]
     better = [rival for rival in others if rival.certain and rival.difference > 0]
     said = [f"**Use jsd, the default.** None of {len(others)} others is surely better; the highest mean is that of {figures}."]
     if better:
-        said = [f"**Use {better[0].name}.** It is better than jsd for other requests and other seeds: {better[0].text}."]
+        bits = " against ".join(mean_of("bits_percent", "+.1f")(rival) for rival in (better[0], base))
+        said = [f"**Use {better[0].name}.** It is better than jsd for other requests and other seeds, and costs {bits} % bits per byte."]
     said += [*sentences("jsd", others), *side_effects(base, others)]
     costs = {rival.name: seconds for rival in others if (seconds := rival.entry.mean("cpu_s"))}
     if costs and base.entry.mean("cpu_s"):
@@ -170,7 +182,7 @@ def advice(base: Rival, others: list[Rival], controls: list[Rival]) -> list[str]
         floor = max(controls, key=lambda rival: rival.entry.margin)
         said.append(
             f"The floor: the best control ({floor.name.partition(': ')[2]}) reaches {number(floor.entry.margin)} "
-            f"{interval_text(floor.entry.interval)}; jsd is {base.entry.margin - floor.entry.margin:+.2f} from it."
+            f"{interval_text(floor.entry.interval)}; what jsd has above that: {base.entry.margin - floor.entry.margin:+.2f}."
         )
     return said
 
