@@ -174,8 +174,8 @@ def provenance(rows: Sequence[dict[str, Any]]) -> str:
     """When, where and with which code runs were made, and what their teacher reached."""
     dates, machines, commits = (sorted({row[name] for row in rows}) for name in ("date", "machine", "commit"))
     teachers = ", ".join(sorted({number(row["teacher"]) for row in rows}))
-    when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
-    return f"{when}, one thread of {', '.join(machines)}, commit {', '.join(name[:7] for name in commits)}. Teacher's margin: {teachers}."
+    when, code = " to ".join(dict.fromkeys((dates[0], dates[-1]))), ", ".join(name[:7] for name in commits)
+    return f"Runs: {len(rows)}; {when}, one thread of {', '.join(machines)}, commit {code}. Teacher's margin: {teachers}."
 
 
 def cpu_seconds() -> float:

@@ -139,10 +139,8 @@ def side_effect(base: Rival, rivals: Sequence[Rival], name: str, what: str, form
         for (rival, _), (difference, _, p) in zip(known, differences(of_base, [found for _, found in known]), strict=True)
         if p is not None and p < ALPHA
     ]
-    said = f"no other is surely different over {len(of_base)} seeds"
-    if sure:
-        said = f"surely different from it over seeds: {', '.join(sure)}"
-    return f"{what}: {np.mean(of_base):{form}} with {base.name} ({min(of_base):{form}} to {max(of_base):{form}}); {said}."
+    said = f"; surely different from it over seeds: {', '.join(sure)}" if sure else "; no other is surely different" if known else ""
+    return f"{what}: {np.mean(of_base):{form}} with {base.name} ({min(of_base):{form}} to {max(of_base):{form}} over seeds){said}."
 
 
 def side_effects(base: Rival, rivals: Sequence[Rival]) -> list[str]:

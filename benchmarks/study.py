@@ -58,7 +58,7 @@ def text_of(cells: Cells) -> tuple[str, str]:
     runs = [run.numbers for rival in rivals for run in rival.entry.runs]
     said = [*sentences("the default", rivals[1:]), *side_effects(rivals[0], rivals[1:])]
     parts = [
-        f"{len(runs)} runs, {provenance(runs)} Every run: `{' '.join(GIVEN)}`.",
+        f"{provenance(runs)} Every run: `{' '.join(GIVEN)}`.",
         f"Missing: {missing}." if missing else "Nothing is missing.",
         "### The grid",
         "![Heatmap](study/heatmap.svg)",

@@ -153,7 +153,7 @@ class Study:
 
 def made(cells: Cells) -> str:
     """How the runs of a part were made."""
-    return f"{len(cells.results)} runs, {provenance(cells.results)} Every run: `{' '.join(cells.given)}`."
+    return f"{provenance(cells.results)} Every run: `{' '.join(cells.given)}`."
 
 
 def table(base: Rival, rivals: list[Rival], *more: Column) -> str:
