@@ -1,7 +1,6 @@
 """losses/tree: conservation, the slow twin, the true student as a fixed point, and what the loss can teach."""
 
 import itertools
-import math
 import random
 
 import pytest
@@ -13,11 +12,10 @@ from gold_style.losses.tree.loss import Tree
 from gold_style.tokens.alignment import align, retokenise
 from gold_style.tokens.token_bytes import TokenBytes
 from tests.helpers.slow_losses import tree_reference
+from tests.helpers.small_world import CHARACTERS, SHUFFLED, WEIGHTS, WORLD, sides_of, true_logits, true_model
 from tests.helpers.toy_tokenizers import LLAMA_SPECIALS, byte_level, sentence_piece
 
 BETAS = (0.0, 0.1, 0.3, 0.5, 0.9, 1.0)
-CHARACTERS = r"\p{L}+|\s|[^\s\p{L}]"
-SHUFFLED = ["다니습 사합감 요세하녕안 밥을먹 었습 학교에갑니", "세요안 니다감 녕하반 을먹었 는학교 에갑"] * 10
 STUDENT = byte_level(merges=60)
 TEACHERS = {
     "finer": byte_level(merges=5, specials=LLAMA_SPECIALS),
@@ -242,50 +240,14 @@ def test_scoring_in_groups_of_rows_changes_nothing(monkeypatch):
 
 # --- a world small enough to know the truth --------------------------------------------------------------------------
 
-SUBJECTS, OBJECTS = "나는 그대는 전하께서는 우리가 학생이".split(), "밥을 책을 뜻을 말을 길을".split()
-VERBS = "읽었습니다 읽었사옵니다 보았소 알겠습니다 알겠사옵니다 마셨나이다 합니다 하옵니다 하는데요".split()
-WORLD = [" ".join(words) + end for words in itertools.product(SUBJECTS, OBJECTS, VERBS) for end in ("", ".", "!")]
-WEIGHTS = [math.exp(random.Random(i).gauss(0, 1.5)) for i in range(len(WORLD))]
-
-
-def true_model(tokenizer):
-    """{ids so far: {next id: probability}} of the world's texts, each in the tokenizer's own segmentation."""
-    counts = {}
-    for text, weight in zip(WORLD, WEIGHTS, strict=True):
-        ids = [*tokenizer.encode(text), tokenizer.eos_token_id]
-        for i, token in enumerate(ids):
-            following = counts.setdefault(tuple(ids[:i]), {})
-            following[token] = following.get(token, 0.0) + weight
-    return counts
-
-
-def true_logits(model, ids, lengths, width):
-    result, start = torch.full((len(ids), width), -30.0, dtype=torch.float64), 0
-    for length in lengths:
-        for i in range(length):
-            following = model.get(tuple(ids[start : start + i]), {})
-            for token, weight in following.items():
-                result[start + i, token] = math.log(weight / sum(following.values()))
-        start += length
-    return result
-
 
 @pytest.mark.parametrize(
-    "student_merges, teacher, limit",
-    [
-        (200, {"merges": 60}, 1e-6),
-        (200, {"merges": 0}, 1e-6),
-        (80, {"merges": 400}, 0.01),
-        (60, {"merges": 90}, 0.03),
-        (80, {"merges": 80, "texts": SHUFFLED, "words": CHARACTERS}, 0.03),
-        (200, {"merges": 200, "words": CHARACTERS}, 1e-6),
-    ],
-    ids=["finer", "bytes", "coarser", "syllables cut", "crossing", "spaces apart"],
+    "name, limit",
+    [("finer", 1e-6), ("bytes", 1e-6), ("coarser", 0.01), ("syllables cut", 0.03), ("crossing", 0.03), ("spaces apart", 1e-6)],
 )
-def test_the_student_that_writes_as_the_teacher_does_is_left_alone(student_merges, teacher, limit):
+def test_the_student_that_writes_as_the_teacher_does_is_left_alone(name, limit):
     """The loss at the truth, in nats per token: 0 where the limits in loss.py's docstring do not reach."""
-    student = byte_level(merges=student_merges, texts=WORLD[::7])
-    teacher = byte_level(specials=LLAMA_SPECIALS, **{"texts": WORLD[::5], **teacher})
+    student, teacher = sides_of(name)
     texts = random.Random(5).choices(WORLD, WEIGHTS, k=25)
     ids, others, spans, lengths = rows(student, teacher, texts, unfinished=())
     student_lengths = [len(student.encode(text)) + 1 for text in texts]
