@@ -194,6 +194,10 @@ class Chat:
     `teacher_system_prompt` replaces the style pack's text for every style, examples that are turns stay; `student_system_prompt` is
     what the student reads as its system turn (None: none, as at inference). Both sides read a row's own system turn, the teacher
     after its own. `today` is the date for templates that ask for it.
+
+    What the teacher reads has a `context`: "full"; "none", the student's conversation in the teacher's template; "swapped", with rule and
+    examples exchanged between the pack's first tag and its neutral one. The student is taught with `teacher_context`; the teacher
+    itself is always measured with "full".
     """
 
     student_tokenizer: PreTrainedTokenizerBase
@@ -202,6 +206,7 @@ class Chat:
     student_system_prompt: str | None = None
     teacher_system_prompt: str | None = None
     today: date = field(default_factory=date.today)
+    teacher_context: str = "full"
     _prefixes: dict[tuple[tuple[str, str], ...], tuple[int, ...]] = field(default_factory=dict, init=False)
 
     @property
@@ -213,40 +218,41 @@ class Chat:
         parts = [side for side, tokenizer in sides.items() if takes_parts(tokenizer)]
         return dated + [f"the {side}'s chat template takes content as a list of parts" for side in parts]
 
-    def teacher_system(self, prompt: Prompt) -> str | None:
+    def teacher_system(self, prompt: Prompt, context: str = "full") -> str | None:
         """The teacher's whole system text for this prompt; an empty one means no system turn."""
-        rules = (
-            self.pack.teacher_system(prompt.style, prompt.tag is not None)
-            if self.teacher_system_prompt is None
-            else self.teacher_system_prompt
-        )
+        if context == "none":
+            return prompt.system or self.student_system_prompt
+        rules = self.teacher_system_prompt
+        if rules is None:
+            rules = self.pack.under(context).teacher_system(prompt.style, prompt.tag is not None)
         return "\n\n".join(part for part in (rules, prompt.system) if part) or None
 
     def student_messages(self, prompt: Prompt) -> list[Message]:
         return _with_system(prompt.system or self.student_system_prompt, prompt.messages())
 
-    def teacher_messages(self, prompt: Prompt) -> list[Message]:
-        return [*_messages(self._opening(prompt)), *prompt.messages()]
+    def teacher_messages(self, prompt: Prompt, context: str = "full") -> list[Message]:
+        return [*_messages(self._opening(prompt, context)), *prompt.messages()]
 
-    def _opening(self, prompt: Prompt) -> tuple[tuple[str, str], ...]:
+    def _opening(self, prompt: Prompt, context: str) -> tuple[tuple[str, str], ...]:
         """(role, content) turns that the teacher reads before the row's own."""
-        system = self.teacher_system(prompt)
-        return ((("system", system),) if system else ()) + self.pack.example_turns(prompt.style, prompt.tag is not None)
+        system = self.teacher_system(prompt, context)
+        turns = () if context == "none" else self.pack.under(context).example_turns(prompt.style, prompt.tag is not None)
+        return ((("system", system),) if system else ()) + turns
 
     def student_text(self, prompt: Prompt) -> str:
         return render(self.student_tokenizer, self.student_messages(prompt), self.today, "student")
 
-    def teacher_text(self, prompt: Prompt) -> str:
-        return render(self.teacher_tokenizer, self.teacher_messages(prompt), self.today, "teacher")
+    def teacher_text(self, prompt: Prompt, context: str = "full") -> str:
+        return render(self.teacher_tokenizer, self.teacher_messages(prompt, context), self.today, "teacher")
 
     @lru_cache(maxsize=4096)  # noqa: B019 - a Chat lives as long as its run
     def student_ids(self, prompt: Prompt) -> tuple[int, ...]:
         return tuple(encode(self.student_tokenizer, self.student_text(prompt)))
 
     @lru_cache(maxsize=4096)  # noqa: B019
-    def teacher_ids(self, prompt: Prompt) -> TeacherIds:
-        prefix = self._prefix(self._opening(prompt))
-        ids = tuple(encode(self.teacher_tokenizer, self.teacher_text(prompt)))
+    def teacher_ids(self, prompt: Prompt, context: str = "full") -> TeacherIds:
+        prefix = self._prefix(self._opening(prompt, context))
+        ids = tuple(encode(self.teacher_tokenizer, self.teacher_text(prompt, context)))
         if ids[: len(prefix)] != prefix:  # a template that looks at the whole conversation first
             prefix = ()
         return TeacherIds(prefix, ids[len(prefix) :])

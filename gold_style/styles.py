@@ -10,7 +10,7 @@ Example: `StylePack.from_settings(settings.styles).teacher_system("chosun")`.
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gold_style import did_you_mean
@@ -128,6 +128,15 @@ class StylePack:
         if direction is not None:
             return levels.get(direction, ())
         return tuple(dict.fromkeys(level for accepted in levels.values() for level in accepted))
+
+    def under(self, context: str) -> "StylePack":
+        """This pack; with "swapped" the one whose first tag has the rule and examples of the neutral tag, and the other way round."""
+        if context != "swapped":
+            return self
+        first, neutral = self.styles[0], self.style(self.neutral)
+        other = {first.tag: neutral, neutral.tag: first}
+        told = ((style, other.get(style.tag, style)) for style in self.styles)
+        return replace(self, styles=tuple(replace(style, rule=source.rule, few_shots=source.few_shots) for style, source in told))
 
     def teacher_system(self, style: str, is_tagged: bool = True) -> str:
         """The system prompt that only the teacher reads before a row of `style`; before a row without a tag the per_style one."""

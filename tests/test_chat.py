@@ -512,3 +512,34 @@ def test_an_argument_that_the_template_does_not_read_or_that_is_filled_in_is_ref
     assert str(error.value).startswith(f"model.student_template_kwargs.{name}: is no argument of the chat template of")
     assert "which reads enable_thinking" in str(error.value)
     assert ("did you mean enable_thinking?" in str(error.value)) == (name == "enable_thinkin")
+
+
+@pytest.mark.parametrize("examples", ["system", "turns"])
+@pytest.mark.parametrize("teacher_prompt", ["combined", "per_style"])
+def test_without_its_context_the_teacher_reads_what_the_student_reads_in_its_own_template(examples, teacher_prompt):
+    pack = replace(WITH_SHOTS, examples=examples, teacher_prompt=teacher_prompt)
+    chat = Chat(CHATML, LLAMA3, pack, student_system_prompt="간단히 답하라.")
+    other_way = Chat(LLAMA3, LLAMA3, pack, student_system_prompt="간단히 답하라.")  # a student with the teacher's template
+    for prompt in (PROMPT, replace(PROMPT, tag=None), replace(PROMPT, system="역사 선생이다.")):
+        ids = chat.teacher_ids(prompt, "none")
+        assert (*ids.prefix, *ids.rest) == other_way.student_ids(prompt) and ids.prefix
+        assert chat.teacher_ids(prompt) == chat.teacher_ids(prompt, "full") != ids
+
+
+@pytest.mark.parametrize("examples", ["system", "turns"])
+@pytest.mark.parametrize("teacher_prompt", ["combined", "per_style"])
+def test_swapped_the_teacher_reads_each_tag_with_the_other_s_rule_and_examples(examples, teacher_prompt):
+    pack = replace(WITH_SHOTS, examples=examples, teacher_prompt=teacher_prompt)
+    chat, (first, second) = Chat(CHATML, CHATML, pack), pack.styles
+    text = chat.teacher_text(PROMPT, "swapped")
+    if teacher_prompt == "combined":
+        assert f"<style:chosun>: {second.rule}" in text and f"<style:none>: {first.rule}" in text
+    else:
+        assert second.rule in text and first.rule not in text
+    shot = second.few_shots[0]
+    answer = f"<|im_end|>\n<|im_start|>assistant\n{shot.answer}" if examples == "turns" else f"\n→ {shot.answer}"
+    assert f"<style:chosun> {shot.request}{answer}" in text
+    ids = chat.teacher_ids(PROMPT, "swapped")
+    assert (*ids.prefix, *ids.rest) == tuple(encode(CHATML, text)) and ids.rest == chat.teacher_ids(PROMPT).rest
+    untagged = chat.teacher_text(Prompt(request="말", style="none", tag=None), "swapped")
+    assert first.rule in untagged and second.rule not in untagged

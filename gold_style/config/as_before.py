@@ -33,6 +33,7 @@ AS_BEFORE: dict[str, Any] = {
     "model.recipe.lora_learning_rate": 1.0e-4,
     "styles.language": "ko",
     "plan": None,
+    "prompts.teacher_context": "full",
     **DEFAULTS,
 }
 

@@ -18,11 +18,13 @@ from gold_style.config.mirror import MISSING, hints_of, mirror
 
 
 class LossModule(NamedTuple):
-    """What a loss reads: key -> (annotation, default or MISSING); whether it can do two tokenizers; what is wrong with its source."""
+    """What a loss reads: key -> (annotation, default or MISSING); whether it can do two tokenizers; what is wrong with its source; the
+    further readings that it needs ("bare", "start") -> the key that switches them off where it is 0."""
 
     keys: dict[str, tuple[Any, Any]] = {}
     has_spans: bool = False
     fault: str | None = None
+    readings: dict[str, str] = {}
 
 
 def loss_modules(directory: Path = PACKAGE / "losses") -> dict[str, LossModule]:
@@ -34,21 +36,21 @@ def loss_modules(directory: Path = PACKAGE / "losses") -> dict[str, LossModule]:
         try:
             nodes = {getattr(node, "name", ""): node for node in ast.parse(path.read_text(encoding="utf-8"), path.name).body}
             if "build" in nodes:
-                keys = _keys(nodes["Options"], path, declared) if "Options" in nodes else {}
-                found[name] = LossModule(keys, "build_spans" in nodes)
+                keys, readings = _keys(nodes["Options"], path, declared) if "Options" in nodes else ({}, {})
+                found[name] = LossModule(keys, "build_spans" in nodes, None, readings)
         except Exception as error:  # whatever a file that somebody is writing may raise
             found[name] = LossModule(fault=f"{path.relative_to(directory.parents[1])}: {error}")
     return found
 
 
-def _keys(node: Any, path: Path, declared: dict[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
+def _keys(node: Any, path: Path, declared: dict[str, tuple[Any, Any]]) -> tuple[dict[str, tuple[Any, Any]], dict[str, str]]:
     exec(compile(ast.Module([node], []), path, "exec"), namespace := dict(vars(schema)))
     keys = {name: (hint, getattr(namespace["Options"], name, MISSING)) for name, hint in hints_of(namespace["Options"]).items()}
     faults = [f"{name} means something else in another loss" for name, pair in keys.items() if declared.setdefault(name, pair) != pair]
     faults += [str(mistake) for mistake in mirror(namespace["Options"], {})[1] if mistake.value is not None]
     if faults:
         raise ValueError("; ".join(f"Options.{fault}" for fault in faults))
-    return keys
+    return keys, getattr(namespace["Options"], "readings", {})
 
 
 LOSSES = loss_modules()
@@ -61,6 +63,11 @@ Loss = dataclasses.make_dataclass("Loss", FIELDS, bases=(schema.Loss,), kw_only=
 def reads(kind: str, key: str) -> bool:
     """Whether a loss reads `loss.<key>`; False for a loss that there is no more."""
     return kind in LOSSES and key in LOSSES[kind].keys
+
+
+def further_readings(loss: Any) -> list[str]:
+    """What these settings of a loss have read besides the teacher: "bare", the teacher without its context; "start", the student's."""
+    return [name for name, key in LOSSES[loss.kind].readings.items() if getattr(loss, key)]
 
 
 def loss_lines() -> str:

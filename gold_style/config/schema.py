@@ -122,6 +122,7 @@ class Prompts(Requests):
     pairing: Literal["independent", "paired"]
     random_topics: Share
     selection_samples: CountOrZero
+    teacher_context: Literal["full", "none", "swapped"]
 
 
 @dataclass(kw_only=True)

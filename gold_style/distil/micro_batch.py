@@ -21,6 +21,7 @@ class MicroBatch:
     """Rows whose student forward and backward run together.
 
     `student_ids_BT` is right-padded; `row_N`, `position_N` say which hidden states predict the N completion tokens.
+    `readings` hold the states of each row's scored tokens, (N_row, D), by who has read it: "teacher", and what else the loss reads.
     `weight` multiplies the sum of the per-token losses: 1 / scored tokens of the window over all processes.
     """
 
@@ -29,11 +30,15 @@ class MicroBatch:
     row_N: Tensor
     position_N: Tensor
     completion_N: Tensor
-    teacher_hidden: list[Tensor]
+    readings: list[dict[str, Tensor]]
     weight: float
     stats_mask_N: Tensor
     stats: dict[str, Tensor] = field(default_factory=dict)  # filled by the objective, detached
     stats_rows_N: Tensor | None = None  # row of each statistic where units are not tokens (None: row_N)
+
+    def reading(self, name: str) -> Tensor:
+        """All rows' states, (N, D)."""
+        return torch.cat([reading[name] for reading in self.readings])
 
 
 def cut(rows: Sequence[Row], rows_per_microbatch: int | None, tokens_per_microbatch: int | None) -> list[list[Row]]:
@@ -45,7 +50,7 @@ def cut(rows: Sequence[Row], rows_per_microbatch: int | None, tokens_per_microba
 
 
 def collate(
-    rows: list[Row], teacher_hidden: list[Tensor], weight: float, stats_every: int, *, pad_id: int, device: torch.device
+    rows: list[Row], readings: list[dict[str, Tensor]], weight: float, stats_every: int, *, pad_id: int, device: torch.device
 ) -> MicroBatch:
     """Tensors of one micro-batch. Every completion token is scored, the first and the stop token included; prompt and padding never.
 
@@ -67,7 +72,7 @@ def collate(
         row_N=torch.tensor(row_N, dtype=torch.long, device=device),
         position_N=torch.tensor(position_N, dtype=torch.long, device=device),
         completion_N=torch.tensor(completion_N, dtype=torch.long, device=device),
-        teacher_hidden=teacher_hidden,
+        readings=readings,
         weight=weight,
         stats_mask_N=torch.tensor(measured_N, dtype=torch.bool, device=device),
     )

@@ -12,7 +12,7 @@ Shapes: B batch, T tokens, N scored tokens, D hidden, V vocabulary.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -30,6 +30,8 @@ from gold_style.losses.divergence import entropy, forward_kl, reverse_kl
 
 
 class Objective(Protocol):
+    readers: dict[str, Teacher]  # who reads what besides: "bare", the teacher without its context; "start", the student as it started
+
     def prepare(self, rows: Sequence[Row]) -> None:
         """Set each row's teacher_completion, alignment and num_scored."""
 
@@ -84,6 +86,7 @@ class TokenExact:
     crossentropy_weight: float = 0.0
     distillation_weight: float = 1.0
     unscored_ids: tuple[int, ...] = ()  # the stop tokens, where they are to be skipped
+    readers: dict[str, Teacher] = field(default_factory=dict)
 
     def prepare(self, rows: Sequence[Row]) -> None:
         for row in rows:
@@ -104,11 +107,12 @@ class TokenExact:
         return loss
 
     def _loss(self, student: Backbone, hidden_ND: Tensor, weight_N: Tensor, batch: MicroBatch) -> Tensor:
-        teacher_hidden_ND = torch.cat(batch.teacher_hidden)
+        teacher_hidden_ND = batch.reading("teacher")
         teacher = self.teacher.backbone
         one_temperature = self.student_temperature == self.teacher_temperature
         fused = getattr(self.token_loss, "fused", None) if one_temperature and not self.crossentropy_weight else None
-        if fused and student.is_plain and teacher.is_plain:
+        others = {name: (reader.backbone, batch.reading(name)) for name, reader in self.readers.items()}
+        if fused and all(model.is_plain for model in (student, teacher, *(model for model, _ in others.values()))):
             loss, batch.stats = fused(
                 hidden_ND,
                 student.head.weight,
@@ -120,13 +124,16 @@ class TokenExact:
                 student_bias=student.head.bias,
                 teacher_bias=teacher.head.bias,
                 stats_mask_N=batch.stats_mask_N,
+                **{name: (states_ND, model.head.weight, model.head.bias) for name, (model, states_ND) in others.items()},
             )
             batch.stats["loss_N"] = batch.stats["loss_N"] * self.distillation_weight
             return loss
         student_logits_NV = student.full_logits(hidden_ND)[:, : self.vocab_size]
         with torch.no_grad():
             teacher_logits_NV = teacher.full_logits(teacher_hidden_ND)[:, : self.vocab_size]
+            other_logits = {f"{name}_logits_NV": model.full_logits(states_ND) for name, (model, states_ND) in others.items()}
         readings = {name: getattr(batch, name) for name in getattr(self.token_loss, "reads", ())}
+        readings |= {name: logits_NV[:, : self.vocab_size] / self.teacher_temperature for name, logits_NV in other_logits.items()}
         logits = student_logits_NV / self.student_temperature, teacher_logits_NV / self.teacher_temperature
         loss_N = self.token_loss(*logits, **readings) * self.distillation_weight
         if self.crossentropy_weight:

@@ -6,14 +6,16 @@ rows = row_maker.make(step, accelerator, student_copy)
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gold_style.chat import Chat
+from torch import Tensor
+
+from gold_style.chat import Chat, TeacherIds
 from gold_style.distil.objective import Objective
 from gold_style.distil.options import Decisions, Options
 from gold_style.distil.student_copy import StudentCopy
 from gold_style.distil.window import Row, window_numbers
 from gold_style.engine.draws import key64, uniform, uniforms
 from gold_style.engine.rollout import Completion, OutputIds, generate
-from gold_style.engine.teacher import Teacher
+from gold_style.engine.teacher import Scored, Teacher
 from gold_style.engine.vllm import Colocated, Served
 from gold_style.prompts import Prompt, PromptSource
 
@@ -65,6 +67,18 @@ class RowMaker:
         self.objective.prepare(rows)
         return rows
 
+    def read(self, rows: list[Row]) -> list[dict[str, Tensor]]:
+        """For each row the states that predict its completion's tokens, (N_row, D), of the teacher and of what else the objective reads."""
+        asked = [Scored(row.teacher_prompt, row.teacher_completion) for row in rows]
+        found = [{"teacher": states_ND} for states_ND in self.teacher.hidden(asked)]
+        for name, reader in self.objective.readers.items():
+            own = name == "start"
+            prompts = [TeacherIds((), row.student_prompt) if own else self.chat.teacher_ids(row.prompt, "none") for row in rows]
+            asked = [Scored(prompt, row.completion) for prompt, row in zip(prompts, rows, strict=True)]
+            for reading, states_ND in zip(found, reader.hidden(asked), strict=True):
+                reading[name] = states_ND
+        return found
+
     def _draw(self, step: int, number: int) -> Row:
         prompt = self.source[number // self.options.num_generations]
         if mistakes := self.row_mistakes(prompt):
@@ -73,7 +87,7 @@ class RowMaker:
             number=number,
             prompt=prompt,
             student_prompt=self.chat.student_ids(prompt),
-            teacher_prompt=self.chat.teacher_ids(prompt),
+            teacher_prompt=self.chat.teacher_ids(prompt, self.chat.teacher_context),
             on_policy=self.is_on_policy(step, number),
         )
 

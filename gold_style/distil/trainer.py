@@ -48,7 +48,6 @@ from gold_style.distil.student_copy import StudentCopy
 from gold_style.distil.window import Row, Steps
 from gold_style.engine.draws import key64
 from gold_style.engine.out_of_memory import LESS_TO_TRAIN, is_out_of_memory, memory_advice
-from gold_style.engine.teacher import Scored
 from gold_style.runs.checkpoints import checkpoints_in, prune, seal_checkpoint, size_bytes
 from gold_style.runs.files import full_disk_explained, require_free_space
 
@@ -90,6 +89,8 @@ class StyleGOLDTrainer(GOLDTrainer):
         is_on_gpu, asked = self.args.device.type == "cuda", self.options.tokens_per_microbatch
         self.decisions.tokens_per_microbatch = run.tokens_per_microbatch if asked == "auto" else asked
         self.backbone = install_scoring(self.model, row_maker.objective)
+        for reader in {*row_maker.objective.readers.values()} - {self.teacher}:  # the student's start: read as the student is
+            reader.backbone.reading = self.backbone.reading
         self.memory = CudaMemory() if is_on_gpu and not self.is_deepspeed_enabled else None
         self.meters = Meters()
         self._timed = self.phases = Phases(self.meters, partial(torch.cuda.Event, enable_timing=True) if is_on_gpu else None)
@@ -149,12 +150,11 @@ class StyleGOLDTrainer(GOLDTrainer):
         if hasattr(self.optimizer, "train") and callable(self.optimizer.train):
             self.optimizer.train()
         with self._timed("teacher"), memory_advice("while the teacher read the window", f"{lower}, or hardware.prefix_cache_bytes"):
-            hidden = self._teacher_hidden(rows)
-        hidden_of = {row.number: states for row, states in zip(rows, hidden, strict=True)}
+            readings = {row.number: reading for row, reading in zip(rows, self.row_maker.read(rows), strict=True)}
         if self.memory and self.options.tokens_per_microbatch == "auto" and not self.decisions.tokens_per_microbatch:
-            self._decide_size(model, rows, hidden_of)
+            self._decide_size(model, rows, readings)
         with self._timed("student"), self._seeded_dropout():
-            loss = self._train_on(model, rows, hidden_of)
+            loss = self._train_on(model, rows, readings)
         self.meters.add_rows(rows)
         self._check_loss(loss)
         return loss
@@ -167,14 +167,11 @@ class StyleGOLDTrainer(GOLDTrainer):
             torch.manual_seed(key64(self.options.seed, "dropout", self.state.global_step, self.accelerator.process_index))
             yield
 
-    def _teacher_hidden(self, rows: list[Row]) -> list[torch.Tensor]:
-        return self.teacher.hidden([Scored(row.teacher_prompt, row.teacher_completion) for row in rows])
-
-    def _train_on(self, model, rows: list[Row], hidden: dict[int, torch.Tensor]) -> torch.Tensor:
+    def _train_on(self, model, rows: list[Row], readings: dict[int, dict[str, torch.Tensor]]) -> torch.Tensor:
         """Forward and backward of the whole window; its loss. Out of memory, the window starts again with half the micro-batch."""
         while True:
             loss = torch.zeros((), device=self.args.device)
-            batches = self._micro_batches(rows, hidden)
+            batches = self._micro_batches(rows, readings)
             try:
                 for index, batch in enumerate(batches):
                     loss += self._backward(model, batch, is_last=index == len(batches) - 1)
@@ -190,12 +187,12 @@ class StyleGOLDTrainer(GOLDTrainer):
             self.meters.add_batch(batch, share=1 / len(counted))
         return loss
 
-    def _decide_size(self, model, rows: list[Row], hidden: dict[int, torch.Tensor]) -> None:
+    def _decide_size(self, model, rows: list[Row], readings: dict[int, dict[str, torch.Tensor]]) -> None:
         """Measure how many tokens fit, once for the run and for all its processes; the gradients are thrown away."""
 
         def work(few: list[Row]) -> None:
-            states = [hidden[row.number] for row in few]
-            self._backward(model, collate(few, states, 1.0, 0, pad_id=self.pad_token_id, device=self.args.device), is_last=True)
+            read = [readings[row.number] for row in few]
+            self._backward(model, collate(few, read, 1.0, 0, pad_id=self.pad_token_id, device=self.args.device), is_last=True)
 
         moments = 0 if self.optimizer.state else 2 * sum(p.nbytes for p in model.parameters() if p.requires_grad)
         with self._seeded_dropout():
@@ -204,7 +201,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         self.decisions.tokens_per_microbatch = int(self.accelerator.gather(own).min())
         self.run.update(tokens_per_microbatch=self.decisions.tokens_per_microbatch)
 
-    def _micro_batches(self, rows: list[Row], hidden: dict[int, torch.Tensor]) -> list[MicroBatch]:
+    def _micro_batches(self, rows: list[Row], readings: dict[int, dict[str, torch.Tensor]]) -> list[MicroBatch]:
         """The window cut up, into as many on every process, since FSDP synchronises each forward."""
         batches = cut(rows, self.options.rows_per_microbatch, self.decisions.tokens_per_microbatch)
         num_scored = sum(row.num_scored for row in rows)
@@ -217,7 +214,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         interval = max(1, num_scored // MEASURED_TOKENS) if MEASURED_TOKENS else 0
         padding = [([batches[0][0]], 0.0, 0)] * (int(num_batches) - len(batches))
         return [
-            collate(batch, [hidden[row.number] for row in batch], batch_weight, every, pad_id=self.pad_token_id, device=self.args.device)
+            collate(batch, [readings[row.number] for row in batch], batch_weight, every, pad_id=self.pad_token_id, device=self.args.device)
             for batch, batch_weight, every in [*padding, *((batch, weight, interval) for batch in batches)]
         ]
 

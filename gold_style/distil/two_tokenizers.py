@@ -8,6 +8,7 @@ Shapes: N student tokens of the micro-batch, M teacher tokens, D hidden, V vocab
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from gold_style.tokens.alignment import align, retokenise
 class CrossTokenizer:
     """Objective for two tokenizers."""
 
+    readers: ClassVar[dict[str, Teacher]] = {}
     teacher: Teacher
     sides: tuple[Side, Side]  # student, teacher
     span_loss: SpanLoss
@@ -60,7 +62,7 @@ class CrossTokenizer:
             return student.logits(hidden_ND[:0]).sum()
         student_logits_NV = student.full_logits(hidden_ND)
         with torch.no_grad():
-            teacher_logits_MV = self.teacher.backbone.full_logits(torch.cat(batch.teacher_hidden))
+            teacher_logits_MV = self.teacher.backbone.full_logits(batch.reading("teacher"))
         loss_U, terms = self.span_loss.per_unit(
             student_logits_NV,
             teacher_logits_MV,

@@ -16,8 +16,8 @@ from transformers import PreTrainedModel
 from trl.experimental.gold import GOLDConfig
 
 from gold_style.config.launch import is_sharded
-from gold_style.config.losses import LOSSES, reads
-from gold_style.config.own_teacher import is_held_once, is_own_teacher, student_dtype
+from gold_style.config.losses import LOSSES, further_readings, reads
+from gold_style.config.own_teacher import is_held_once, is_own_teacher, is_start, student_dtype
 from gold_style.config.schedule import at_step
 from gold_style.config.settings import Settings, local_model
 from gold_style.distil.objective import Objective, TokenExact
@@ -78,8 +78,7 @@ def build_teacher(settings: Settings, inputs: Inputs, student: PreTrainedModel |
     model, hardware = settings.model, settings.hardware
     dtype = DTYPES[model.teacher_dtype or model.dtype]
     if student is not None and is_held_once(model):
-        leaves = [module for module in student.modules() if not list(module.children()) and list(module.parameters())]
-        weights = copy.deepcopy(student, {id(part): part for part in (*leaves, *student.parameters())})
+        weights = untouched_by_lora(student)
     elif is_own_teacher(model):
         weights = load_student(settings, dtype, model.teacher_quantization)
     else:
@@ -90,6 +89,21 @@ def build_teacher(settings: Settings, inputs: Inputs, student: PreTrainedModel |
         return Teacher(weights, inputs.chat.teacher_tokenizer, **options)
     disk = DiskCache(Path(settings.cache.dir), settings.cache.max_bytes)
     return RememberingTeacher(weights, inputs.chat.teacher_tokenizer, disk=disk, **options)
+
+
+def untouched_by_lora(student: PreTrainedModel) -> PreTrainedModel:
+    """The student's tensors in modules of their own."""
+    leaves = [module for module in student.modules() if not list(module.children()) and list(module.parameters())]
+    return copy.deepcopy(student, {id(part): part for part in (*leaves, *student.parameters())})
+
+
+def build_readers(settings: Settings, inputs: Inputs, teacher: Teacher, student: PreTrainedModel) -> dict[str, Teacher]:
+    """Who reads what the loss reads besides the teacher: for "bare" the teacher itself, for "start" the weights that `student` has now."""
+    readers, model = dict.fromkeys(further_readings(settings.loss), teacher), settings.model
+    if "start" in readers and not is_start(model):
+        weights = untouched_by_lora(student) if model.lora.enabled else load_student(settings, DTYPES[model.dtype])
+        readers["start"] = Teacher(weights, inputs.chat.student_tokenizer)
+    return readers
 
 
 def load_student(settings: Settings, dtype: torch.dtype | None = None, quantization: str | None = None) -> PreTrainedModel:
@@ -147,7 +161,7 @@ def build_row_maker(settings: Settings, inputs: Inputs, student: PreTrainedModel
         source=inputs.source,
         teacher=teacher,
         output_ids=output_ids,
-        objective=build_objective(settings, inputs, teacher, output_ids),
+        objective=build_objective(settings, inputs, teacher, output_ids, build_readers(settings, inputs, teacher, student)),
         vllm=vllm,
         row_mistakes=inputs.row_mistakes,
     )
@@ -178,14 +192,14 @@ def build_options(settings: Settings) -> Options:
     )
 
 
-def build_objective(settings: Settings, inputs: Inputs, teacher: Teacher, output_ids: OutputIds) -> Objective:
+def build_objective(settings: Settings, inputs: Inputs, teacher: Teacher, output_ids: OutputIds, readers: dict[str, Teacher]) -> Objective:
     """Token by token where the tokenizers are one, over spans of common bytes where they are two."""
     loss, module = settings.loss, import_module(f"gold_style.losses.{settings.loss.kind}")
     options = getattr(module, "Options", dict)(**{name: getattr(loss, name) for name in LOSSES[loss.kind].keys})
     if inputs.same_tokenizer:
         token_loss, unscored_ids = module.build(options), output_ids.stop_ids if skips_stop(options) else ()
         exact = {"vocab_size": output_ids.vocab_size, "token_loss": token_loss, "unscored_ids": unscored_ids, **applied(options)}
-        return TokenExact(teacher=teacher, **exact)
+        return TokenExact(teacher=teacher, readers=readers, **exact)
     models = (inputs.chat.student_tokenizer, output_ids), (teacher.tokenizer, teacher.output_ids)
     sides = tuple(Side(tokenizer, TokenBytes.from_tokenizer(tokenizer), ids.stop_ids, ids.stop_id) for tokenizer, ids in models)
     return CrossTokenizer(teacher=teacher, sides=sides, span_loss=module.build_spans(options, *sides))

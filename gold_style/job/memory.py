@@ -9,6 +9,7 @@ transformers' Llama-like layers under autocast, PEFT); benchmarks/plan_check.py 
 from collections import Counter
 from collections.abc import Mapping
 
+from gold_style.config.losses import further_readings
 from gold_style.config.own_teacher import BYTES, is_own_teacher
 from gold_style.config.schedule import lowest
 from gold_style.config.schema import Model
@@ -58,6 +59,8 @@ class Work:
         self.trained = self.lora * shape.layers * of_a_layer or shape.parameters
         alike = self.student.width == self.teacher.width and self.student.quantization == self.teacher.quantization
         self.held_once = is_own_teacher(model) and bool(self.lora) and alike and not self.sharded
+        self.readers = [self.student if name == "start" else self.teacher for name in further_readings(loss)]  # besides the teacher
+        self.copied = self.student in self.readers and not (self.lora or (is_own_teacher(model) and alike))
         self.packed = not (on_gpu or self.lora or train["gradient_checkpointing"]) and self.student.width == 4
         self.checkpointing, self.exam_rows = bool(train["gradient_checkpointing"]), settings.evaluation.batch_size
         self.teacher_writes = bool(loss.warm_start_steps or (loss.seq_kd and lowest(loss.lmbda) < 1))
@@ -79,6 +82,7 @@ def phases(work: Work) -> dict[str, Counter[str]]:
         {
             "student weights": (work.student.weights(own) + (4 * work.trained if work.lora else 0)) / share,
             "teacher weights": 0 if work.held_once else work.teacher.weights(work.teacher.width),
+            "start weights": work.student.weights(width) if work.copied else 0,
             # under LoRA its embedding is the student's own
             "rollout copy": 0 if own == width and not work.lora else width * (student.trunk if own == width else student.parameters),
             "caches": tokens["prefix"] * PREFIXES * teacher.cached * work.teacher.width,
@@ -115,7 +119,8 @@ def _reading(work: Work) -> Counter[str]:
     prefix = work.tokens["prefix"] if work.on_gpu else 0  # a CPU reads it where it lies
     rows = max(1, min(work.rows, work.rates["read_tokens"] // (read + prefix)))
     restored = 0 if work.teacher.quantization == "none" else shape.hidden * shape.inner
-    states = rows * read * (6 * shape.hidden + 3 * shape.inner) + work.rows * work.new * shape.hidden
+    kept = shape.hidden + sum(reader.shape.hidden for reader in work.readers)
+    states = rows * read * (6 * shape.hidden + 3 * shape.inner) + work.rows * work.new * kept
     return Counter(caches=rows * (prefix + read) * shape.cached * width if prefix else 0, activations=(states + restored) * width)
 
 

@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gold_style import PROJECT
-from gold_style.config.own_teacher import is_held_once
+from gold_style.config.losses import further_readings
+from gold_style.config.own_teacher import is_held_once, is_start
 from gold_style.config.schedule import shortened
 from gold_style.config.settings import Settings
 from gold_style.job.forecast import Refused
@@ -121,6 +122,12 @@ def _facts(settings: Settings, pack: StylePack, source: PromptSource | None) -> 
         "loss": f"{loss.kind}, beta {shortened(loss.beta)}, lmbda {shortened(loss.lmbda)}, seq_kd {str(loss.seq_kd).lower()}",
         "optimizer": f"{train['optim']}, train/learning_rate {train['learning_rate']}",
     }
+    start = "adapters off" if settings.model.lora.enabled else "which is the teacher" if is_start(settings.model) else "one more copy"
+    also = {"bare": "the teacher without its context", "start": f"the student's start ({start})"}
+    if found := [also[name] for name in further_readings(loss)]:
+        facts["loss"] += f"; also reads {' and '.join(found)}"
+    if settings.prompts.teacher_context != "full":
+        facts["styles"] += f"; teaches with prompts.teacher_context={settings.prompts.teacher_context}"
     if train["optim"] == "muon":  # named as the charts name them: they show that of the first group of weights
         muon = f"train/learning_rate {settings.model.recipe.muon_learning_rate} for the layers' matrices"
         facts["optimizer"] = f"muon, {muon}; train.learning_rate {train['learning_rate']} (AdamW) for the rest, on the same schedule"
@@ -159,7 +166,7 @@ def _side_by_side(inputs: "Inputs", prompt: Prompt) -> Table:
     cells = []
     for side, tokenizer, text in (
         ("student reads", inputs.chat.student_tokenizer, inputs.chat.student_text(prompt)),
-        ("teacher reads", inputs.chat.teacher_tokenizer, inputs.chat.teacher_text(prompt)),
+        ("teacher reads", inputs.chat.teacher_tokenizer, inputs.chat.teacher_text(prompt, inputs.chat.teacher_context)),
     ):
         stop = tokenizer.decode([i for i in [template_stop_id(tokenizer, stop_ids(tokenizer))] if i is not None])
         completion = PLACEHOLDER if inputs.settings.loss.lmbda != 0 or prompt.reference is None else prompt.reference

@@ -1,4 +1,4 @@
-"""The teacher's k most probable tokens one by one, and all its others as one event, the tail.
+"""`loss.kind=topk_tail`: the teacher's k most probable tokens one by one, and all its others as one event, the tail.
 
 That is what a served teacher tells: k log-probabilities a token; the maths below takes no more. Both distributions are coarsened to
 k + 1 events, and the generalised JSD of gold_style/losses/divergence.py compares those. Coarsening never raises a divergence; with
@@ -15,11 +15,47 @@ teacher's top k are not new; NeMo-RL and verl have some. Shapes: N scored tokens
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from gold_style.losses.divergence import MASKED_LOGPROB
+from gold_style.config.schedule import at_step
+from gold_style.config.schema import Beta, Count, Positive
+from gold_style.losses.divergence import JSD, MASKED_LOGPROB
+from gold_style.losses.fused import fused_jsd
+
+
+@dataclass(kw_only=True)
+class Options(Beta):
+    """`temperature` is that of sampling, as in jsd."""
+
+    temperature: Positive
+    tail_k: Count = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopkTail(JSD):
+    """The JSD of the teacher's top tokens and the tail."""
+
+    tail_k: int
+
+    def __call__(self, student_logits_NV: Tensor, teacher_logits_NV: Tensor) -> Tensor:
+        """Divergence of each token in nats, shape (N,)."""
+        return super().__call__(student_logits_NV, top_and_tail(student_logits_NV, teacher_logits_NV, self.tail_k))
+
+    @property
+    def fused(self) -> Callable[..., Any]:
+        """`fused_jsd` of it."""
+        return partial(fused_jsd, beta=self.beta, target=partial(top_and_tail, tail_k=self.tail_k))
+
+
+def build(options: Options) -> TopkTail:
+    """For one tokenizer."""
+    return TopkTail(beta=at_step(options.beta, 0), tail_k=options.tail_k)
 
 
 def with_tail(student_logits_NV: Tensor, top_ids_NK: Tensor, top_logprobs_NK: Tensor, tail_logprob_N1: Tensor | None = None) -> Tensor:

@@ -17,7 +17,7 @@ def without(config: dict, *keys: str) -> dict:
         place = config
         for group in groups:
             place = place[group]
-        del place[name]
+        place.pop(name, None)  # a key of another loss is not there
     return config
 
 

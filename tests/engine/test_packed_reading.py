@@ -25,7 +25,7 @@ def micro_batch() -> MicroBatch:
         row_N=torch.tensor([b for b, places in enumerate(SCORED) for _ in places]),
         position_N=torch.tensor([place for places in SCORED for place in places]),
         completion_N=torch.zeros(30, dtype=torch.long),
-        teacher_hidden=[],
+        readings=[],
         weight=1.0,
         stats_mask_N=torch.zeros(30, dtype=torch.bool),
     )

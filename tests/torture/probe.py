@@ -28,7 +28,7 @@ PHASES = {
     "loading": (("gold_style/job/build.py", "build_trainer"),),
     "evaluation": (("gold_style/job/training.py", "ask_student"), ("gold_style/job/training.py", "ask_teacher")),
     "generation": (("distil/row_maker.py", "make"),),
-    "teacher": (("distil/trainer.py", "_teacher_hidden"),),
+    "teacher": (("distil/row_maker.py", "read"),),
     "backward": (("distil/trainer.py", "_train_on"),),
     "optimizer": (("torch/optim/", "step"), ("distil/muon.py", "step")),
     "logging": (("distil/trainer.py", "log"), ("runs/run.py", "log")),

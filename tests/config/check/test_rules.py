@@ -3,7 +3,8 @@
 import pytest
 
 from gold_style.config.check.command_line import check
-from gold_style.config.settings import SettingsError
+from gold_style.config.check.rules import rule_mistakes
+from gold_style.config.settings import Settings, SettingsError
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,25 @@ def test_a_share_of_untagged_rows_that_no_row_can_give_is_refused(overrides, rea
 )
 def test_a_share_of_untagged_rows_that_has_an_effect_is_let_through(overrides):
     check(overrides, "config")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "remedy"),
+    [
+        (("experiment=control_no_prompt", "loss=contrast"), "prompts.teacher_context", "prompts.teacher_context=full"),
+        (("experiment=control_no_prompt", "loss=contrast"), "prompts.teacher_context", "loss=jsd"),
+        (
+            ("experiment=control_swapped", "prompts.teacher_system_prompt=Briefly"),
+            "prompts.teacher_context",
+            "prompts.teacher_system_prompt=null",
+        ),
+        (("loss=anchored", "hardware=fsdp"), "loss.kind", "hardware=multi_gpu"),
+        (("loss=anchored", "hardware=deepspeed_zero3"), "loss.kind", "hardware=multi_gpu"),
+    ],
+)
+def test_readings_that_cannot_be_had_together_are_refused_with_what_helps(overrides, key, remedy):
+    model = "model=qwen3b_to_1p5b"
+    (mistake,) = rule_mistakes(Settings.compose(model, *overrides))
+    assert mistake.key == key and remedy.removesuffix("=null") in str(mistake)
+    kept = [override for override in overrides if override.partition("=")[0] != remedy.partition("=")[0]]
+    assert rule_mistakes(Settings.compose(model, *kept, remedy)) == []
