@@ -24,13 +24,13 @@ from gold_style.distil.window import Row
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.packed_reading import PackedReader
 from gold_style.engine.rollout import Completion
-from gold_style.engine.teacher import Teacher
+from gold_style.engine.teacher import AnyTeacher
 from gold_style.losses import TokenLoss
 from gold_style.losses.divergence import entropy, forward_kl, reverse_kl
 
 
 class Objective(Protocol):
-    readers: dict[str, Teacher]  # who reads what besides: "bare", the teacher without its context; "start", the student as it started
+    readers: dict[str, AnyTeacher]  # who reads what besides: "bare", the teacher without its context; "start", the student as it started
 
     def prepare(self, rows: Sequence[Row]) -> None:
         """Set each row's teacher_completion, alignment and num_scored."""
@@ -78,7 +78,7 @@ class TokenExact:
     cross-entropy.
     """
 
-    teacher: Teacher
+    teacher: AnyTeacher
     vocab_size: int  # ids that both sides have; padded vocabulary rows take no part
     token_loss: TokenLoss
     student_temperature: float = 1.0  # divides logits in the loss
@@ -86,7 +86,7 @@ class TokenExact:
     crossentropy_weight: float = 0.0
     distillation_weight: float = 1.0
     unscored_ids: tuple[int, ...] = ()  # the stop tokens, where they are to be skipped
-    readers: dict[str, Teacher] = field(default_factory=dict)
+    readers: dict[str, AnyTeacher] = field(default_factory=dict)
 
     def prepare(self, rows: Sequence[Row]) -> None:
         for row in rows:
@@ -108,23 +108,23 @@ class TokenExact:
 
     def _loss(self, student: Backbone, hidden_ND: Tensor, weight_N: Tensor, batch: MicroBatch) -> Tensor:
         teacher_hidden_ND = batch.reading("teacher")
-        teacher = self.teacher.backbone
+        teacher = self.teacher.head
         one_temperature = self.student_temperature == self.teacher_temperature
         fused = getattr(self.token_loss, "fused", None) if one_temperature and not self.crossentropy_weight else None
-        others = {name: (reader.backbone, batch.reading(name)) for name, reader in self.readers.items()}
+        others = {name: (reader.head, batch.reading(name)) for name, reader in self.readers.items()}
         if fused and all(model.is_plain for model in (student, teacher, *(model for model, _ in others.values()))):
             loss, batch.stats = fused(
                 hidden_ND,
-                student.head.weight,
+                student.weight,
                 teacher_hidden_ND,
-                teacher.head.weight,
+                teacher.weight,
                 weight_N * self.distillation_weight,
                 temperature=self.student_temperature,
                 vocab_size=self.vocab_size,
-                student_bias=student.head.bias,
-                teacher_bias=teacher.head.bias,
+                student_bias=student.bias,
+                teacher_bias=teacher.bias,
                 stats_mask_N=batch.stats_mask_N,
-                **{name: (states_ND, model.head.weight, model.head.bias) for name, (model, states_ND) in others.items()},
+                **{name: (states_ND, model.weight, model.bias) for name, (model, states_ND) in others.items()},
             )
             batch.stats["loss_N"] = batch.stats["loss_N"] * self.distillation_weight
             return loss

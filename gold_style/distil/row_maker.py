@@ -15,7 +15,7 @@ from gold_style.distil.student_copy import StudentCopy
 from gold_style.distil.window import Row, window_numbers
 from gold_style.engine.draws import key64, uniform, uniforms
 from gold_style.engine.rollout import Completion, OutputIds, generate
-from gold_style.engine.teacher import Scored, Teacher
+from gold_style.engine.teacher import AnyTeacher, Scored
 from gold_style.engine.vllm import Colocated, Served
 from gold_style.prompts import Prompt, PromptSource
 
@@ -27,7 +27,7 @@ class RowMaker:
     options: Options
     chat: Chat
     source: PromptSource
-    teacher: Teacher
+    teacher: AnyTeacher
     output_ids: OutputIds  # the student's
     objective: Objective
     vllm: Colocated | Served | None = None  # writes the student's completions; None: our own loop does

@@ -48,6 +48,7 @@ from gold_style.distil.student_copy import StudentCopy
 from gold_style.distil.window import Row, Steps
 from gold_style.engine.draws import key64
 from gold_style.engine.out_of_memory import LESS_TO_TRAIN, is_out_of_memory, memory_advice
+from gold_style.engine.teacher import TeacherGone
 from gold_style.runs.checkpoints import checkpoints_in, prune, seal_checkpoint, size_bytes
 from gold_style.runs.files import full_disk_explained, require_free_space
 
@@ -71,7 +72,7 @@ class StyleGOLDTrainer(GOLDTrainer):
             self.teacher.tokenizer.save_pretrained(directory)
             args.teacher_tokenizer_name_or_path = directory
             described = torch.nn.Module()  # a teacher without weights: TRL shards them under ZeRO 3, under FSDP they stay on the CPU
-            described.config = self.teacher.model.config
+            described.config = self.teacher.head.base.config
             super().__init__(
                 model=student,
                 teacher_model=described,
@@ -82,7 +83,7 @@ class StyleGOLDTrainer(GOLDTrainer):
                 callbacks=callbacks,
                 peft_config=peft_config,
             )
-            self.teacher_model = self.teacher.model = self.accelerator.prepare_model(self.teacher.model, True, evaluation_mode=True)
+            self.teacher_model = self.teacher.place(lambda module: self.accelerator.prepare_model(module, True, evaluation_mode=True))
         vars(args).update(wanted)
         self.pad_token_id = row_maker.output_ids.stop_id  # the tokenizer's own may have no row in the embedding
         self.row_maker, self.decisions, self.run = row_maker, row_maker.decisions, run
@@ -106,9 +107,15 @@ class StyleGOLDTrainer(GOLDTrainer):
         return super()._build_accelerator_args(**kwargs) | accelerator_arguments(self.options)
 
     def train(self, *args, **kwargs):
-        """As the parent's. Raises ValueError, naming what to lower, where memory runs out in or around an optimizer's step."""
+        """As the parent's. Raises ValueError, naming what to lower, where memory runs out in or around an optimizer's step; after a
+        checkpoint, where the teacher does not answer any more."""
         with memory_advice("while the optimizer moved the weights, or before its first step", LESS_TO_TRAIN):
-            return super().train(*args, **kwargs)
+            try:
+                return super().train(*args, **kwargs)
+            except TeacherGone:  # before the step's gradients: weights and optimizer are those of the last step
+                if self.state.global_step and not (Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}").exists():
+                    self._save_checkpoint(self.model, None)
+                raise
 
     # ---- what the loop reads: step numbers, no data ------------------------------------------------------------------
 

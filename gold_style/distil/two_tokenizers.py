@@ -17,7 +17,7 @@ from gold_style.distil.micro_batch import MicroBatch
 from gold_style.distil.window import Row
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.rollout import Completion
-from gold_style.engine.teacher import Teacher
+from gold_style.engine.teacher import AnyTeacher
 from gold_style.losses import Side, SpanLoss
 from gold_style.tokens.alignment import align, retokenise
 
@@ -26,8 +26,8 @@ from gold_style.tokens.alignment import align, retokenise
 class CrossTokenizer:
     """Objective for two tokenizers."""
 
-    readers: ClassVar[dict[str, Teacher]] = {}
-    teacher: Teacher
+    readers: ClassVar[dict[str, AnyTeacher]] = {}
+    teacher: AnyTeacher
     sides: tuple[Side, Side]  # student, teacher
     span_loss: SpanLoss
 
@@ -62,7 +62,7 @@ class CrossTokenizer:
             return student.logits(hidden_ND[:0]).sum()
         student_logits_NV = student.full_logits(hidden_ND)
         with torch.no_grad():
-            teacher_logits_MV = self.teacher.backbone.full_logits(batch.reading("teacher"))
+            teacher_logits_MV = self.teacher.head.full_logits(batch.reading("teacher"))
         loss_U, terms = self.span_loss.per_unit(
             student_logits_NV,
             teacher_logits_MV,

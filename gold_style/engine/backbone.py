@@ -27,8 +27,8 @@ class Reading:
     cached: bool = True  # a rollout keeps a cache; else every new token reads the whole row again
 
 
-class Backbone:
-    """View of `model` (a transformers causal LM, LoRA-wrapped or not); holds no weights of its own."""
+class Head:
+    """From last hidden states to logits, as `model` does it: a causal LM, LoRA-wrapped or not, whose decoder may be elsewhere."""
 
     def __init__(self, model: nn.Module, reading: Reading | None = None):
         self.base = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -39,18 +39,13 @@ class Backbone:
         self.reading = reading or Reading()
 
     @property
-    def device(self) -> torch.device:
-        return self.decoder.get_input_embeddings().weight.device
+    def weight(self) -> Tensor:
+        """Shape (V, D)."""
+        return self.head.weight
 
-    def hidden(
-        self, input_ids_BT: Tensor, past: Cache | None = None, attention_mask: Tensor | None = None, position_ids_BT: Tensor | None = None
-    ) -> Tensor:
-        """Last hidden states, shape (B, T, D). Rows are right-padded: causal attention needs no mask for that."""
-        given = {"past_key_values": past, "attention_mask": attention_mask, "position_ids": position_ids_BT}
-        given = {name: value for name, value in given.items() if value is not None}  # not every decoder takes each of them
-        states_BTD = self.decoder(input_ids=input_ids_BT, use_cache=past is not None, **given).last_hidden_state
-        dtype = self.head.weight.dtype
-        return states_BTD.to(dtype) if dtype in (torch.bfloat16, torch.float16) else states_BTD  # Mamba's are float32 whatever the weights
+    @property
+    def bias(self) -> Tensor | None:
+        return self.head.bias
 
     @property
     def is_plain(self) -> bool:
@@ -89,6 +84,24 @@ class Backbone:
         """Logits in at least float32, shape (N, V); a float64 model's stay float64."""
         logits_NV = self.logits(hidden_ND)
         return logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
+
+
+class Backbone(Head):
+    """View of the whole of `model`; holds no weights of its own."""
+
+    @property
+    def device(self) -> torch.device:
+        return self.decoder.get_input_embeddings().weight.device
+
+    def hidden(
+        self, input_ids_BT: Tensor, past: Cache | None = None, attention_mask: Tensor | None = None, position_ids_BT: Tensor | None = None
+    ) -> Tensor:
+        """Last hidden states, shape (B, T, D). Rows are right-padded: causal attention needs no mask for that."""
+        given = {"past_key_values": past, "attention_mask": attention_mask, "position_ids": position_ids_BT}
+        given = {name: value for name, value in given.items() if value is not None}  # not every decoder takes each of them
+        states_BTD = self.decoder(input_ids=input_ids_BT, use_cache=past is not None, **given).last_hidden_state
+        dtype = self.weight.dtype
+        return states_BTD.to(dtype) if dtype in (torch.bfloat16, torch.float16) else states_BTD  # Mamba's are float32 whatever the weights
 
 
 def plain_logits(head: nn.Linear, hidden_ND: Tensor) -> Tensor:

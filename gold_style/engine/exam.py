@@ -18,7 +18,7 @@ from gold_style.chat import Chat
 from gold_style.engine.backbone import Backbone
 from gold_style.engine.draws import uniforms
 from gold_style.engine.rollout import GREEDY, Completion, OutputIds, Sampling, generate
-from gold_style.engine.teacher import Teacher
+from gold_style.engine.teacher import AnyTeacher
 from gold_style.measure.answers import Answer
 from gold_style.prompts import Prompt
 from gold_style.styles import StylePack
@@ -68,7 +68,7 @@ class Exam:
 
         return self._answers(write, self.chat.student_tokenizer, begin)
 
-    def teacher(self, teacher: Teacher, begin: Begin | None = None) -> list[Answer]:
+    def teacher(self, teacher: AnyTeacher, begin: Begin | None = None) -> list[Answer]:
         """Answers of the teacher with its system prompt in view: the ceiling."""
 
         def write(prompts: list[Prompt], **how) -> list[Completion]:

@@ -20,25 +20,29 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from gold_style.chat import encode
-from gold_style.engine.backbone import Backbone
+from gold_style.engine.backbone import Head
 from gold_style.engine.packed_reading import read_states
 
 MAX_TOKENS = 16_384  # of one forward, where rows are padded
 Row = tuple[Sequence[int], Sequence[int]]  # context, which is not empty, and the tokens after it that are scored
 
 
-@dataclass(frozen=True)
+@dataclass
 class Reader:
     """A model in eval mode."""
 
-    backbone: Backbone
+    head: Head  # a Backbone, where `states` is this one
+
+    def states(self, rows: Sequence[Row]) -> list[Tensor]:
+        """The hidden states that predict what a row scores, (N, D), row by row."""
+        sequences = [(*context, *scored[:-1]) for context, scored in rows]
+        return read_states(self.head, sequences, [len(scored) for _, scored in rows], None, MAX_TOKENS)
 
     @torch.no_grad()
     def distributions(self, rows: Sequence[Row]) -> Iterator[Tensor]:
         """Log-probabilities of every token at each place that a row scores, (N, V), row by row."""
-        sequences = [(*context, *scored[:-1]) for context, scored in rows]
-        for states_ND in read_states(self.backbone, sequences, [len(scored) for _, scored in rows], None, MAX_TOKENS):
-            yield self.backbone.full_logits(states_ND).log_softmax(-1)
+        for states_ND in self.states(rows):
+            yield self.head.full_logits(states_ND).log_softmax(-1)
 
     def logprobs(self, rows: Sequence[Row]) -> list[float]:
         """Log-probability of each row's scored tokens together, in nats."""

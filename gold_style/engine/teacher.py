@@ -1,21 +1,26 @@
 """The frozen teacher: hidden states at completion tokens, and completions, both after its cached system prompt.
 
+`AnyTeacher` is what is asked of it, wherever its weights are; `Teacher` has them in this process.
+
 Shapes: N scored tokens, D the teacher's hidden size.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gold_style.chat import TeacherIds
-from gold_style.engine.backbone import Backbone
+from gold_style.engine.agreement import check_reading
+from gold_style.engine.backbone import Backbone, Head
 from gold_style.engine.graph_decoder import release
 from gold_style.engine.packed_reading import read_states
 from gold_style.engine.prefix_cache import PrefixCache
+from gold_style.engine.reader import Reader, Row
 from gold_style.engine.rollout import Completion, OutputIds, generate
 
 
@@ -27,7 +32,57 @@ class Scored:
     completion: tuple[int, ...]
 
 
-class Teacher:
+class TeacherGone(ValueError):
+    """A teacher elsewhere does not answer any more."""
+
+
+class AnyTeacher(Protocol):
+    """What training, warm start, seq_kd and exams ask of a frozen teacher. Its head is here, its decoder may be elsewhere."""
+
+    tokenizer: PreTrainedTokenizerBase
+    output_ids: OutputIds  # what it may write
+    head: Head  # weight (V, D), bias, logits: on the student's device
+
+    def hidden(self, rows: Sequence[Scored]) -> list[Tensor]:
+        """For each row the states that predict each of its completion's tokens, shape (N_row, D), on the head's device."""
+
+    def generate(self, prompts: Sequence[TeacherIds], *, uniforms_BG: Tensor | None = None, **how) -> list[Completion]:
+        """A completion for each prompt, written with the teacher's system prompt in view. Arguments as in `rollout.generate`."""
+
+    def check(self, ids: Sequence[int]) -> list[str]:
+        """Whether it is read as its own forward does it, on the ids of a prompt; what the user should know. Raises ValueError if not."""
+
+    def is_untrained(self, token: int) -> bool:
+        """Whether this token's embedding is no more than its first values: zero, or near the mean of all."""
+
+    def place(self, prepare: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        """What is held in this process, where `prepare` puts a module."""
+
+    def free(self) -> None:
+        """Give back the memory that is held in this process; it can be asked no more."""
+
+    def logprobs(self, rows: Sequence[Scored]) -> list[list[float]]:
+        """For each row the log-probability of each of its completion's tokens, in nats."""
+        found = []
+        for row, hidden_ND in zip(rows, self.hidden(rows), strict=True):
+            logprobs_NV = self.head.logits(hidden_ND).float().log_softmax(-1)
+            chosen = torch.tensor(row.completion, dtype=torch.long, device=logprobs_NV.device)[:, None]
+            found.append(logprobs_NV.gather(1, chosen)[:, 0].tolist())
+        return found
+
+
+class TeacherReader(Reader):
+    """Reads plain texts with a teacher, without its system prompt."""
+
+    def __init__(self, teacher: AnyTeacher):
+        super().__init__(teacher.head)
+        self.teacher = teacher
+
+    def states(self, rows: Sequence[Row]) -> list[Tensor]:
+        return self.teacher.hidden([Scored(TeacherIds((), tuple(context)), tuple(scored)) for context, scored in rows])
+
+
+class Teacher(AnyTeacher):
     """Args: the model and its own tokenizer; bytes its prefix cache may take; tokens (with the prefix's keys) of one forward."""
 
     def __init__(
@@ -40,15 +95,14 @@ class Teacher:
     ):
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
-        self.backbone = Backbone(model)
+        self.head = self.backbone = Backbone(model)
         self.prefixes = PrefixCache(self.backbone, prefix_cache_bytes)
         self.tokens_per_batch = tokens_per_batch
         self.output_ids = OutputIds.of(tokenizer, model)
 
     @torch.no_grad()
     def hidden(self, rows: Sequence[Scored]) -> list[Tensor]:
-        """For each row the states that predict each of its completion's tokens, shape (N_row, D)."""
-        states: list[Tensor] = [self.backbone.head.weight.new_empty(0, self.backbone.head.weight.shape[1])] * len(rows)
+        states: list[Tensor] = [self.head.weight.new_empty(0, self.head.weight.shape[1])] * len(rows)
         for prefix, members in _by_prefix([row.prompt for row in rows]):
             kv = self.prefixes.get(prefix)
             members = [i for i in members if rows[i].completion]
@@ -58,17 +112,7 @@ class Teacher:
                 states[i] = state
         return states
 
-    def logprobs(self, rows: Sequence[Scored]) -> list[list[float]]:
-        """For each row the log-probability of each of its completion's tokens, in nats."""
-        found = []
-        for row, hidden_ND in zip(rows, self.hidden(rows), strict=True):
-            logprobs_NV = self.backbone.logits(hidden_ND).float().log_softmax(-1)
-            chosen = torch.tensor(row.completion, dtype=torch.long, device=logprobs_NV.device)[:, None]
-            found.append(logprobs_NV.gather(1, chosen)[:, 0].tolist())
-        return found
-
     def generate(self, prompts: Sequence[TeacherIds], *, uniforms_BG: Tensor | None = None, **how) -> list[Completion]:
-        """A completion for each prompt, written with the teacher's system prompt in view. Arguments as in `rollout.generate`."""
         completions: list[Completion | None] = [None] * len(prompts)
         for prefix, members in _by_prefix(prompts):
             kv = self.prefixes.get(prefix)
@@ -79,8 +123,19 @@ class Teacher:
                 completions[i] = completion
         return completions
 
-    def free(self) -> None:
-        """Give back the memory of weights and prefixes, whoever holds the teacher; it can be asked no more."""
+    def check(self, ids: Sequence[int]) -> list[str]:
+        return check_reading(self.backbone, "teacher", ids, prefixed=True)
+
+    def is_untrained(self, token: int) -> bool:
+        vectors_VD = self.model.get_input_embeddings().weight.detach().float()
+        away_V = (vectors_VD - vectors_VD.mean(0)).norm(dim=1)  # new rows are zero, or filled with the mean of the others
+        return bool(vectors_VD[token].norm() == 0 or away_V[token] < 0.1 * away_V.median())
+
+    def place(self, prepare: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        self.model = prepare(self.model)
+        return self.model
+
+    def free(self) -> None:  # also of weights, whoever holds the teacher
         release(self.model)
         self.model.to("meta")
         self.prefixes = PrefixCache(self.backbone, 0)

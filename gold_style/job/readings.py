@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from gold_style.chat import encode
-from gold_style.engine.teacher import Scored, Teacher
+from gold_style.engine.teacher import AnyTeacher, Scored
 from gold_style.job.inputs import Inputs
 from gold_style.measure.answers import Answer
 from gold_style.prompts import Prompt
@@ -21,7 +21,7 @@ REQUESTS = 4  # read under every tag of the pack
 
 
 @torch.no_grad()
-def readings(inputs: Inputs, teacher: Teacher, requests: Sequence[Prompt], answers: Sequence[Answer]) -> list[dict[str, Any]]:
+def readings(inputs: Inputs, teacher: AnyTeacher, requests: Sequence[Prompt], answers: Sequence[Answer]) -> list[dict[str, Any]]:
     """A row per answer: `style`, `request`, `student_reads`, `teacher_reads`, `tokens`.
 
     A token is [text, nats, the teacher's choice]: nats by which the teacher, its system prompt in view, finds its own choice likelier
@@ -33,7 +33,7 @@ def readings(inputs: Inputs, teacher: Teacher, requests: Sequence[Prompt], answe
     scored = [Scored(inputs.chat.teacher_ids(prompt), row) for prompt, row in zip(prompts, ids, strict=True)]
     rows = []
     for prompt, row, hidden_ND in zip(prompts, ids, teacher.hidden(scored), strict=True):
-        logprobs_NV = teacher.backbone.logits(hidden_ND).float().log_softmax(-1)
+        logprobs_NV = teacher.head.logits(hidden_ND).float().log_softmax(-1)
         best_N, choice_N = logprobs_NV.max(-1)
         nats_N = best_N - logprobs_NV.gather(1, torch.tensor(row, device=logprobs_NV.device)[:, None])[:, 0]
         texts = {"student_reads": inputs.chat.student_text(prompt), "teacher_reads": inputs.chat.teacher_text(prompt)}

@@ -11,7 +11,7 @@ from typing import Any
 from gold_style.chat import encode
 from gold_style.engine.exam import Exam
 from gold_style.engine.reader import Reader, first_id, windows
-from gold_style.engine.teacher import Teacher
+from gold_style.engine.teacher import AnyTeacher, TeacherReader
 from gold_style.job.inputs import Inputs
 from gold_style.measure.answers import Answer
 from gold_style.measure.retention import retention
@@ -30,9 +30,9 @@ class Retention:
         most_tokens = min(WINDOW_TOKENS, inputs.student_limits.context_tokens)
         self.rows, self.sizes = zip(*windows(text, inputs.chat.student_tokenizer, most_tokens), strict=True)
 
-    def ask_teacher(self, teacher: Teacher) -> None:
+    def ask_teacher(self, teacher: AnyTeacher) -> None:
         """Have the teacher choose, without its system prompt and examples."""
-        self.teacher = Reader(teacher.backbone).choices(self.items, teacher.tokenizer)
+        self.teacher = TeacherReader(teacher).choices(self.items, teacher.tokenizer)
 
     def compare(self, before: Reader, after: Reader, answers: Sequence[Answer], exam: Exam) -> dict[str, Any]:
         """`details.retention`. `answers` are the start's to the requests of `exam`; those without a tag are where KL is taken: at every

@@ -14,7 +14,7 @@ from gold_style.distil.openings import Opening, cold_start_warning, measure_open
 from gold_style.distil.row_maker import RowMaker
 from gold_style.engine.agreement import check_reading
 from gold_style.engine.backbone import Backbone
-from gold_style.engine.teacher import Teacher
+from gold_style.engine.teacher import AnyTeacher
 from gold_style.job.build import build_row_maker, load_student
 from gold_style.job.inputs import Inputs, device_of
 from gold_style.job.steps import rows_per_step
@@ -44,36 +44,36 @@ def try_teacher(inputs: Inputs, progress: Progress) -> None:
     row_maker = build_row_maker(settings, inputs, student)
     check_tags(inputs, row_maker.teacher, progress.say)
     device = device_of(settings.hardware.device)
-    row_maker.teacher.model.to(device)
+    row_maker.teacher.place(lambda module: module.to(device))
     student.to(device, row_maker.options.compute_dtype).eval()
     backbone = Backbone(student)
-    check_readings(inputs, progress.say, student=backbone, teacher=row_maker.teacher.backbone)
+    check_readings(inputs, progress.say, student=backbone, teacher=row_maker.teacher)
     exam = inputs.exam(inputs.source.evaluation()[:DRY_REQUESTS], tags=inputs.pack.tags, misspelt=0)
     answers = exam.teacher(row_maker.teacher, functools.partial(progress.phase, "teacher"))
     check_margin(inputs, inputs.judged(answers), progress.say)
     check_openings(inputs, openings(row_maker, backbone, inputs), progress.say)
 
 
-def check_readings(inputs: Inputs, say: Say, **models: Backbone) -> None:
+def check_readings(inputs: Inputs, say: Say, *, student: Backbone | None = None, teacher: AnyTeacher | None = None) -> None:
     """Hold our reading of `student` and `teacher` against their own, and say what is read more slowly.
 
     Raises ValueError for a model that cannot be read.
     """
-    prompt, chat = inputs.source[0], inputs.chat
-    ids = {"student": chat.student_ids(prompt), "teacher": chat.teacher_ids(prompt).prefix + chat.teacher_ids(prompt).rest}
-    for name, backbone in models.items():
-        for note in check_reading(backbone, name, ids[name], prefixed=name == "teacher"):
-            say(f"note: {note}")
+    prompt = inputs.source[0]
+    found = check_reading(student, "student", inputs.chat.student_ids(prompt)) if student else []
+    if teacher:
+        ids = inputs.chat.teacher_ids(prompt)
+        found += teacher.check(ids.prefix + ids.rest)
+    for note in found:
+        say(f"note: {note}")
 
 
-def check_tags(inputs: Inputs, teacher: Teacher, say: Say) -> None:
+def check_tags(inputs: Inputs, teacher: AnyTeacher, say: Say) -> None:
     """Warn of tags that are one token of the vocabulary, where the embedding of that token may be no more than its first values."""
     for tag in inputs.pack.tags:
         token = encode(teacher.tokenizer, f"<style:{tag}>")
         if len(token) == 1:
-            vectors_VD = teacher.model.get_input_embeddings().weight.detach().float()
-            away_V = (vectors_VD - vectors_VD.mean(0)).norm(dim=1)  # new rows are zero, or filled with the mean of the others
-            is_new = vectors_VD[token[0]].norm() == 0 or away_V[token[0]] < 0.1 * away_V.median()
+            is_new = teacher.is_untrained(token[0])
             found = "was never trained: it is zero or the mean of all" if is_new else "may be untrained, which cannot be known from here"
             remedy = "if its margin is low, take a teacher without that token"
             say(f"warning: the teacher reads <style:{tag}> as one token, and that token's embedding {found}; {remedy}")

@@ -32,6 +32,7 @@ from gold_style.engine.exam import Begin, Exam
 from gold_style.engine.out_of_memory import LESS_TO_TRAIN, memory_advice
 from gold_style.engine.reader import Reader
 from gold_style.engine.remembered import remembered_answers, surroundings, weights_digest
+from gold_style.engine.teacher import TeacherReader
 from gold_style.job.build import build_trainer, load_student
 from gold_style.job.card import card_text
 from gold_style.job.inputs import Inputs
@@ -133,7 +134,7 @@ class Job:
         self.exam = self._exam(inputs.source.evaluation())
         self.retention = Retention(inputs) if settings.evaluation.retention else None
         with self.trainer.student_copy.for_rollouts() as student:
-            check_readings(inputs, progress.say, student=student, teacher=self.trainer.teacher.backbone)
+            check_readings(inputs, progress.say, student=student, teacher=self.trainer.teacher)
 
     def _exam(self, requests, **others) -> Exam:
         accelerator = self.trainer.accelerator
@@ -213,7 +214,7 @@ class Job:
     def compare_with_start(self, before: list[Judged]) -> dict[str, Any]:
         """What the student has kept of its start, which is the teacher, or is loaded again in the teacher's place."""
         with self.trainer.student_copy.for_rollouts() as student:
-            start = Reader(self.trainer.teacher.backbone)
+            start = TeacherReader(self.trainer.teacher)
             if not is_held_once(self.settings.model):
                 self.trainer.teacher.free()
                 model = load_student(self.settings, self.trainer.options.compute_dtype).to(student.device).eval()
