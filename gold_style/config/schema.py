@@ -193,6 +193,14 @@ class Hardware:
 
 
 @dataclass(kw_only=True)
+class TeacherBackend:
+    kind: Adjustable[Literal["local", "ray"]]
+    address: Adjustable[str | None]
+    gpus: Adjustable[Weight | None]
+    limit_s: Adjustable[Positive]
+
+
+@dataclass(kw_only=True)
 class Scoring:
     """How answers are produced and counted: the part of `evaluation` that train.py and evaluate.py share."""
 

@@ -153,6 +153,7 @@ class Settings(Composed):
     loss: Loss
     train: dict[str, Any]  # only the fields of GOLDConfig that were set, under TRL's names
     hardware: schema.Hardware
+    teacher_backend: schema.TeacherBackend
     evaluation: schema.Evaluation
     tracker: Beside[schema.Tracker]
 
@@ -240,6 +241,7 @@ class EvaluateSettings(Composed):
             prompts=replace(base.prompts, **asked),
             styles=self.styles or base.styles,
             hardware=self.hardware,
+            teacher_backend=replace(base.teacher_backend, kind="local"),
             cache=replace(base.cache, dir=None),
             evaluation=replace(base.evaluation, **scoring),
         )

@@ -90,11 +90,16 @@ def _adapted(model: PreTrainedModel, name: str, adapters: Sequence[str], dtype: 
     return model
 
 
-def num_parameters(name: str, revision: str | None, trust_remote_code: bool) -> int:
-    """Of a causal LM, from its configuration; tied ones count once. Raises ValueError when it cannot be had."""
+def shell(name: str, revision: str | None, trust_remote_code: bool) -> PreTrainedModel:
+    """A causal LM without weights, from its configuration. Raises ValueError when it cannot be had."""
     with _hub_errors(name), torch.device("meta"):
         config = AutoConfig.from_pretrained(local_model(name), revision=revision, trust_remote_code=trust_remote_code)
-        return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code).num_parameters()
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+
+
+def num_parameters(name: str, revision: str | None, trust_remote_code: bool) -> int:
+    """Of a causal LM; tied ones count once. Raises ValueError when it cannot be had."""
+    return shell(name, revision, trust_remote_code).num_parameters()
 
 
 def _with_adapter(model: PreTrainedModel, adapter: str, name: str) -> PreTrainedModel:

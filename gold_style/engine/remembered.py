@@ -11,19 +11,19 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gold_style.chat import TeacherIds
 from gold_style.engine.disk_cache import DiskCache, code_digest
 from gold_style.engine.prefix_cache import PrefixCache, PrefixKV
-from gold_style.engine.rollout import GREEDY, Completion, Sampling
+from gold_style.engine.rollout import GREEDY, Completion
 from gold_style.engine.teacher import Teacher
 from gold_style.measure.answers import Answer
 
@@ -50,8 +50,8 @@ def weight_files(source: str) -> list[Path]:
     return sorted(path for pattern in ("*.safetensors", "adapter_*") for path in Path(source).glob(pattern))
 
 
-def file_digest(path: Path, disk: DiskCache) -> str:
-    """SHA-256 of a file, read once for all jobs as long as its size and time of change stay."""
+def file_digest(path: Path, disk: DiskCache | None) -> str:
+    """SHA-256 of a file, with `disk` read once for all jobs as long as its size and time of change stay."""
     status = path.stat()
     key = ["file", str(path.resolve()), status.st_size, status.st_mtime_ns]
 
@@ -59,7 +59,7 @@ def file_digest(path: Path, disk: DiskCache) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    return disk.remember(key, compute)
+    return disk.remember(key, compute) if disk else compute()
 
 
 def surroundings(device: torch.device) -> list:
@@ -85,19 +85,23 @@ class RememberingTeacher(Teacher):
         return [*surroundings(self.backbone.device), weights_digest(self.model, self.disk), attention, prefixes]
 
     @torch.no_grad()
-    def generate(
-        self, prompts: Sequence[TeacherIds], *, uniforms_BG: Tensor | None = None, sampling: Sampling = GREEDY, **how
-    ) -> list[Completion]:
+    def generate(self, prompts: Sequence[TeacherIds], **how) -> list[Completion]:
         """As Teacher.generate."""
-        drawn = None if uniforms_BG is None else hashlib.sha256(uniforms_BG.numpy().tobytes()).hexdigest()
-        asked = [[prompt.prefix, prompt.rest] for prompt in prompts]
-        key = ["completions", self.identity, asdict(self.output_ids), asked, how, asdict(sampling), drawn]
+        compute = partial(Teacher.generate, self, prompts, **how)
+        return remembered_completions(self.disk, [self.identity, asdict(self.output_ids)], prompts, how, compute)
 
-        def compute() -> list:
-            written = Teacher.generate(self, prompts, uniforms_BG=uniforms_BG, sampling=sampling, **how)
-            return [[completion.ids, completion.finished] for completion in written]
 
-        return [Completion(tuple(ids), finished) for ids, finished in self.disk.remember(key, compute)]
+def remembered_completions(
+    disk: DiskCache, key: list, prompts: Sequence[TeacherIds], how: dict[str, Any], compute: Callable[[], list[Completion]]
+) -> list[Completion]:
+    """`compute()`, or what was written when the teacher of the same `key` was asked the same."""
+    uniforms_BG, sampling = how.get("uniforms_BG"), how.get("sampling", GREEDY)
+    drawn = None if uniforms_BG is None else hashlib.sha256(uniforms_BG.numpy().tobytes()).hexdigest()
+    others = {name: value for name, value in how.items() if name not in ("uniforms_BG", "sampling")}
+    asked = [[prompt.prefix, prompt.rest] for prompt in prompts]
+    key = ["completions", *key, asked, others, asdict(sampling), drawn]
+    written = disk.remember(key, lambda: [[completion.ids, completion.finished] for completion in compute()])
+    return [Completion(tuple(ids), finished) for ids, finished in written]
 
 
 class RememberingPrefixes(PrefixCache):

@@ -59,7 +59,7 @@ class AnyTeacher(Protocol):
         """What is held in this process, where `prepare` puts a module."""
 
     def free(self) -> None:
-        """Give back the memory that is held in this process; it can be asked no more."""
+        """Give back the memory that this process alone needs; it can be asked no more."""
 
     def logprobs(self, rows: Sequence[Scored]) -> list[list[float]]:
         """For each row the log-probability of each of its completion's tokens, in nats."""

@@ -3,7 +3,6 @@
 trainer = build_trainer(settings, Inputs.load(settings), run)
 """
 
-import copy
 import math
 import warnings
 from dataclasses import replace
@@ -17,7 +16,7 @@ from trl.experimental.gold import GOLDConfig
 
 from gold_style.config.launch import is_sharded
 from gold_style.config.losses import LOSSES, further_readings, reads
-from gold_style.config.own_teacher import is_held_once, is_own_teacher, is_start, student_dtype
+from gold_style.config.own_teacher import is_start, student_dtype
 from gold_style.config.schedule import at_step
 from gold_style.config.settings import Settings, local_model
 from gold_style.distil.objective import Objective, TokenExact
@@ -25,14 +24,13 @@ from gold_style.distil.options import Options
 from gold_style.distil.row_maker import RowMaker
 from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.distil.two_tokenizers import CrossTokenizer
-from gold_style.engine.disk_cache import DiskCache
 from gold_style.engine.models import DTYPES, load_model
-from gold_style.engine.remembered import RememberingTeacher
 from gold_style.engine.rollout import OutputIds, Sampling
-from gold_style.engine.teacher import Teacher
+from gold_style.engine.teacher import AnyTeacher, Teacher
 from gold_style.engine.vllm import Colocated, Served
 from gold_style.job.inputs import Inputs, device_of
 from gold_style.job.steps import rows_per_window
+from gold_style.job.teacher import build_teacher, untouched_by_lora
 from gold_style.losses import Side, applied, skips_stop
 from gold_style.tokens.token_bytes import TokenBytes
 
@@ -72,32 +70,7 @@ def gold_config(settings: Settings, checkpoints: Path | str, num_steps: int) -> 
     )
 
 
-def build_teacher(settings: Settings, inputs: Inputs, student: PreTrainedModel | None = None) -> Teacher:
-    """The frozen teacher. Where it is the student's own model it is the student's start; where that is held once, it has the tensors of
-    `student`, untrained and without LoRA, in modules of its own, which LoRA will not wrap."""
-    model, hardware = settings.model, settings.hardware
-    dtype = DTYPES[model.teacher_dtype or model.dtype]
-    if student is not None and is_held_once(model):
-        weights = untouched_by_lora(student)
-    elif is_own_teacher(model):
-        weights = load_student(settings, dtype, model.teacher_quantization)
-    else:
-        device, quantization = device_of(hardware.device), model.teacher_quantization
-        weights = load_model(model.teacher, dtype, model.teacher_revision, model, device=device, quantization=quantization)
-    options = {"prefix_cache_bytes": hardware.prefix_cache_bytes}
-    if settings.cache.dir in (None, "auto"):
-        return Teacher(weights, inputs.chat.teacher_tokenizer, **options)
-    disk = DiskCache(Path(settings.cache.dir), settings.cache.max_bytes)
-    return RememberingTeacher(weights, inputs.chat.teacher_tokenizer, disk=disk, **options)
-
-
-def untouched_by_lora(student: PreTrainedModel) -> PreTrainedModel:
-    """The student's tensors in modules of their own."""
-    leaves = [module for module in student.modules() if not list(module.children()) and list(module.parameters())]
-    return copy.deepcopy(student, {id(part): part for part in (*leaves, *student.parameters())})
-
-
-def build_readers(settings: Settings, inputs: Inputs, teacher: Teacher, student: PreTrainedModel) -> dict[str, Teacher]:
+def build_readers(settings: Settings, inputs: Inputs, teacher: AnyTeacher, student: PreTrainedModel) -> dict[str, AnyTeacher]:
     """Who reads what the loss reads besides the teacher: for "bare" the teacher itself, for "start" the weights that `student` has now."""
     readers, model = dict.fromkeys(further_readings(settings.loss), teacher), settings.model
     if "start" in readers and not is_start(model):
@@ -106,14 +79,14 @@ def build_readers(settings: Settings, inputs: Inputs, teacher: Teacher, student:
     return readers
 
 
-def load_student(settings: Settings, dtype: torch.dtype | None = None, quantization: str | None = None) -> PreTrainedModel:
+def load_student(settings: Settings, dtype: torch.dtype | None = None) -> PreTrainedModel:
     """The student as it starts. Trained weights are float32, whatever the compute dtype; the frozen base of LoRA is in that dtype.
     On its device, unless it is to be sharded."""
     model = settings.model
     adapters = [model.student_adapter] if model.student_adapter else []
     device = None if is_sharded() else device_of(settings.hardware.device)
-    dtype, quantization = dtype or DTYPES[student_dtype(model)], quantization or model.student_quantization
-    return load_model(model.student, dtype, model.student_revision, model, adapters, device, quantization)
+    dtype = dtype or DTYPES[student_dtype(model)]
+    return load_model(model.student, dtype, model.student_revision, model, adapters, device, model.student_quantization)
 
 
 def build_vllm(settings: Settings, run_directory: Path) -> Colocated | Served | None:
@@ -192,7 +165,9 @@ def build_options(settings: Settings) -> Options:
     )
 
 
-def build_objective(settings: Settings, inputs: Inputs, teacher: Teacher, output_ids: OutputIds, readers: dict[str, Teacher]) -> Objective:
+def build_objective(
+    settings: Settings, inputs: Inputs, teacher: AnyTeacher, output_ids: OutputIds, readers: dict[str, AnyTeacher]
+) -> Objective:
     """Token by token where the tokenizers are one, over spans of common bytes where they are two."""
     loss, module = settings.loss, import_module(f"gold_style.losses.{settings.loss.kind}")
     options = getattr(module, "Options", dict)(**{name: getattr(loss, name) for name in LOSSES[loss.kind].keys})

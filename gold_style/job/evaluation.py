@@ -22,11 +22,12 @@ from gold_style.engine.models import DTYPES, load_model
 from gold_style.engine.reader import Reader
 from gold_style.engine.rollout import OutputIds
 from gold_style.engine.teacher import Scored, Teacher
-from gold_style.job.build import build_options, build_teacher
+from gold_style.job.build import build_options
 from gold_style.job.inputs import Inputs, device_of
 from gold_style.job.obstacles import check_device
 from gold_style.job.results import write_results
 from gold_style.job.retention import Retention
+from gold_style.job.teacher import build_teacher
 from gold_style.job.teacher_check import Say, check_readings
 from gold_style.measure.answers import Answer, Judged
 from gold_style.measure.likelihood import likelihood_ratio, likelihood_summary
@@ -190,7 +191,7 @@ def answers_of_all(
 def load_teacher(inputs: Inputs, say: Say) -> Teacher:
     """The teacher, whose reading is checked."""
     teacher = build_teacher(inputs.settings, inputs)
-    check_readings(inputs, say, teacher=teacher.backbone)
+    check_readings(inputs, say, teacher=teacher)
     return teacher
 
 

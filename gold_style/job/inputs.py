@@ -99,7 +99,7 @@ class Inputs:
     def notes(self) -> list[str]:
         """What the user should know about rows, chat templates and one model's weights on both sides."""
         model, found = self.settings.model, [*self.source.notes, *self.chat.notes, *self.template_notes]
-        if is_own_teacher(model):
+        if is_own_teacher(model) and self.settings.teacher_backend.kind == "local":
             found.append(teacher_weights(model, num_parameters(model.student, model.student_revision, model.trust_remote_code)))
         sides = (self.student_limits, model.dtype), (self.teacher_limits, model.teacher_dtype or model.dtype)
         if names := dict.fromkeys(limits.name for limits, dtype in sides if (dtype, limits.dtype) == ("float16", torch.bfloat16)):

@@ -58,7 +58,10 @@ class Work:
         of_a_layer = 7 * shape.hidden + 2 * shape.queries + 2 * shape.keys + 3 * shape.inner  # inputs and outputs of its seven products
         self.trained = self.lora * shape.layers * of_a_layer or shape.parameters
         alike = self.student.width == self.teacher.width and self.student.quantization == self.teacher.quantization
-        self.held_once = is_own_teacher(model) and bool(self.lora) and alike and not self.sharded
+        backend = settings.teacher_backend
+        self.teacher_is_elsewhere, width = backend.kind == "ray" and backend.address is not None, self.teacher.width
+        self.weights_of_teacher = self.teacher.shape.head * width if self.teacher_is_elsewhere else self.teacher.weights(width)
+        self.held_once = backend.kind == "local" and is_own_teacher(model) and bool(self.lora) and alike and not self.sharded
         self.readers = [self.student if name == "start" else self.teacher for name in further_readings(loss)]  # besides the teacher
         self.copied = self.student in self.readers and not (self.lora or (is_own_teacher(model) and alike))
         self.packed = not (on_gpu or self.lora or train["gradient_checkpointing"]) and self.student.width == 4
@@ -81,11 +84,11 @@ def phases(work: Work) -> dict[str, Counter[str]]:
     held = Counter(
         {
             "student weights": (work.student.weights(own) + (4 * work.trained if work.lora else 0)) / share,
-            "teacher weights": 0 if work.held_once else work.teacher.weights(work.teacher.width),
+            "teacher weights": 0 if work.held_once else work.weights_of_teacher,
             "start weights": work.student.weights(width) if work.copied else 0,
             # under LoRA its embedding is the student's own
             "rollout copy": 0 if own == width and not work.lora else width * (student.trunk if own == width else student.parameters),
-            "caches": tokens["prefix"] * PREFIXES * teacher.cached * work.teacher.width,
+            "caches": 0 if work.teacher_is_elsewhere else tokens["prefix"] * PREFIXES * teacher.cached * work.teacher.width,
             "vLLM": work.vllm,
         }
     )
@@ -94,8 +97,11 @@ def phases(work: Work) -> dict[str, Counter[str]]:
     foreach = work.on_gpu and work.optim == "adamw_torch"  # its temporary tensors are as large as the weights
     update = Counter(buffers=4 * (work.trained if foreach else min(work.trained, student.head)) / share)
     taught = [_reading(work), *([_writing(work, work.teacher, work.rows, read)] if work.teacher_writes else [])]
+    exam = _writing(work, work.teacher, work.exam_rows, read)
+    if work.teacher_is_elsewhere:  # only its states come here
+        taught, exam = [Counter(activations=work.rows * work.new * teacher.hidden * work.teacher.width)], Counter()
     return {
-        "exam": held + _writing(work, work.teacher, work.exam_rows, read),
+        "exam": held + exam,
         "rollout": trained + _writing(work, work.student, max(work.rows, work.exam_rows), tokens["prompt"]),
         "teacher": trained + max(taught, key=Counter.total),
         "student": trained + gathered + _training(work, gradients),

@@ -16,6 +16,7 @@ from gold_style.job.steps import too_few_rows
 from gold_style.prompts import build_source
 from gold_style.runs import trackers
 from gold_style.runs.ranks import from_main
+from gold_style.runs.ray_cluster import check_ray
 from gold_style.runs.run_directory import choose
 from gold_style.styles import StylePack
 
@@ -36,8 +37,10 @@ def absences(settings: Settings, argv: Sequence[str]) -> list[str]:
 
 
 def lacks(settings: Settings) -> list[str]:
-    """What this machine lacks: a GPU, vLLM. Where one is asked for, torch is imported."""
-    return _faults((check_vllm, settings), (check_device, settings.hardware.device), (check_float16, settings))
+    """What this machine lacks: a GPU, vLLM, Ray. Where one is asked for, torch is imported."""
+    return _faults(
+        (check_vllm, settings), (check_ray, settings.teacher_backend), (check_device, settings.hardware.device), (check_float16, settings)
+    )
 
 
 def spread_mistakes(hardware: Hardware) -> list[str]:

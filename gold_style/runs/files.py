@@ -171,27 +171,28 @@ class Locked(ValueError):
 
 
 class FileLock:
-    """An exclusive lock on `path`, which holds the owner's process id and host, for messages.
+    """An exclusive lock on `path`, which holds the owner's process id and host, for messages; or one that several share.
 
     flock(2): the operating system frees it when the owner ends, however it ends. A forked child closes its copy of the
     descriptor, so that a worker that outlives a killed owner does not keep the lock.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, is_shared: bool = False):
+        self.path, self.is_shared = path, is_shared
         self._descriptor: int | None = None
 
     def acquire(self, patience_s: float = 0.2) -> None:
         """Take the lock. Raises Locked, naming the holder; `patience_s` outlasts whoever only looks at it."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         deadline = time.monotonic() + patience_s
-        while not _try_lock(descriptor, fcntl.LOCK_EX):
+        while not _try_lock(descriptor, fcntl.LOCK_SH if self.is_shared else fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 os.close(descriptor)
                 raise Locked(f"{self.path.parent} is in use by {lock_owner(self.path)}")
             time.sleep(0.02)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, to_json({"pid": os.getpid(), "host": socket.gethostname()}), 0)
+        if not self.is_shared:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, to_json({"pid": os.getpid(), "host": socket.gethostname()}), 0)
         self._descriptor = descriptor
         _held.add(self)
 

@@ -56,7 +56,8 @@ def experiment(config: dict) -> dict:
 def config_hash(config: dict) -> str:
     """16 hex digits that two settings dicts share when they are the same experiment, also one of an older run."""
     items = sorted(flattened(experiment(config)).items(), key=lambda item: item[0].split("."))
-    flat = {key: value for key, value in items if key not in AS_BEFORE or value != AS_BEFORE[key]}
+    groups = {key.rpartition(".")[0] for key in AS_BEFORE}  # one that is empty says nothing
+    flat = {key: value for key, value in items if (key not in AS_BEFORE or value != AS_BEFORE[key]) and (key not in groups or value)}
     return hashlib.sha256(to_json(flat)).hexdigest()[:16]
 
 

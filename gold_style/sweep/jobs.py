@@ -20,6 +20,7 @@ from gold_style.config.settings import Settings
 from gold_style.runs.files import read_json, write_json
 from gold_style.runs.provenance import now
 from gold_style.runs.ranks import from_main
+from gold_style.runs.ray_cluster import stay
 from gold_style.runs.redact import redact
 from gold_style.runs.run import Pruned, first_state
 from gold_style.runs.run_directory import STATE, status_of, write_config
@@ -44,6 +45,7 @@ def run_in_sweep(settings: Settings, train: Train) -> float:
     if action == "skip":
         print_directory(directory)
         return summary_number(read_json(directory / "summary.json") or {}, settings.objective)
+    stay(settings.teacher_backend)
     preset = next((text.partition("=")[2] for text in hydra.overrides.task if text.startswith("sweep=")), "sweep")
     settings = replace(
         settings,

@@ -18,7 +18,7 @@ from gold_style.config.mirror import MISSING, keys_of, nodes
 from gold_style.config.settings import CONF, PROJECT, EvaluateSettings, Settings, compose_config
 
 PAIR = "model=qwen3b_to_1p5b"
-GROUPS = ("model", "prompts", "styles", "loss", "hardware", "tracker", "experiment", "sweep")
+GROUPS = ("model", "prompts", "styles", "loss", "hardware", "teacher_backend", "tracker", "experiment", "sweep")
 OPTIONS = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]
 NEEDED = {"hf": ["prompts.name=user/dataset"], "seq_kd": [], "self": ["model.student=a/b"]}  # what an option cannot know by itself
 ORIGIN_ROWS = re.findall(r"^\| `--([a-z-]+) (\S+)` \| `([^`]+)` \|", (PROJECT / "README.md").read_text(), re.M)
@@ -39,6 +39,7 @@ def test_the_promised_options_are_there():
         "styles": "joseon village bard",
         "loss": "uld_hybrid uld jsd seq_kd tree",
         "hardware": "auto cpu single_gpu multi_gpu fsdp deepspeed_zero3 vllm_colocate vllm_server gpu_16gb gpu_24gb gpu_48gb gpu_80gb",
+        "teacher_backend": "local ray",
         "tracker": "wandb tensorboard none",
         "experiment": "origin smoke",
     }

@@ -8,12 +8,15 @@ import torch
 from transformers import GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from gold_style.chat import Chat
-from gold_style.engine.backbone import Backbone
+from gold_style.engine.backbone import Backbone, Head
 from gold_style.engine.draws import uniforms
+from gold_style.engine.models import shell
 from gold_style.engine.packed_reading import PackedReader, packed_batches
 from gold_style.engine.prefix_cache import PrefixCache
+from gold_style.engine.ray_teacher import differences
+from gold_style.engine.reader import Reader
 from gold_style.engine.rollout import Sampling
-from gold_style.engine.teacher import Scored, Teacher
+from gold_style.engine.teacher import Scored, Teacher, TeacherReader
 from tests.helpers import toys
 
 TOKENIZER = toys.byte_tokenizer()
@@ -127,3 +130,28 @@ def test_packed_reading_equals_the_models_own_forward():
 def test_sequences_are_packed_up_to_the_budget():
     assert packed_batches([5, 5, 5, 20, 1, 1], 10) == [[0, 1], [2], [3], [4, 5]]
     assert packed_batches([], 10) == []
+
+
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+def test_a_head_needs_no_decoder(scale, tmp_path):
+    """What a run holds of a teacher elsewhere makes the logits of the whole model, bit for bit."""
+    torch.manual_seed(0)
+    sizes = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2)
+    model = GraniteForCausalLM(GraniteConfig(vocab_size=VOCAB, **sizes, logits_scaling=scale, initializer_range=0.3)).eval()
+    empty = shell(toys.saved(TOKENIZER, model, tmp_path), None, False)
+    empty.get_output_embeddings().weight = model.get_output_embeddings().weight
+    states_ND = torch.randn(5, 32, generator=torch.Generator().manual_seed(0))
+    head, whole = Head(empty), Teacher(model, TOKENIZER).head
+    assert head.is_plain == whole.is_plain == (scale == 1.0) and all(p.is_meta for p in head.decoder.parameters())
+    assert torch.equal(head.full_logits(states_ND), whole.full_logits(states_ND))
+
+
+def test_plain_texts_are_read_as_by_a_reader():
+    teacher, rows = Teacher(toys.model(VOCAB), TOKENIZER), [((1, 2), (3, 4)), ((5,), (6,))]
+    assert TeacherReader(teacher).logprobs(rows) == Reader(teacher.backbone).logprobs(rows)
+
+
+def test_another_teacher_is_told_by_what_differs():
+    here = {"model": "a", "weights": ["1"], "dtype": "float32"}
+    assert differences(here, here) == "" == differences(here | {"weights": []}, here)
+    assert differences(here, here | {"dtype": "bfloat16"}) == "dtype bfloat16 there, float32 here"

@@ -116,3 +116,10 @@ def test_a_start_that_is_read_is_one_more_copy_unless_it_is_there_already():
         forecast(*loss.split()).operations()["teacher"] for loss in ("loss=jsd", "loss=contrast", "loss=contrast loss.contrast_strength=0")
     ]
     assert read[1] == 2 * read[0] == 2 * read[2] and anchored.operations()["teacher"] > read[0] and anchored.seconds()["teacher"] > 0
+
+
+def test_a_teacher_at_an_address_is_not_counted_here_but_for_its_head():
+    local, beside = peaks(), peaks("teacher_backend=ray")
+    parts = phases(forecast("teacher_backend=ray", "teacher_backend.address=10.0.0.5:6379").work)
+    assert beside == local and parts["exam"]["teacher weights"] == 2 * forecast().work.teacher.shape.head
+    assert local["teacher"] - parts["teacher"].total() / 1e9 > 5.5  # 3 B weights in bfloat16
