@@ -58,6 +58,7 @@ KEYS = {name: pair for module in LOSSES.values() for name, pair in module.keys.i
 DEFAULTS = {f"loss.{name}": default for name, (_, default) in KEYS.items() if default is not MISSING}  # what older runs lack
 FIELDS = [("kind", Literal[tuple(LOSSES)]), *((name, *pair) for name, pair in KEYS.items())]
 Loss = dataclasses.make_dataclass("Loss", FIELDS, bases=(schema.Loss,), kw_only=True)
+Loss.__module__ = __name__  # where pickle looks: a sweep hands settings to the processes of its jobs
 
 
 def reads(kind: str, key: str) -> bool:
