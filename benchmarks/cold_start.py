@@ -8,7 +8,8 @@
 The tiny student is that of model=tiny, built once more without the Joseon texts (`python -m gold_style.pairs.tiny --cold`), so that it
 starts as a released model does: it never writes the style. Each variant is tried with seed 0, at several rates where that is cheap; the
 best variants are repeated with two further seeds. The last four are added to the better one of the two plain ones. Guided rollouts and
-evidence did not help and are not in the code any more: their runs were made at commit 87cd53c, and one that is missing needs it.
+evidence did not beat it and are not in the code any more: runs of the embedded pair were made at commit 87cd53c, those of SmolLM2 at
+046c1e2, and one that is missing needs such code.
 """
 
 from collections.abc import Sequence
