@@ -47,21 +47,14 @@ class CollapseGuard(Resumable):
     """Says once for each cause that the student collapses, with the curve; with on_collapse=stop it raises Collapsed.
 
     `say` gets the warning; `record` gets `collapse=[{"step", "cause", "message"}, ...]`, for run.json. A cause that has passed
-    may be said again. `anchor_weight` is what the advice gives loss.anchor_weight, None where no loss can read the start.
+    may be said again. `anchor_weight` is what the advice gives loss.anchor_weight, 0 where no loss can read the start.
     """
 
     STORED = ("curves", "first", "said", "found")
 
-    def __init__(
-        self,
-        *,
-        on_collapse: str,
-        say: Callable[[str], None],
-        record: Callable[..., None] = lambda **fields: None,
-        anchor_weight: float | None = None,
-    ):
+    def __init__(self, *, on_collapse: str, say: Callable[[str], None], record: Callable = lambda **fields: None, anchor_weight: float = 0):
         self.on_collapse, self.say, self.record = on_collapse, say, record
-        self.anchor = "" if anchor_weight is None else ANCHOR.format(weight=anchor_weight)
+        self.anchor = ANCHOR.format(weight=anchor_weight) if anchor_weight else ""
         self.curves: dict[str, list[float]] = {name: [] for name in WATCHED}  # newest values
         self.first: dict[str, float] = {}  # level of the first SMOOTHED rows
         self.said: list[str] = []  # causes that hold now

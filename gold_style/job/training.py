@@ -125,7 +125,7 @@ class Job:
         )
         self.stopper = StopOnSignal(lambda: stop.requested is not None)
         weight = (settings.loss.anchor_weight or 0.1) * (4 if settings.loss.kind == "anchored" else 1)
-        anchor_weight = weight if inputs.same_tokenizer and not is_sharded() else None
+        anchor_weight = weight if inputs.same_tokenizer and not is_sharded() else 0
         guard = CollapseGuard(on_collapse=settings.on_collapse, say=progress.say, record=run.update, anchor_weight=anchor_weight)
         callbacks = [self.live, warm_start, Bar(progress, self.live), self.stopper, guard]
         if settings.sweep.search.trial is not None:
