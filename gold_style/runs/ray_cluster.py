@@ -66,7 +66,6 @@ def join(backend: TeacherBackend) -> str:
     """
     check_ray(backend)
     found, options = (backend.address, {}) if backend.address else local_cluster(backend)
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else lines of Ray come between ours
     import ray
 
     try:

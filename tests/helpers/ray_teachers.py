@@ -1,6 +1,6 @@
 """Teachers behind Ray for tests: built as a run builds them, out of any directory; and processes that ask one.
 
-python -m tests.helpers.ray_teachers MODEL SECONDS      asks once, prints the actor's process id, holds on to it
+python -m tests.helpers.ray_teachers MODEL SECONDS [ADDRESS]      asks once, prints the actor's process id, holds on to it
 """
 
 import os
@@ -75,5 +75,5 @@ def states(model: str, rows: list[Scored], report) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it
-    print(process_of(ray_teacher(sys.argv[1])), flush=True)
+    print(process_of(ray_teacher(sys.argv[1], address=sys.argv[3] if sys.argv[3:] else None)), flush=True)
     time.sleep(float(sys.argv[2]))
