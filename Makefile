@@ -17,6 +17,7 @@ setup: $(VENV)/.installed  ## install everything into .venv (does nothing if it 
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gold_style needs Python 3.11 or newer: make PYTHON=python3.12")'
+	@echo 'Installing into $(VENV)/: some minutes, and gigabytes where PyTorch is a CUDA build.'
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade pip
 	$(if $(TORCH_INDEX),$(RUN) -m pip install --quiet --index-url $(TORCH_INDEX) -c constraints.txt torch)

@@ -66,7 +66,10 @@ def tokens_to_reach(entry: Entry) -> Cell:
 
 def print_leaderboard(board: Leaderboard, console: Console) -> None:
     """Print how the runs ended, the best entries, what the columns mean, and the failed runs with their reasons."""
-    console.print(f"{len(board.runs)} runs: {board.outcome}. Varied: {', '.join(board.varied) or 'nothing'}.", highlight=False)
+    console.print(
+        f"{len(board.runs)} run{'s' * (len(board.runs) != 1)}: {board.outcome}. Varied: {', '.join(board.varied) or 'nothing'}.",
+        highlight=False,
+    )
     console.print(Text(sentence(board), style="bold"))
     console.print(terminal_table(leaderboard_columns(board.varied), board.entries[:SHOWN_ENTRIES], best=lambda entry: entry is board.best))
     if len(board.entries) > SHOWN_ENTRIES:

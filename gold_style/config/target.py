@@ -4,6 +4,7 @@ target = Target.find(EvaluateSettings.from_config(cfg))      # before torch is i
 """
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,8 @@ class Target:
             if not (path / "student" / "config.json").is_file():
                 raise ValueError(f"target={asked.target}: this run has no student/ yet; name one of its checkpoints, or resume={path}")
             run, found = path, [str(path / "student")]
+        elif not path.exists() and "/" in asked.target and path.parent.is_dir():
+            raise ValueError(f"target={asked.target}: no such directory{did_you_mean(path.name, os.listdir(path.parent))}")
         elif path.exists():
             run = next((parent for parent in list(path.parents)[:2] if (parent / "run.json").is_file()), None)
             found = [str(path)] if (path / "config.json").is_file() else _base_of_adapter(asked.target, path, run)

@@ -40,9 +40,10 @@ class Machine:
     @classmethod
     def named(cls, name: str, dtype: str) -> "Machine":
         facts = table("cards")["cards"][name]
+        computed = dtype if dtype == "float32" or facts["bfloat16"] else "float16"
         flops = facts["float32"] if dtype == "float32" else facts["tflop_s"]
         seen = "" if name in table("cards")["measured"] else "; not measured on this card"
-        title = f"{facts['title']}; published peaks {facts['bandwidth_gb_s']:,} GB/s, {flops:g} TFLOP/s in {dtype}{seen}"
+        title = f"{facts['title']}; published peaks {facts['bandwidth_gb_s']:,} GB/s, {flops:g} TFLOP/s in {computed}{seen}"
         return cls(title, facts["memory_gb"] * 1e9, facts["bandwidth_gb_s"] * 1e9, flops * 1e12, bfloat16=facts["bfloat16"])
 
     @classmethod

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 import yaml
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from gold_style.config.settings import EvaluateSettings
@@ -126,7 +126,9 @@ def converse(runs: Sequence[AskedRun], **how) -> None:
 
 def table(run: AskedRun, cells: Cells, doing: str) -> Table:
     """A column for each tag, a row for each model that was asked."""
-    drawn = Table("", *map(tag_text, run.tags), title=Text(run.title), caption=Text(doing), expand=True)
+    drawn = Table(
+        "", *(Column(tag_text(tag), overflow="fold") for tag in run.tags), title=Text(run.title), caption=Text(doing), expand=True
+    )
     for name in MODELS:
         if answers := [answer for tag in run.tags if (answer := cells.get((name, tag)))]:
             drawn.add_row(TEXTS[name], *(Text.assemble((run.badge(answer), "bold"), "\n", shown(answer)) for answer in answers))

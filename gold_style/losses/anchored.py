@@ -44,13 +44,21 @@ class Anchored(JSD):
         return loss_N if start_logits_NV is None else loss_N + self.weight * reverse_kl(student_logits_NV, start_logits_NV)
 
     def fused(
-        self, *sides: Tensor, start: tuple[Tensor, Tensor, Tensor | None] | None = None, **options: Any
+        self,
+        hidden_ND: Tensor,
+        head_VD: Tensor,
+        teacher_hidden_ND: Tensor,
+        teacher_head_VD: Tensor,
+        weight_N: Tensor,
+        *,
+        start: tuple[Tensor, Tensor, Tensor | None] | None = None,
+        **options: Any,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """`fused_jsd` of it, once for the teacher and once for `start`: (hidden states, head, bias)."""
-        loss, stats = fused_jsd(*sides, beta=self.beta, **options)
+        loss, stats = fused_jsd(hidden_ND, head_VD, teacher_hidden_ND, teacher_head_VD, weight_N, self.beta, **options)
         if start is None:
             return loss, stats
-        (hidden_ND, head_VD, *_, weight_N), (start_hidden_ND, start_head_VD, bias_V) = sides, start
+        start_hidden_ND, start_head_VD, bias_V = start
         options |= {"teacher_bias": bias_V, "stats_mask_N": torch.zeros_like(weight_N, dtype=torch.bool)}
         anchor, found = fused_jsd(hidden_ND, head_VD, start_hidden_ND, start_head_VD, self.weight * weight_N, beta=1.0, **options)
         start_kl_N = found["loss_N"]

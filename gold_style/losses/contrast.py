@@ -43,10 +43,19 @@ class Contrast(JSD):
         return super().__call__(student_logits_NV, self._target(teacher_logits_NV, bare_logits_NV))
 
     def fused(
-        self, hidden_ND: Tensor, head_VD: Tensor, teacher_hidden_ND: Tensor, *rest: Tensor, bare: Any = (None,), **options: Any
+        self,
+        hidden_ND: Tensor,
+        head_VD: Tensor,
+        teacher_hidden_ND: Tensor,
+        teacher_head_VD: Tensor,
+        weight_N: Tensor,
+        *,
+        bare: Any = (None,),
+        **options: Any,
     ) -> Any:
         """`fused_jsd` of it; `bare` is (hidden states, head, bias)."""
-        return fused_jsd(hidden_ND, head_VD, self._target(teacher_hidden_ND, bare[0]), *rest, beta=self.beta, **options)
+        target_ND = self._target(teacher_hidden_ND, bare[0])
+        return fused_jsd(hidden_ND, head_VD, target_ND, teacher_head_VD, weight_N, self.beta, **options)
 
     def _target(self, teacher: Tensor, bare: Tensor | None) -> Tensor:
         return teacher if bare is None else extrapolated(teacher, bare, self.strength)

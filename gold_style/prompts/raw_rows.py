@@ -191,7 +191,7 @@ def _values(file: IO[bytes], name: str) -> Iterator[RawRow]:
             else:
                 yield RawRow(origin=f"{name}:{line_number}", value=value, error=fault, text=found)
     except json.JSONDecodeError as error:  # nobody can tell where the next row begins
-        raise ValueError(f"{name}:{error.lineno}: not JSON: {error.msg} at column {error.colno}") from None
+        raise ValueError(f"{name}:{error.lineno}: not JSON: {error.msg.removesuffix(' at')} at column {error.colno}") from None
 
 
 def _readable(line: bytes) -> str:

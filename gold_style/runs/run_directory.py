@@ -100,8 +100,8 @@ def finished_student(run: Path) -> Path:
         near = [str(path.parent) for folder in (run.parent, run) for pattern in (STATE, f"*/{STATE}") for path in folder.glob(pattern)]
         raise ValueError(f"{run}: no run directory (no readable {STATE} in it){did_you_mean(run, near)}")
     if status != "completed":
-        remedy = "wait for its end" if status == "running" else f"python train.py resume={run} continues it"
-        raise ValueError(f"{run}: this run is {status}, and only a completed one has a student; {remedy}")
+        remedy = "" if status == "running" else f"; python train.py resume={run} continues it"
+        raise ValueError(f"{run}: this run is {status}; it has a student once it is completed{remedy}")
     if not (run / "student" / "config.json").is_file():
         raise ValueError(f"{run}: its student/ is missing; python train.py reproduce={run} trains it again")
     return run / "student"
@@ -213,7 +213,7 @@ def _judge_changes(directory: Path, recorded: dict, settings) -> list[str]:
     now = settings.to_dict()
     if recorded.get("config_hash") == config_hash(now):
         return []
-    before, after = flattened(experiment(read_config(directory))), flattened(experiment(now))
+    before, after = (flattened(experiment(config)) for config in (read_config(directory), as_before(now)))
     changed = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
     lines = {key: f"{key}: {before.get(key)} then, {after.get(key)} now" for key in changed}
     refused = [line for key, line in lines.items() if not is_below(key, ADJUSTABLE)]

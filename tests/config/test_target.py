@@ -68,3 +68,10 @@ def test_tags_are_those_of_the_pack_or_none(run):
         with pytest.raises(ValueError) as caught:
             Target.find(asked(f"target={run}", request, f"tags={wrong}"))
         assert words in str(caught.value) and str(caught.value).startswith("tags=")
+
+
+def test_a_misspelt_run_is_no_hub_name(tmp_path, monkeypatch):
+    (tmp_path / "multirun" / "first").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"^target=multirun/frist: no such directory; did you mean first\?$"):
+        Target.find(asked("target=multirun/frist"))
