@@ -46,6 +46,13 @@ def test_the_first_screen_concludes_before_anything_else(run):
     assert html.count("<h1>") == 1 and "배웠음: " in text and "곡선" in text
 
 
+def test_a_margin_that_nobody_knows_is_a_dash(run):
+    summary = json.loads((run / "summary.json").read_text())
+    summary["after"] |= {"margin": None, "leakage": None}  # where too many answers are ambiguous
+    (run / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    assert report_html(run).count('<p class="large">–</p>') >= 2
+
+
 def test_failures_come_first_and_can_be_filtered(tmp_path):
     html = report_html(write_run(tmp_path / "run", requests=32, after=(0.8, 0.1)))
     samples = html.split('<div class="sample">')[1:]
