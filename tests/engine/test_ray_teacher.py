@@ -122,8 +122,8 @@ def test_killed_it_is_started_again_and_the_step_repeated(model, tmp_path):
 
 def test_where_it_stays_away_the_run_saves_and_ends_and_goes_on_elsewhere(model, tmp_path):
     whole = trained(local(model), tmp_path / "whole")
-    teacher = ray_teacher(model, limit_s=4.0)
-    stopped = process_of(teacher)
+    teacher = ray_teacher(model)
+    stopped, teacher.limit_s = process_of(teacher), 4.0
     with pytest.raises(TeacherGone, match=r"no sign of life for teacher_backend.limit_s=4 seconds"):
         trained(teacher, tmp_path, callbacks=[At(2, partial(os.kill, stopped, signal.SIGSTOP))])
     os.kill(stopped, signal.SIGKILL)

@@ -48,7 +48,7 @@ def identify_otherwise(model: Model, cache_bytes: int, own: int) -> dict:
     return identity(model, cache_bytes) | ({} if os.getpid() == own else {"weights": ["other"]})
 
 
-def ray_teacher(model: str, *, identify=identity, limit_s: float = 120.0, address: str | None = None) -> RayTeacher:
+def ray_teacher(model: str, *, identify=identity, limit_s: float = 600.0, address: str | None = None) -> RayTeacher:
     settings = settings_of(model)
     return RayTeacher(
         load_tokenizer(model, None, False),
