@@ -86,11 +86,14 @@ def refused(reader: Reader, *arguments: str) -> str:
 
 def test_a_loss_of_your_own_is_listed_and_its_keys_are_checked(own_loss):
     (told,) = own_loss.printed.values()
-    assert "skewed: skew, temperature" in told and "loss: jsd, seq_kd, skewed" in told
+    assert "skewed: skew, temperature" in told and "no_teacher, seq_kd, skewed, topk_tail" in told
     assert "loss.skew=1.5: must be greater than 0 and less than 1" in refused(own_loss, "loss=skewed", "loss.skew=1.5")
     assert "loss.skw=0.2: unknown key; did you mean loss.skew?" in refused(own_loss, "loss=skewed", "loss.skw=0.2")
     said = refused(own_loss, "loss.skew=0.2", "loss.kind=skewd")
-    assert "loss.kind=skewd: must be one of jsd, skewed, " in said.replace("contrast, ", "") and "did you mean skewed?" in said
+    assert (
+        "loss.kind=skewd: must be one of jsd, skewed, " in said.replace("anchored, contrast, ", "").replace("no_teacher, ", "")
+        and "did you mean skewed?" in said
+    )
     assert "loss.skew=0.2: is not read by loss.kind=jsd, but by loss.kind=skewed" in refused(own_loss, "loss=jsd", "loss.skew=0.2")
     assert "loss.beta=0.3: is not read by loss.kind=skewed" in refused(own_loss, "loss=skewed", "loss.beta=0.3")
     own_loss.run("python -c \"import sys; sys.path.insert(0, 'docs'); import build; print(build.settings_page())\"")

@@ -105,7 +105,7 @@ def pack_notes(settings: Settings, pack: StylePack) -> list[str]:
         same = [f"styles.styles.{pack.tags[0]}.{key}" for key in ("rule", "few_shots") if first.get(key) == theirs[key]]
         lists = [key for key in ("topics", "evaluation_topics") if [*(own.requests.get(key) or {}).values()] == [*asked[key].values()]]
         same += [f"styles.requests.{key}" for key in lists]
-        found += [f"among others, still as in styles={name}: {', '.join(same)}"] if same else []
+        found += [f"still as in styles={name}: {', '.join(same)}"] if same else []
     return found
 
 

@@ -8,7 +8,7 @@
     def build(options: Options) -> TokenLoss:                                       # where both models have one tokenizer
     def build_spans(options: Options, student: Side, teacher: Side) -> SpanLoss:    # where they have two; left out if it cannot
 
-`class Options` is also compiled by itself before torch is imported (gold_style/config/losses.py), so it uses no other names. A loss with a
+`class Options` is read from the source before torch is imported (gold_style/config/losses.py), so it uses no other names. A loss with a
 `beta` is a dataclass with a field of that name, which is replaced as a schedule moves. Example: jsd.py.
 
 A TokenLoss is called (student_logits_NV, teacher_logits_NV) -> loss of each token, (N,): N scored tokens, V the vocabulary of both. The

@@ -454,5 +454,8 @@ def test_settings_that_do_not_enter_the_numbers_are_known_by_their_annotations()
     own = {"objective", "grace_s", "on_nonfinite", "on_collapse", "train.logging_steps", "train.save_steps", "train.save_total_limit"}
     names = ("batch_size", "untagged", "misspelt", "retention", "bootstrap_samples", "confidence", "require_teacher_margin")
     scoring = {f"evaluation.{name}" for name in names}
-    hardware = {key for key in keys_of(Settings) if key.startswith("hardware.")} - {"hardware.rollouts", "hardware.accelerate_config"}
+    hardware = {key for key in keys_of(Settings) if key.startswith(("hardware.", "teacher_backend."))} - {
+        "hardware.rollouts",
+        "hardware.accelerate_config",
+    }
     assert set(ADJUSTABLE) == own | scoring | hardware
