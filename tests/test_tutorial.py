@@ -143,7 +143,7 @@ def test_the_style_of_the_tutorial_is_learned(tmp_path):
     assert summary["teacher"]["margin"] > 0.8 and summary["before"]["margin"] < 0.2
     assert summary["after"]["margin"] > 0.7 and summary["after"]["untagged"] < 0.15
     (answers,) = (text for line, text in reader.printed.items() if "request=" in line)
-    assert "<style:court>" in answers and "<style:none>" in answers
+    assert "<style:chosun> [court]" in answers and "<style:none>" in answers
 
 
 def test_the_last_style_is_begun_and_checked_as_far_as_no_model_is_needed(tmp_path):
