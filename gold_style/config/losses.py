@@ -8,7 +8,6 @@ alike in all of them; one to which conf/config.yaml gives a value has no default
 """
 
 import ast
-import builtins
 import dataclasses
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -16,6 +15,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 from gold_style import PACKAGE
 from gold_style.config import schema
 from gold_style.config.mirror import MISSING, hints_of, mirror
+
+NAMES = vars(schema) | {kind.__name__: kind for kind in (bool, int, float, str)}  # what annotations may name
 
 
 class LossModule(NamedTuple):
@@ -68,10 +69,9 @@ def _meant(node: Any) -> Any:
     """What an annotation, or a base class, means: names of schema.py, joined by |, in Annotated or Literal, or called with literals."""
     match node:
         case ast.Name(id=name):
-            found = getattr(schema, name, getattr(builtins, name, MISSING))
-            if found is MISSING:
+            if name not in NAMES:
                 raise ValueError(f"name {name!r} is not defined")
-            return found
+            return NAMES[name]
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
             return _meant(left) | _meant(right)
         case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[kind, *others])):

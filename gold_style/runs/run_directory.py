@@ -18,7 +18,6 @@ import yaml
 from gold_style import did_you_mean
 from gold_style.config.as_before import AS_BEFORE, as_before
 from gold_style.config.launch import world_size
-from gold_style.config.losses import reads as reads
 from gold_style.config.mirror import is_below, nodes
 from gold_style.config.schedule import shortened
 from gold_style.config.settings import ADJUSTABLE, BESIDE

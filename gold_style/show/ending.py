@@ -10,11 +10,12 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from gold_style.config.losses import reads
 from gold_style.measure.verdict import WORSE, verdict_of
 from gold_style.runs.files import read_json, read_json_lines
 from gold_style.runs.naming import key_of
 from gold_style.runs.run import INHERITING
-from gold_style.runs.run_directory import STATE, SUMMARY, read_config, reads
+from gold_style.runs.run_directory import STATE, SUMMARY, read_config
 from gold_style.show.summary_table import verdict_line
 from gold_style.show.words import TEXTS, language, word
 
