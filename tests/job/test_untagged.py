@@ -8,6 +8,7 @@ import pytest
 from gold_style.comparison.command import main as compare
 from gold_style.runs.files import read_json, read_json_lines
 from gold_style.show.command import markdown
+from gold_style.show.words import both
 from tests.helpers.commands import SMALL, python
 from tests.helpers.wandb_file import read_wandb_file, wandb_files
 
@@ -54,7 +55,7 @@ def test_the_rate_is_in_every_place(runs, tmp_path, capsys):
     run, printed = runs[0].run, runs[0].stdout
     assert "untag." in printed and "\n  untagged\n" in printed
     page = (run / "report.html").read_text()
-    assert "<th class=number>untagged</th>" in page and "without a tag" in page and "&lt;style:chosnu&gt;" in page
+    assert f"<th class=number>{both('untagged')}</th>" in page and "without a tag" in page and "&lt;style:chosnu&gt;" in page
     assert "| untagged | margin |" in (run / "student" / "README.md").read_text()
     live = [row["style/untagged"] for row in read_json_lines(run / "metrics.jsonl") if "style/untagged" in row]
     assert len(live) == 2 and None not in live  # steps 2 and 3
@@ -70,7 +71,7 @@ def test_the_rate_is_in_every_place(runs, tmp_path, capsys):
     html = (board / "compare.html").read_text()
     (line,) = [line for line in csv.DictReader((board / "leaderboard.csv").open()) if line["directory"] == str(run)]
     assert float(line["untagged"]) == read_json(run / "summary.json")["after"]["untagged"]
-    assert "untagged</th>" in html and "Without a tag (live)" in html and "chosnu" not in html
+    assert f"{both('untagged')}</th>" in html and "Without a tag (live)" in html and "chosnu" not in html
     table = json.loads(next(board.glob("wandb/**/leaderboard*.table.json")).read_text())
     assert float(line["untagged"]) in [row[table["columns"].index("untagged")] for row in table["data"]]
     table = markdown(run)

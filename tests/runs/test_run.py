@@ -132,7 +132,8 @@ def test_a_failed_run_is_failed_for_wandb_too(tmp_path, monkeypatch):
         run.log({"train/loss": 1.0}, step=1)
         raise ZeroDivisionError
     told = read_wandb_file(*wandb_files(run.directory))
-    assert told.exit_code == 1 and told.name == "mine" and told.tags == ["a"]
+    assert told.exit_code == 1 and told.name == "mine"
+    assert told.tags == ["a", settings.model.name, settings.styles.name, settings.loss.kind]
     assert told.config["gold_style"] == yaml.safe_load((run.directory / "config.yaml").read_text())
     assert read_json(run.directory / "run.json")["tracker"]["run_id"] == told.run_id
 
