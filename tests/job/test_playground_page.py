@@ -75,9 +75,8 @@ def served_runs(tmp_path_factory, proxy):
     """Two runs side by side: one as it is, one whose student says HOSTILE, in a directory with such a name."""
     hostile = hostile_run(tmp_path_factory.mktemp("runs") / "<img src=x onerror=owned=1>")
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), proxy[0])
-    started = time.monotonic()
     with served(str(FINISHED), str(hostile), GOLD_STYLE_LANG="en", **proxies) as (address, process):
-        yield address, process, time.monotonic() - started
+        yield address, process, sum(psutil.Process(process.pid).cpu_times()[:2])
 
 
 @pytest.fixture
@@ -110,8 +109,8 @@ def ask(page, request: str) -> None:
 
 
 def test_it_is_up_soon_and_listens_here_only(served_runs, page, proxy):
-    _, process, seconds = served_runs
-    assert seconds < 30  # 12 with one run on two idle cores; here are two, and a machine that does other things as well
+    _, process, computed = served_runs
+    assert computed < 30  # seconds of computing, however busy the machine
     connections = psutil.Process(process.pid).net_connections()
     assert {connection.laddr.ip for connection in connections if connection.status == "LISTEN"} == {"127.0.0.1"}
     assert {connection.raddr.ip for connection in connections if connection.raddr} <= {"127.0.0.1"}
