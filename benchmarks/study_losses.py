@@ -18,7 +18,7 @@ from gold_style.comparison.leaderboard import p_text
 from gold_style.show.tables import Column, interval_text, markdown_table, number
 
 BASE = "jsd"
-LOSSES = {  # {half} of the steps; the default loss, uld_hybrid, comes to jsd with one tokenizer
+LOSSES = {  # {half} of the steps; the default loss, uld_hybrid, comes to jsd with one tokenizer; anchored is in the code up to e4ca580
     BASE: (),
     "topk_tail 8": ("loss=topk_tail", "loss.tail_k=8"),
     "topk_tail 32": ("loss=topk_tail", "loss.tail_k=32"),

@@ -21,7 +21,7 @@ NAMES = vars(schema) | {kind.__name__: kind for kind in (bool, int, float, str)}
 
 class LossModule(NamedTuple):
     """What a loss reads: key -> (annotation, default or MISSING); whether it can do two tokenizers; what is wrong with its source; the
-    further readings that it needs ("bare", "start") -> the key that switches them off where it is 0."""
+    further readings that it needs ("bare") -> the key that switches them off where it is 0."""
 
     keys: dict[str, tuple[Any, Any]] = {}
     has_spans: bool = False
@@ -98,7 +98,7 @@ def reads(kind: str, key: str) -> bool:
 
 
 def further_readings(loss: Any) -> list[str]:
-    """What these settings of a loss have read besides the teacher: "bare", the teacher without its context; "start", the student's."""
+    """What these settings of a loss have read besides the teacher: "bare", the teacher without its context."""
     return [name for name, key in LOSSES[loss.kind].readings.items() if getattr(loss, key)]
 
 

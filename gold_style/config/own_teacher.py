@@ -22,15 +22,10 @@ def is_own_teacher(model: Model) -> bool:
     return len({(os.path.realpath(local_model(name)), revision) for name, revision in sides}) == 1
 
 
-def is_start(model: Model) -> bool:
-    """Whether the teacher's weights are those of the student's start in the compute dtype."""
-    is_alike = model.teacher_dtype in (None, model.dtype) and model.teacher_quantization == model.student_quantization
-    return is_own_teacher(model) and is_alike
-
-
 def is_held_once(model: Model) -> bool:
     """Whether teacher and student read the same tensors, the teacher without the student's LoRA layers."""
-    return is_start(model) and model.lora.enabled and not is_sharded()
+    is_alike = model.teacher_dtype in (None, model.dtype) and model.teacher_quantization == model.student_quantization
+    return is_own_teacher(model) and is_alike and model.lora.enabled and not is_sharded()
 
 
 def student_dtype(model: Model) -> str:

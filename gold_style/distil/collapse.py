@@ -27,12 +27,11 @@ SMOOTHED = 5  # rows of a level
 PATIENCE = 3  # live evaluations in a row
 CURVE = 32  # newest values that a warning draws
 BARS = "▁▂▃▄▅▆▇█"
-MIX_IN = "lower train.learning_rate, {anchor}or mix in teacher-written rows (loss.seq_kd=true loss.lmbda=0.5)"
-ANCHOR = "hold the student to its start (loss=anchored loss.anchor_weight={weight:g}), "  # where that can be done
+MIX_IN = "lower train.learning_rate, or mix in teacher-written rows (loss.seq_kd=true loss.lmbda=0.5)"
 CAUSES = {  # cause: (the number that shows it, what to do about it)
     "degenerate": ("style/degenerate", MIX_IN),
     "leakage": ("style/leakage", "raise the share of neutral rows (lower prompts.chosun_probability), or take prompts.pairing=paired"),
-    "entropy": ("train/student_entropy", "lower train.learning_rate, {anchor}or take another loss.beta"),
+    "entropy": ("train/student_entropy", "lower train.learning_rate, or take another loss.beta"),
     "length": ("train/completion_tokens", MIX_IN),
     "skipping": ("train/skipped_steps", "lower train.learning_rate; nothing has been learned since"),
 }
@@ -47,14 +46,13 @@ class CollapseGuard(Resumable):
     """Says once for each cause that the student collapses, with the curve; with on_collapse=stop it raises Collapsed.
 
     `say` gets the warning; `record` gets `collapse=[{"step", "cause", "message"}, ...]`, for run.json. A cause that has passed
-    may be said again. `anchor_weight` is what the advice gives loss.anchor_weight, 0 where no loss can read the start.
+    may be said again.
     """
 
     STORED = ("curves", "first", "said", "found")
 
-    def __init__(self, *, on_collapse: str, say: Callable[[str], None], record: Callable = lambda **fields: None, anchor_weight: float = 0):
+    def __init__(self, *, on_collapse: str, say: Callable[[str], None], record: Callable = lambda **fields: None):
         self.on_collapse, self.say, self.record = on_collapse, say, record
-        self.anchor = ANCHOR.format(weight=anchor_weight) if anchor_weight else ""
         self.curves: dict[str, list[float]] = {name: [] for name in WATCHED}  # newest values
         self.first: dict[str, float] = {}  # level of the first SMOOTHED rows
         self.said: list[str] = []  # causes that hold now
@@ -112,7 +110,7 @@ class CollapseGuard(Resumable):
 
     def _tell(self, step: int, cause: str, reason: str) -> None:
         number, advice = CAUSES[cause]
-        message = f"step {step}: {reason}; {advice.format(anchor=self.anchor)}\n  {number} {sparkline(self.curves[number])}"
+        message = f"step {step}: {reason}; {advice}\n  {number} {sparkline(self.curves[number])}"
         self.found.append({"step": step, "cause": cause, "message": message})
         self.record(collapse=self.found)
         if self.on_collapse == "stop":

@@ -12,7 +12,7 @@ Shapes: B batch, T tokens, N scored tokens, D hidden, V vocabulary.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -30,7 +30,7 @@ from gold_style.losses.divergence import entropy, forward_kl, reverse_kl
 
 
 class Objective(Protocol):
-    readers: dict[str, AnyTeacher]  # who reads what besides: "bare", the teacher without its context; "start", the student as it started
+    readings: Sequence[str]  # of the teacher besides the usual one: "bare", without its context
 
     def prepare(self, rows: Sequence[Row]) -> None:
         """Set each row's teacher_completion, alignment and num_scored."""
@@ -86,7 +86,7 @@ class TokenExact:
     crossentropy_weight: float = 0.0
     distillation_weight: float = 1.0
     unscored_ids: tuple[int, ...] = ()  # the stop tokens, where they are to be skipped
-    readers: dict[str, AnyTeacher] = field(default_factory=dict)
+    readings: Sequence[str] = ()
 
     def prepare(self, rows: Sequence[Row]) -> None:
         for row in rows:
@@ -111,8 +111,8 @@ class TokenExact:
         teacher = self.teacher.head
         one_temperature = self.student_temperature == self.teacher_temperature
         fused = getattr(self.token_loss, "fused", None) if one_temperature and not self.crossentropy_weight else None
-        others = {name: (reader.head, batch.reading(name)) for name, reader in self.readers.items()}
-        if fused and all(model.is_plain for model in (student, teacher, *(model for model, _ in others.values()))):
+        others = {name: batch.reading(name) for name in self.readings}
+        if fused and all(model.is_plain for model in (student, teacher)):
             loss, batch.stats = fused(
                 hidden_ND,
                 student.weight,
@@ -124,14 +124,14 @@ class TokenExact:
                 student_bias=student.bias,
                 teacher_bias=teacher.bias,
                 stats_mask_N=batch.stats_mask_N,
-                **{name: (states_ND, model.weight, model.bias) for name, (model, states_ND) in others.items()},
+                **others,
             )
             batch.stats["loss_N"] = batch.stats["loss_N"] * self.distillation_weight
             return loss
         student_logits_NV = student.full_logits(hidden_ND)[:, : self.vocab_size]
         with torch.no_grad():
             teacher_logits_NV = teacher.full_logits(teacher_hidden_ND)[:, : self.vocab_size]
-            other_logits = {f"{name}_logits_NV": model.full_logits(states_ND) for name, (model, states_ND) in others.items()}
+            other_logits = {f"{name}_logits_NV": teacher.full_logits(states_ND) for name, states_ND in others.items()}
         readings = {name: getattr(batch, name) for name in getattr(self.token_loss, "reads", ())}
         readings |= {name: logits_NV[:, : self.vocab_size] / self.teacher_temperature for name, logits_NV in other_logits.items()}
         logits = student_logits_NV / self.student_temperature, teacher_logits_NV / self.teacher_temperature

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from gold_style.chat import Chat, TeacherIds
+from gold_style.chat import Chat
 from gold_style.distil.objective import Objective
 from gold_style.distil.options import Decisions, Options
 from gold_style.distil.student_copy import StudentCopy
@@ -71,11 +71,9 @@ class RowMaker:
         """For each row the states that predict its completion's tokens, (N_row, D), of the teacher and of what else the objective reads."""
         asked = [Scored(row.teacher_prompt, row.teacher_completion) for row in rows]
         found = [{"teacher": states_ND} for states_ND in self.teacher.hidden(asked)]
-        for name, reader in self.objective.readers.items():
-            own = name == "start"
-            prompts = [TeacherIds((), row.student_prompt) if own else self.chat.teacher_ids(row.prompt, "none") for row in rows]
-            asked = [Scored(prompt, row.completion) for prompt, row in zip(prompts, rows, strict=True)]
-            for reading, states_ND in zip(found, reader.hidden(asked), strict=True):
+        for name in self.objective.readings:
+            asked = [Scored(self.chat.teacher_ids(row.prompt, "none"), row.completion) for row in rows]
+            for reading, states_ND in zip(found, self.teacher.hidden(asked), strict=True):
                 reading[name] = states_ND
         return found
 

@@ -90,8 +90,6 @@ class StyleGOLDTrainer(GOLDTrainer):
         is_on_gpu, asked = self.args.device.type == "cuda", self.options.tokens_per_microbatch
         self.decisions.tokens_per_microbatch = run.tokens_per_microbatch if asked == "auto" else asked
         self.backbone = install_scoring(self.model, row_maker.objective)
-        for reader in {*row_maker.objective.readers.values()} - {self.teacher}:  # the student's start: read as the student is
-            reader.backbone.reading = self.backbone.reading
         self.memory = CudaMemory() if is_on_gpu and not self.is_deepspeed_enabled else None
         self.meters = Meters()
         self._timed = self.phases = Phases(self.meters, partial(torch.cuda.Event, enable_timing=True) if is_on_gpu else None)

@@ -26,7 +26,7 @@ from gold_style.tokens.alignment import align, retokenise
 class CrossTokenizer:
     """Objective for two tokenizers."""
 
-    readers: ClassVar[dict[str, AnyTeacher]] = {}
+    readings: ClassVar[tuple[str, ...]] = ()
     teacher: AnyTeacher
     sides: tuple[Side, Side]  # student, teacher
     span_loss: SpanLoss

@@ -16,7 +16,7 @@ from trl.experimental.gold import GOLDConfig
 
 from gold_style.config.launch import is_sharded
 from gold_style.config.losses import LOSSES, further_readings, reads
-from gold_style.config.own_teacher import is_start, student_dtype
+from gold_style.config.own_teacher import student_dtype
 from gold_style.config.schedule import at_step
 from gold_style.config.settings import Settings, local_model
 from gold_style.distil.objective import Objective, TokenExact
@@ -26,11 +26,11 @@ from gold_style.distil.trainer import StyleGOLDTrainer
 from gold_style.distil.two_tokenizers import CrossTokenizer
 from gold_style.engine.models import DTYPES, load_model
 from gold_style.engine.rollout import OutputIds, Sampling
-from gold_style.engine.teacher import AnyTeacher, Teacher
+from gold_style.engine.teacher import AnyTeacher
 from gold_style.engine.vllm import Colocated, Served
 from gold_style.job.inputs import Inputs, device_of
 from gold_style.job.steps import rows_per_window
-from gold_style.job.teacher import build_teacher, untouched_by_lora
+from gold_style.job.teacher import build_teacher
 from gold_style.losses import Side, applied, skips_stop
 from gold_style.tokens.token_bytes import TokenBytes
 
@@ -68,15 +68,6 @@ def gold_config(settings: Settings, checkpoints: Path | str, num_steps: int) -> 
         save_strategy="no" if train.get("save_steps") is None else "steps",
         **train,
     )
-
-
-def build_readers(settings: Settings, inputs: Inputs, teacher: AnyTeacher, student: PreTrainedModel) -> dict[str, AnyTeacher]:
-    """Who reads what the loss reads besides the teacher: for "bare" the teacher itself, for "start" the weights that `student` has now."""
-    readers, model = dict.fromkeys(further_readings(settings.loss), teacher), settings.model
-    if "start" in readers and not is_start(model):
-        weights = untouched_by_lora(student) if model.lora.enabled else load_student(settings, DTYPES[model.dtype])
-        readers["start"] = Teacher(weights, inputs.chat.student_tokenizer)
-    return readers
 
 
 def load_student(settings: Settings, dtype: torch.dtype | None = None) -> PreTrainedModel:
@@ -134,7 +125,7 @@ def build_row_maker(settings: Settings, inputs: Inputs, student: PreTrainedModel
         source=inputs.source,
         teacher=teacher,
         output_ids=output_ids,
-        objective=build_objective(settings, inputs, teacher, output_ids, build_readers(settings, inputs, teacher, student)),
+        objective=build_objective(settings, inputs, teacher, output_ids),
         vllm=vllm,
         row_mistakes=inputs.row_mistakes,
     )
@@ -165,16 +156,14 @@ def build_options(settings: Settings) -> Options:
     )
 
 
-def build_objective(
-    settings: Settings, inputs: Inputs, teacher: AnyTeacher, output_ids: OutputIds, readers: dict[str, AnyTeacher]
-) -> Objective:
+def build_objective(settings: Settings, inputs: Inputs, teacher: AnyTeacher, output_ids: OutputIds) -> Objective:
     """Token by token where the tokenizers are one, over spans of common bytes where they are two."""
     loss, module = settings.loss, import_module(f"gold_style.losses.{settings.loss.kind}")
     options = getattr(module, "Options", dict)(**{name: getattr(loss, name) for name in LOSSES[loss.kind].keys})
     if inputs.same_tokenizer:
         token_loss, unscored_ids = module.build(options), output_ids.stop_ids if skips_stop(options) else ()
         exact = {"vocab_size": output_ids.vocab_size, "token_loss": token_loss, "unscored_ids": unscored_ids, **applied(options)}
-        return TokenExact(teacher=teacher, readers=readers, **exact)
+        return TokenExact(teacher=teacher, readings=further_readings(loss), **exact)
     models = (inputs.chat.student_tokenizer, output_ids), (teacher.tokenizer, teacher.output_ids)
     sides = tuple(Side(tokenizer, TokenBytes.from_tokenizer(tokenizer), ids.stop_ids, ids.stop_id) for tokenizer, ids in models)
     return CrossTokenizer(teacher=teacher, sides=sides, span_loss=module.build_spans(options, *sides))

@@ -115,7 +115,7 @@ class Forecast:
     def operations(self) -> dict[str, float]:
         """Floating-point operations of a step of one process, by phase."""
         work, read = self.work, self.work.rows * self.work.row
-        student, teacher = work.student.shape.parameters, sum(side.shape.parameters for side in (work.teacher, *work.readers))
+        student, teacher = work.student.shape.parameters, work.teacher.shape.parameters * work.readings
         passes = (4 if work.lora else 6) + 2 * work.checkpointing
         scored = work.rows * (work.tokens["rest"] + work.new)
         return {"rollout": 2 * student * read, "teacher": 2 * teacher * scored, "student": passes * student * read}
@@ -126,7 +126,7 @@ class Forecast:
         done, batches = self.machine.flops * rates["of_peak"], math.ceil(work.rows / work.at_once)
         return {
             "rollout": self.writing(work.student, work.rows),
-            "teacher": rates["read_s"] * sum(side.shape.layers for side in (work.teacher, *work.readers)) + flops["teacher"] / done,
+            "teacher": rates["read_s"] * work.teacher.shape.layers * work.readings + flops["teacher"] / done,
             "student": rates["train_s"] * work.student.shape.layers * batches + flops["student"] / done,
             "optimizer": (12 * work.trained + 2 * work.optimizer) / work.share / (self.machine.bandwidth * rates["of_bandwidth"]),
         }

@@ -11,8 +11,7 @@ import torch
 from accelerate import PartialState
 
 from gold_style.chat import Chat, fix_arguments
-from gold_style.config.launch import is_sharded
-from gold_style.config.losses import LOSSES, further_readings
+from gold_style.config.losses import LOSSES
 from gold_style.config.own_teacher import is_own_teacher, teacher_weights
 from gold_style.config.schedule import lowest, shortened
 from gold_style.config.settings import Settings
@@ -143,10 +142,6 @@ class Inputs:
         if not LOSSES[kind := settings.loss.kind].has_spans and not self.same_tokenizer:
             others = " or ".join(f"loss.kind={name}" for name, module in LOSSES.items() if module.has_spans)
             mistakes.append(f"loss.kind={kind} compares token by token, but teacher and student have different tokenizers: use {others}")
-        if is_sharded() and "start" in further_readings(settings.loss):
-            mistakes.append(
-                f"loss.kind={kind} reads the student's start beside the student, whose weights this launch shards: use loss=jsd"
-            )
         mistakes += self.student_limits.stop_mistakes("model.student") + self.teacher_limits.stop_mistakes("model.teacher")
         return mistakes + self.length_mistakes()
 

@@ -62,8 +62,7 @@ class Work:
         self.teacher_is_elsewhere, width = backend.kind == "ray" and backend.address is not None, self.teacher.width
         self.weights_of_teacher = self.teacher.shape.head * width if self.teacher_is_elsewhere else self.teacher.weights(width)
         self.held_once = backend.kind == "local" and is_own_teacher(model) and bool(self.lora) and alike and not self.sharded
-        self.readers = [self.student if name == "start" else self.teacher for name in further_readings(loss)]  # besides the teacher
-        self.copied = self.student in self.readers and not (self.lora or (is_own_teacher(model) and alike))
+        self.readings = 1 + len(further_readings(loss))  # of each row by the teacher
         self.packed = not (on_gpu or self.lora or train["gradient_checkpointing"]) and self.student.width == 4
         self.checkpointing, self.exam_rows = bool(train["gradient_checkpointing"]), settings.evaluation.batch_size
         self.teacher_writes = bool(loss.warm_start_steps or (loss.seq_kd and lowest(loss.lmbda) < 1))
@@ -85,7 +84,6 @@ def phases(work: Work) -> dict[str, Counter[str]]:
         {
             "student weights": (work.student.weights(own) + (4 * work.trained if work.lora else 0)) / share,
             "teacher weights": 0 if work.held_once else work.weights_of_teacher,
-            "start weights": work.student.weights(width) if work.copied else 0,
             # under LoRA its embedding is the student's own
             "rollout copy": 0 if own == width and not work.lora else width * (student.trunk if own == width else student.parameters),
             "caches": 0 if work.teacher_is_elsewhere else tokens["prefix"] * PREFIXES * teacher.cached * work.teacher.width,
@@ -125,8 +123,7 @@ def _reading(work: Work) -> Counter[str]:
     prefix = work.tokens["prefix"] if work.on_gpu else 0  # a CPU reads it where it lies
     rows = max(1, min(work.rows, work.rates["read_tokens"] // (read + prefix)))
     restored = 0 if work.teacher.quantization == "none" else shape.hidden * shape.inner
-    kept = shape.hidden + sum(reader.shape.hidden for reader in work.readers)
-    states = rows * read * (6 * shape.hidden + 3 * shape.inner) + work.rows * work.new * kept
+    states = rows * read * (6 * shape.hidden + 3 * shape.inner) + work.rows * work.new * shape.hidden * work.readings
     return Counter(caches=rows * (prefix + read) * shape.cached * width if prefix else 0, activations=(states + restored) * width)
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from gold_style import PROJECT
 from gold_style.config.losses import further_readings
-from gold_style.config.own_teacher import is_held_once, is_start
+from gold_style.config.own_teacher import is_held_once
 from gold_style.config.schedule import shortened
 from gold_style.config.settings import Settings
 from gold_style.job.forecast import Refused
@@ -122,10 +122,8 @@ def _facts(settings: Settings, pack: StylePack, source: PromptSource | None) -> 
         "loss": f"{loss.kind}, beta {shortened(loss.beta)}, lmbda {shortened(loss.lmbda)}, seq_kd {str(loss.seq_kd).lower()}",
         "optimizer": f"{train['optim']}, train/learning_rate {train['learning_rate']}",
     }
-    start = "adapters off" if settings.model.lora.enabled else "which is the teacher" if is_start(settings.model) else "one more copy"
-    also = {"bare": "the teacher without its context", "start": f"the student's start ({start})"}
-    if found := [also[name] for name in further_readings(loss)]:
-        facts["loss"] += f"; also reads {' and '.join(found)}"
+    if further_readings(loss):
+        facts["loss"] += "; also reads the teacher without its context"
     if settings.prompts.teacher_context != "full":
         facts["styles"] += f"; teaches with prompts.teacher_context={settings.prompts.teacher_context}"
     if train["optim"] == "muon":  # named as the charts name them: they show that of the first group of weights

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from gold_style.config.launch import is_main_process, is_sharded
+from gold_style.config.launch import is_main_process
 from gold_style.config.own_teacher import is_held_once
 from gold_style.config.settings import Settings
 from gold_style.distil.callbacks import Bar, LiveEvaluation, StopOnSignal, WarmStart
@@ -124,9 +124,7 @@ class Job:
             measure=lambda trainer: least_opening(self.openings(), trainer.accelerator), until=settings.loss.warm_start_until
         )
         self.stopper = StopOnSignal(lambda: stop.requested is not None)
-        weight = (settings.loss.anchor_weight or 0.1) * (4 if settings.loss.kind == "anchored" else 1)
-        anchor_weight = weight if inputs.same_tokenizer and not is_sharded() else 0
-        guard = CollapseGuard(on_collapse=settings.on_collapse, say=progress.say, record=run.update, anchor_weight=anchor_weight)
+        guard = CollapseGuard(on_collapse=settings.on_collapse, say=progress.say, record=run.update)
         callbacks = [self.live, warm_start, Bar(progress, self.live), self.stopper, guard]
         if settings.sweep.search.trial is not None:
             callbacks.append(Pruning(self.live, Path(settings.output_dir).parent, settings.sweep.search))

@@ -17,8 +17,8 @@ logits are divided by their temperatures already; the caller weights and sums. A
 - `reads`, names of what it is handed besides as keyword arguments: "completion_N", the ids that were written;
 - `fused`, a method with the arguments of `fused_jsd` without beta, called instead where both heads are plain matrices.
 
-Options may say `readings = {"start": "anchor_weight"}`: "start" (the student before training) or "bare" (the teacher without its
-context) is read at the same tokens, unless that key is 0. The loss gets `start_logits_NV`, its fused form `start`: (states, head, bias).
+Options may say `readings = {"bare": "contrast_strength"}`: "bare", the teacher without its context, is read at the same tokens, unless
+that key is 0. The loss gets `bare_logits_NV`, its fused form `bare`, hidden states.
 
 A SpanLoss is over spans between common byte boundaries of two tokenizers. `units(span, student_ids)` says how many losses a span has;
 `per_unit` takes logits of both sides, their ids, the spans and the lengths of the teacher's rows, as in uld.py, and gives the loss of

@@ -50,11 +50,11 @@ class Contrast(JSD):
         teacher_head_VD: Tensor,
         weight_N: Tensor,
         *,
-        bare: Any = (None,),
+        bare: Tensor | None = None,
         **options: Any,
     ) -> Any:
-        """`fused_jsd` of it; `bare` is (hidden states, head, bias)."""
-        target_ND = self._target(teacher_hidden_ND, bare[0])
+        """`fused_jsd` of it; `bare` holds hidden states."""
+        target_ND = self._target(teacher_hidden_ND, bare)
         return fused_jsd(hidden_ND, head_VD, target_ND, teacher_head_VD, weight_N, self.beta, **options)
 
     def _target(self, teacher: Tensor, bare: Tensor | None) -> Tensor:

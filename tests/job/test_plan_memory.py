@@ -105,17 +105,11 @@ def test_the_teacher_that_is_the_student_is_held_once_under_lora():
     assert "teacher weights" in phases(forecast(*own).work)["student"]
 
 
-def test_a_start_that_is_read_is_one_more_copy_unless_it_is_there_already():
-    own = ("model=self", "model.student=Qwen/Qwen2.5-1.5B-Instruct")
-    plain, anchored = forecast("loss=jsd"), forecast("loss=anchored")
-    extra = {phase: parts["start weights"] for phase, parts in phases(anchored.work).items()}
-    assert set(extra.values()) == {2 * plain.work.student.shape.parameters}
-    for overrides in (("model.lora.enabled=true",), own, ("loss.anchor_weight=0",)):
-        assert "start weights" not in phases(forecast("loss=anchored", *overrides).work)["student"], overrides
+def test_a_teacher_that_reads_without_its_context_too_reads_twice():
     read = [
         forecast(*loss.split()).operations()["teacher"] for loss in ("loss=jsd", "loss=contrast", "loss=contrast loss.contrast_strength=0")
     ]
-    assert read[1] == 2 * read[0] == 2 * read[2] and anchored.operations()["teacher"] > read[0] and anchored.seconds()["teacher"] > 0
+    assert read[1] == 2 * read[0] == 2 * read[2]
 
 
 def test_a_teacher_at_an_address_is_not_counted_here_but_for_its_head():

@@ -50,8 +50,6 @@ def test_a_share_of_untagged_rows_that_has_an_effect_is_let_through(overrides):
             "prompts.teacher_context",
             "prompts.teacher_system_prompt=null",
         ),
-        (("loss=anchored", "hardware=fsdp"), "loss.kind", "hardware=multi_gpu"),
-        (("loss=anchored", "hardware=deepspeed_zero3"), "loss.kind", "hardware=multi_gpu"),
     ],
 )
 def test_readings_that_cannot_be_had_together_are_refused_with_what_helps(overrides, key, remedy):
