@@ -48,11 +48,13 @@ Shapes: N and M student and teacher tokens of all rows in a line, V the width of
 letters in plan.py.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -147,10 +149,9 @@ class Tree:
         """Loss of each scored student token in nats, (P,)."""
         device = student_logits_NV.device
         rows_P = torch.from_numpy(plan.positions.student_P).to(device)
-        student_PV = student_logits_NV[rows_P, : len(self.lifting.student)]
-        student_PV = log_probs(student_PV, self.temperature)
+        student_PV = log_probs(_as_wide(student_logits_NV[rows_P], len(self.lifting.student)), self.temperature)
         with torch.no_grad():
-            teacher_MV = log_probs(teacher_logits_MV[:, : len(self.lifting.teacher)], self.temperature)
+            teacher_MV = log_probs(_as_wide(teacher_logits_MV, len(self.lifting.teacher)), self.temperature)
             student_ids_P = torch.as_tensor(student_ids, device=device)[rows_P]
             teacher_ids_M = torch.as_tensor(teacher_ids, device=device)
             target_PV = self.target(student_PV.exp(), teacher_MV, student_ids_P, teacher_ids_M, plan)
@@ -173,6 +174,11 @@ class Tree:
         if self.beta == 1:
             target_PV = torch.where(target_PV > 0, target_PV, OPEN_SHARE * student_PV)
         return target_PV
+
+
+def _as_wide(logits_NV: Tensor, width: int) -> Tensor:
+    """Logits of as many tokens as the tokenizer has: one without a row in the embedding cannot be written."""
+    return F.pad(logits_NV[:, :width], (0, max(0, width - logits_NV.shape[1])), value=-math.inf)
 
 
 def _row_groups(spans: Sequence[Span], teacher_lengths: Sequence[int], max_tokens: int) -> list[tuple[int, int]]:

@@ -65,6 +65,21 @@ def target_of(tree, student_logits, teacher_logits, ids, others, plan):
     return tree.target(student, teacher, torch.tensor(ids)[positions], torch.tensor(others), plan)
 
 
+def test_tokens_that_a_tokenizer_has_beyond_the_embedding_change_nothing():
+    plain, wider = (byte_level(merges=60), byte_level(merges=5, specials=LLAMA_SPECIALS)), []
+    for tokenizer in (byte_level(merges=60), byte_level(merges=5, specials=LLAMA_SPECIALS)):
+        tokenizer.add_tokens(["<|one|>", "<|two|>"], special_tokens=True)
+        wider.append(tokenizer)
+    found = []
+    for student, teacher in (plain, wider):
+        ids, others, spans, lengths = rows(student, teacher)
+        student_logits = logits(len(ids), len(plain[0]), 0).requires_grad_()
+        tree = Tree(lifting=lifting_of(student, teacher), beta=0.3)
+        loss, _ = summed(tree, student_logits, logits(len(others), len(plain[1]), 1), ids, others, spans, lengths)
+        found.append((loss.detach(), *torch.autograd.grad(loss, student_logits)))
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TEACHERS)
 @pytest.mark.parametrize("beta", BETAS)
