@@ -128,7 +128,8 @@ $(VENV)-beyond/.installed: $(VENV)-newest/.installed
 	$(VENV)-beyond/bin/python -m pip install --quiet --no-deps --pre 'omegaconf>=2.4'
 	touch $@
 
-torture: setup  ## try to break runs: kills, full disks, a failing W&B server, thousands of bad inputs (under 25 minutes on two cores)
+torture: setup  ## try to break runs: kills, full disks, a failing W&B server, a dying teacher, thousands of bad inputs (under 25 minutes on two cores)
+	$(RUN) -m pip install --quiet -c constraints.txt -e '.[ray]'
 	$(RUN) -m tests.torture $(ARGS)
 
 audit: setup  ## list known vulnerabilities of the installed packages; says so if the advisories cannot be reached

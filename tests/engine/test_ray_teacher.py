@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -24,7 +23,7 @@ from gold_style.runs.ray_cluster import own_directory
 from gold_style.runs.repetition import first_difference
 from tests.helpers import ray_teachers, toy_runs, toys
 from tests.helpers.commands import SMALL, environment, finish, python, start
-from tests.helpers.ray_teachers import process_of, ray_teacher
+from tests.helpers.ray_teachers import actor_of, cluster, process_of, ray_teacher
 
 pytestmark = pytest.mark.ray
 
@@ -185,21 +184,6 @@ def test_a_cluster_is_joined_by_its_address(model):
     assert int(subprocess.run(command, capture_output=True, text=True, env=environment(**given), check=True).stdout) == there
 
 
-def cluster(directory: Path | None = None) -> list[psutil.Process]:
-    """The process that a local cluster belongs to, and all below it."""
-    mine = [
-        p for p in psutil.process_iter() if str(directory or own_directory()) in _words(p) and "gold_style.runs.ray_cluster" in _words(p)
-    ]
-    return [process for keeper in mine for process in (keeper, *keeper.children(recursive=True))]
-
-
-def _words(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
-
-
 @pytest.fixture
 def home():
     """The directory of a cluster of its own: the usual one is in use by the other tests. Short, because a socket's path has to be."""
@@ -237,19 +221,9 @@ def test_four_jobs_of_a_sweep_are_the_runs_that_they_are_without_ray(tmp_path):
 def test_a_run_that_loses_its_teacher_ends_in_a_sentence(tmp_path, home):
     asked = (*SMALL, "tracker=none", "teacher_backend=ray", "teacher_backend.limit_s=20", "output_dir=run")
     run = start("train.py", *asked, cwd=tmp_path, GOLD_STYLE_RAY=str(home))
-    os.kill(_actor(home), signal.SIGSTOP)
+    os.kill(actor_of(home), signal.SIGSTOP)
     left = cluster(home)
     done = finish(run)
     assert done.code == 2 and "no sign of life for teacher_backend.limit_s=20 seconds" in done.stderr
     assert "Traceback" not in done.stderr and ".cc:" not in done.stderr  # nor lines of Ray's own
     assert not psutil.wait_procs(left, timeout=30)[1]
-
-
-def _actor(directory: Path) -> int:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        for process in cluster(directory):
-            if "SharedTeacher" in " ".join(_words(process)):
-                return process.pid
-        time.sleep(0.2)
-    raise AssertionError("no teacher was started")

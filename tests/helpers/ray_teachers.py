@@ -10,6 +10,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import psutil
 import torch
 
 from gold_style.config.schema import Model, TeacherBackend
@@ -18,6 +19,7 @@ from gold_style.engine.models import load_tokenizer, shell
 from gold_style.engine.ray_teacher import RayTeacher
 from gold_style.engine.teacher import Scored, Teacher
 from gold_style.job.teacher import identity, load_shared
+from gold_style.runs.ray_cluster import own_directory
 
 LOADS = "TEACHER_LOADS"  # names a file that gets a line for every time the weights are loaded
 
@@ -71,6 +73,32 @@ def states(model: str, rows: list[Scored], report) -> None:
     torch.set_num_threads(1)
     teacher = ray_teacher(model)
     report.put(torch.cat([torch.cat(teacher.hidden(rows)) for _ in range(3)]).numpy())
+
+
+def cluster(directory: Path | None = None) -> list[psutil.Process]:
+    """The process that a local cluster belongs to, and all below it."""
+    mine = [
+        p for p in psutil.process_iter() if str(directory or own_directory()) in _words(p) and "gold_style.runs.ray_cluster" in _words(p)
+    ]
+    return [process for keeper in mine for process in (keeper, *keeper.children(recursive=True))]
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def actor_of(directory: Path) -> int:
+    """Process id of a teacher in this cluster, once there is one."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for process in cluster(directory):
+            if "SharedTeacher" in " ".join(_words(process)):
+                return process.pid
+        time.sleep(0.2)
+    raise AssertionError("no teacher was started")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """make torture: every trial, two at a time, and the table of docs/reliability.md with its figures.
 
     python -m tests.torture                      all of it, under 25 minutes on two cores
-    python -m tests.torture --only kills         one part: kills, signals, disk, tracker, fuzz
+    python -m tests.torture --only kills         one part: kills, signals, disk, tracker, teacher, fuzz
     python -m tests.torture --seed 1             other moments
     python -m tests.torture --missing            goes on where an earlier call was ended
 
@@ -24,14 +24,14 @@ from pathlib import Path
 
 from gold_style.runs.provenance import git_state
 from tests.helpers.commands import PROJECT, environment
-from tests.torture import disk, kills, uploads
+from tests.torture import disk, kills, teacher, uploads
 from tests.torture.runs import Result, clock
 from tests.torture.table import write_table
 
 RESULTS = PROJECT / "docs" / "reliability.json"
 WRITING = threading.Lock()
 COMMIT = git_state(PROJECT)["commit"]
-PARTS = ("kills", "signals", "disk", "tracker", "fuzz")
+PARTS = ("kills", "signals", "disk", "tracker", "teacher", "fuzz")
 
 
 def fuzz(directory: Path, seed: int) -> Result:
@@ -64,6 +64,7 @@ def jobs(only: list[str]) -> list[tuple[str, Callable[[Path, int], Result]]]:
     found += [
         ("tracker", "tracker", uploads.sick_server),
         ("disk", "disk", disk.full_disk),
+        ("teacher", "teacher", teacher.dying_teacher),
         ("kills", "upload", uploads.killed_upload),
         ("signals", "signals", lambda place, seed: kills.interrupt(kills.SIGNALLED, place, seed)),
         ("fuzz", "fuzz", fuzz),

@@ -46,6 +46,8 @@ def done_to(result: dict) -> tuple[str, int]:
     if result["part"] == "kills":
         killed = [event for event in events if event.get("killed")]
         return f"SIGKILL in {', '.join(event['phase'] for event in killed)}; resumed each time", len(killed)
+    if result["part"] == "teacher":
+        return f"SIGKILL of {', '.join(event['phase'] for event in events)}; the run resumed", len(events)
     if result["part"] == "signals":
         return f"{', '.join(event['signal'] + ' in ' + event['phase'] for event in events)}; resumed each time", len(events)
     if result["part"] == "disk":
