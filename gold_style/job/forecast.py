@@ -14,7 +14,7 @@ import psutil
 
 from gold_style.config.inheritance import INHERITING
 from gold_style.config.settings import ADJUSTABLE, CONF, Settings, find_directory
-from gold_style.job.memory import Side, Work, phases
+from gold_style.job.memory import WRITTEN_ROWS, Side, Work, phases
 from gold_style.job.shapes import table
 from gold_style.prompts import build_source
 from gold_style.styles import StylePack
@@ -132,10 +132,10 @@ class Forecast:
         }
 
     def writing(self, side: Side, rows: int) -> float:
-        """Seconds of a batch of completions."""
-        machine, rates, weights = self.machine, self.rates, side.shape.parameters
-        read = side.width * weights / (machine.bandwidth * rates["of_bandwidth"])
-        return self.work.new * max(rates["decode_s"] * side.shape.layers, read, 2 * weights * rows / (machine.flops * rates["of_peak"]))
+        """Seconds of completions, WRITTEN_ROWS of them at a time."""
+        machine, rates, weights, batches = self.machine, self.rates, side.shape.parameters, math.ceil(rows / WRITTEN_ROWS)
+        a_batch = max(rates["decode_s"] * side.shape.layers, side.width * weights / (machine.bandwidth * rates["of_bandwidth"]))
+        return self.work.new * max(batches * a_batch, 2 * weights * rows / (machine.flops * rates["of_peak"]))
 
     def all_seconds(self, steps: int) -> float:
         """Of the whole run: its steps, the exams of student (before, after) and teacher, live evaluations."""

@@ -31,6 +31,7 @@ class Side:
         self.shape = shape_of(f"model.{name}", getattr(model, name))
         self.width = BYTES[getattr(model, f"{name}_dtype", None) or model.dtype]
         self.quantization = getattr(model, f"{name}_quantization")
+        self.restored = 0 if self.quantization == "none" else self.shape.hidden * self.shape.inner  # numbers at a time, where they are used
 
     def weights(self, width: int) -> float:
         return self.shape.trunk * QUANTIZED_BYTES.get(self.quantization, width) + self.shape.embeddings * width
@@ -109,20 +110,19 @@ def phases(work: Work) -> dict[str, Counter[str]]:
 
 
 def _writing(work: Work, side: Side, rows: int, read: int) -> Counter[str]:
-    """A batch of completions: weights laid out for the decode step, keys and values, logits."""
+    """A batch of completions: weights laid out for the decode step (a quantised teacher's are not), keys and values, logits."""
     shape, width, rows, vocab = side.shape, side.width, min(rows, WRITTEN_ROWS), side.shape.head // side.shape.hidden
     packs = not work.on_gpu and width == 4 and rows <= 64
     joined = shape.layers * shape.hidden * (shape.queries + 2 * shape.keys + 2 * shape.inner)
     activations = rows * (vocab * (width + 28) + work.tokens["prompt"] * (4 * shape.hidden + 3 * shape.inner) * width)
-    weights = width * (shape.trunk + shape.head if packs else joined)
+    weights = width * (side is work.teacher and side.restored or (shape.trunk + shape.head if packs else joined))
     return Counter({"decode weights": weights, "caches": rows * (read + work.new) * shape.cached * width, "activations": activations})
 
 
 def _reading(work: Work) -> Counter[str]:
-    shape, width, read = work.teacher.shape, work.teacher.width, work.tokens["rest"] + work.new
+    shape, width, restored, read = work.teacher.shape, work.teacher.width, work.teacher.restored, work.tokens["rest"] + work.new
     prefix = work.tokens["prefix"] if work.on_gpu else 0  # a CPU reads it where it lies
     rows = max(1, min(work.rows, work.rates["read_tokens"] // (read + prefix)))
-    restored = 0 if work.teacher.quantization == "none" else shape.hidden * shape.inner
     states = rows * read * (6 * shape.hidden + 3 * shape.inner) + work.rows * work.new * shape.hidden * work.readings
     return Counter(caches=rows * (prefix + read) * shape.cached * width if prefix else 0, activations=(states + restored) * width)
 

@@ -51,6 +51,21 @@ def test_a_step_takes_about_what_the_h100_measured():
         assert found["student"] == pytest.approx(seen["student_s"], rel=0.33)
 
 
+def test_a_long_window_is_written_in_batches():
+    """engine/rollout.py writes at most 256 rows at a time, and launches bind all of these."""
+    spent = {rows: forecast(f"train.gradient_accumulation_steps={rows}").seconds()["rollout"] for rows in (8, 256, 257, 1024)}
+    assert spent[8] == spent[256] and spent[257] == 2 * spent[8] and spent[1024] == 4 * spent[8]
+
+
+def test_a_quantised_teacher_is_not_laid_out_to_write():
+    """engine/decode_step.py refuses quantised layers, so that one at a time is restored."""
+    teacher = shape_of("model.teacher", "Qwen/Qwen2.5-3B-Instruct")
+    for quantization, numbers in (("none", teacher.layers * 13_000_000), ("int8", 1), ("int4", 1)):
+        exam = phases(forecast(f"model.teacher_quantization={quantization}").work)["exam"]
+        assert exam["decode weights"] >= 2 * numbers
+        assert (exam["decode weights"] <= 2 * teacher.hidden * teacher.inner) == (quantization != "none")
+
+
 def test_activations_under_autocast_are_those_that_were_measured():
     work = forecast().work
     assert activations(work) / work.student.shape.layers == pytest.approx(118_840, rel=0.001)
