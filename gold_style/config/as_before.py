@@ -36,6 +36,7 @@ AS_BEFORE: dict[str, Any] = {
     "prompts.teacher_context": "full",
     "teacher_backend.kind": "local",
     "teacher_backend.address": None,
+    "teacher_backend.model": None,
     "teacher_backend.gpus": None,
     "teacher_backend.limit_s": 600.0,
     **DEFAULTS,

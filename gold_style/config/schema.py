@@ -194,8 +194,9 @@ class Hardware:
 
 @dataclass(kw_only=True)
 class TeacherBackend:
-    kind: Adjustable[Literal["local", "ray"]]
+    kind: Adjustable[Literal["local", "ray", "openai"]]
     address: Adjustable[str | None]
+    model: Adjustable[str | None]
     gpus: Adjustable[Weight | None]
     limit_s: Adjustable[Positive]
 

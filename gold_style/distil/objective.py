@@ -144,13 +144,15 @@ class TokenExact:
 
 
 def statistics(student_logits_NV: Tensor, teacher_logits_NV: Tensor, mask_N: Tensor) -> dict[str, Tensor]:
-    """Readable twin of fused_jsd's statistics: (N,) tensors in nats, NaN where `mask_N` is False."""
+    """Readable twin of fused_jsd's statistics: (N,) tensors in nats, NaN where `mask_N` is False. Where a server tells the teacher's
+    most probable tokens, of shape (N, 2, K), only the student's."""
     student, teacher = student_logits_NV[mask_N], teacher_logits_NV[mask_N]
-    measured = {
-        "forward_kl_N": forward_kl(student, teacher),
-        "reverse_kl_N": reverse_kl(student, teacher),
-        "teacher_entropy_N": entropy(teacher),
-        "student_entropy_N": entropy(student),
-        "top1_agree_N": (student.argmax(-1) == teacher.argmax(-1)).float(),
-    }
+    measured = {"student_entropy_N": entropy(student)}
+    if teacher.dim() == 2:
+        measured |= {
+            "forward_kl_N": forward_kl(student, teacher),
+            "reverse_kl_N": reverse_kl(student, teacher),
+            "teacher_entropy_N": entropy(teacher),
+            "top1_agree_N": (student.argmax(-1) == teacher.argmax(-1)).float(),
+        }
     return {name: values.new_full(mask_N.shape, float("nan")).masked_scatter(mask_N, values) for name, values in measured.items()}

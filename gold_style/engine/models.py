@@ -94,7 +94,10 @@ def shell(name: str, revision: str | None, trust_remote_code: bool) -> PreTraine
     """A causal LM without weights, from its configuration. Raises ValueError when it cannot be had."""
     with _hub_errors(name), torch.device("meta"):
         config = AutoConfig.from_pretrained(local_model(name), revision=revision, trust_remote_code=trust_remote_code)
-        return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+    with contextlib.suppress(OSError):  # not every model has one
+        model.generation_config = GenerationConfig.from_pretrained(local_model(name), revision=revision)
+    return model
 
 
 def num_parameters(name: str, revision: str | None, trust_remote_code: bool) -> int:

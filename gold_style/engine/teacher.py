@@ -41,10 +41,11 @@ class AnyTeacher(Protocol):
 
     tokenizer: PreTrainedTokenizerBase
     output_ids: OutputIds  # what it may write
-    head: Head  # weight (V, D), bias, logits: on the student's device
+    head: Head  # weight (V, D), bias, logits: on the student's device; its weight is None where a server tells its most probable tokens
 
     def hidden(self, rows: Sequence[Scored]) -> list[Tensor]:
-        """For each row the states that predict each of its completion's tokens, shape (N_row, D), on the head's device."""
+        """For each row the states that predict each of its completion's tokens, shape (N_row, D), on the head's device; without a head
+        what is told of them, (N_row, 2, K): ids and log-probabilities."""
 
     def generate(self, prompts: Sequence[TeacherIds], *, uniforms_BG: Tensor | None = None, **how) -> list[Completion]:
         """A completion for each prompt, written with the teacher's system prompt in view. Arguments as in `rollout.generate`."""
@@ -63,11 +64,16 @@ class AnyTeacher(Protocol):
 
     def logprobs(self, rows: Sequence[Scored]) -> list[list[float]]:
         """For each row the log-probability of each of its completion's tokens, in nats."""
+        return [own_N.tolist() for own_N, _, _ in self.chosen(rows)]
+
+    def chosen(self, rows: Sequence[Scored]) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """For each row, of each of its completion's tokens the log-probability, that of the token which the teacher finds most probable
+        there, and the latter's id, (N_row,)."""
         found = []
         for row, hidden_ND in zip(rows, self.hidden(rows), strict=True):
             logprobs_NV = self.head.logits(hidden_ND).float().log_softmax(-1)
-            chosen = torch.tensor(row.completion, dtype=torch.long, device=logprobs_NV.device)[:, None]
-            found.append(logprobs_NV.gather(1, chosen)[:, 0].tolist())
+            own_N1 = torch.tensor(row.completion, dtype=torch.long, device=logprobs_NV.device)[:, None]
+            found.append((logprobs_NV.gather(1, own_N1)[:, 0], *logprobs_NV.max(-1)))
         return found
 
 

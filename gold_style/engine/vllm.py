@@ -10,11 +10,7 @@ of older weights would not be on-policy.
 """
 
 import importlib.util
-import json
 import os
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -28,11 +24,10 @@ from transformers import PreTrainedModel
 
 from gold_style.engine.rollout import Completion, OutputIds, Sampling
 from gold_style.runs.files import full_disk_explained
-from gold_style.runs.web import error_message, opener_for
+from gold_style.runs.web import NoReply, Service
 
 NEVER = -100.0  # added to the logit of an id that must not be drawn: as low as the server's interface goes
 CONNECTIONS = 64  # requests under way at a time; the server batches them
-PATIENCE_S = (1, 2, 4, 8)  # between tries of a server that does not answer
 TIMEOUT_S = 600.0  # of one answer
 
 
@@ -121,14 +116,14 @@ class Served:
     """
 
     def __init__(self, url: str, handover: Path, *, student: str):
-        self.url, self.handover, self.num_logits = url.rstrip("/"), handover, 0
+        self.service = Service(url, ("VLLM_API_KEY",), "hardware.vllm_server", "/v1", 1 << 30)
+        self.service.where, self.handover, self.num_logits = f"hardware.vllm_server={self.service.url}", handover, 0
         self.start = f"start one with: VLLM_SERVER_DEV_MODE=1 vllm serve {student} --host 127.0.0.1 --port 8000"
-        self._opener = opener_for(self.url)
-        self.model = self._call("/v1/models", pauses_s=())["data"][0]["id"]
+        self.model = self._call("/v1/models", patience_s=0.0)["data"][0]["id"]
         try:
-            self._call("/server_info", pauses_s=())
+            self._call("/server_info", patience_s=0.0)
         except ValueError as error:
-            raise ValueError(f"hardware.vllm_server={self.url}: the server takes no weights; {self.start}") from error
+            raise ValueError(f"{self.service.where}: the server takes no weights; {self.start}") from error
 
     def take(self, student) -> None:
         """Let the server load the weights of a distil.student_copy.StudentCopy. Collective: every process of the run calls it."""
@@ -159,20 +154,9 @@ class Served:
     def rest(self) -> None:
         """Nothing: the server has a GPU of its own."""
 
-    def _call(self, path: str, body: dict | None = None, pauses_s: Sequence[int] = PATIENCE_S) -> Any:
+    def _call(self, path: str, body: dict | None = None, patience_s: float = 15.0) -> Any:
         """The server's reply to a GET, or to a POST of `body`. Raises ValueError when it refuses, or does not answer."""
-        data = None if body is None else json.dumps(body).encode()
-        for pause_s in (*pauses_s, None):
-            try:
-                request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
-                with self._opener.open(request, timeout=TIMEOUT_S) as reply:
-                    text = reply.read()
-                return json.loads(text) if text else None
-            except urllib.error.HTTPError as error:
-                said = " ".join(error_message(error.read().decode("utf-8", "replace")).split())[:300]
-                raise ValueError(f"hardware.vllm_server={self.url}: {path} was answered with {error.code}: {said}") from None
-            except (OSError, ValueError) as error:
-                said = getattr(error, "reason", error)
-            if pause_s:
-                time.sleep(pause_s)
-        raise ValueError(f"hardware.vllm_server={self.url}: cannot be reached: {said}; {self.start}")
+        try:
+            return self.service.ask(path, body, patience_s=patience_s, least_s=TIMEOUT_S)
+        except NoReply as error:
+            raise ValueError(f"{error}; {self.start}") from None

@@ -4,13 +4,13 @@ inputs = Inputs.load(settings)         # raises ValueError for whatever can be r
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import torch
 from accelerate import PartialState
 
-from gold_style.chat import Chat, fix_arguments
+from gold_style.chat import Chat, encode, fix_arguments
 from gold_style.config.losses import LOSSES
 from gold_style.config.own_teacher import is_own_teacher, teacher_weights
 from gold_style.config.schedule import lowest, shortened
@@ -20,6 +20,7 @@ from gold_style.engine.models import Limits, load_tokenizer, num_parameters, spe
 from gold_style.job.steps import num_steps, too_few_rows
 from gold_style.measure.answers import Answer, Judged, judge
 from gold_style.prompts import Prompt, PromptSource, build_source
+from gold_style.runs.completions import Completions
 from gold_style.styles import StylePack
 from gold_style.tokens.identical import identical_tokenizers
 from gold_style.verdicts import Classifier, classifier_of
@@ -139,9 +140,16 @@ class Inputs:
                 f"loss.lmbda={shortened(settings.loss.lmbda)}: off-policy rows need an assistant turn, and not every row has one; set "
                 "loss.seq_kd=true to let the teacher write them, or loss.lmbda=1"
             )
+        is_told = settings.teacher_backend.kind == "openai"
         if not LOSSES[kind := settings.loss.kind].has_spans and not self.same_tokenizer:
             others = " or ".join(f"loss.kind={name}" for name, module in LOSSES.items() if module.has_spans)
+            others += ", with teacher_backend=local" * is_told
             mistakes.append(f"loss.kind={kind} compares token by token, but teacher and student have different tokenizers: use {others}")
+        if is_told:
+            served, text = Completions(settings.teacher_backend, settings.model.teacher), self.chat.teacher_text(self.source[0])
+            mistakes += served.mistakes(text, encode(self.chat.teacher_tokenizer, text), settings.model.teacher)
+            room = min(self.teacher_limits.context_tokens, served.context_tokens - 1)  # it writes a token more
+            self.teacher_limits = replace(self.teacher_limits, context_tokens=room)
         mistakes += self.student_limits.stop_mistakes("model.student") + self.teacher_limits.stop_mistakes("model.teacher")
         return mistakes + self.length_mistakes()
 

@@ -60,8 +60,10 @@ class Work:
         self.trained = self.lora * shape.layers * of_a_layer or shape.parameters
         alike = self.student.width == self.teacher.width and self.student.quantization == self.teacher.quantization
         backend = settings.teacher_backend
-        self.teacher_is_elsewhere, width = backend.kind == "ray" and backend.address is not None, self.teacher.width
-        self.weights_of_teacher = self.teacher.shape.head * width if self.teacher_is_elsewhere else self.teacher.weights(width)
+        self.told, width = 8 * loss.tail_k if backend.kind == "openai" else 0, self.teacher.width  # bytes of a token
+        self.teacher_is_elsewhere = backend.kind != "local" and backend.address is not None
+        held = self.teacher.shape.head * width * (not self.told)
+        self.weights_of_teacher = held if self.teacher_is_elsewhere else self.teacher.weights(width)
         self.held_once = backend.kind == "local" and is_own_teacher(model) and bool(self.lora) and alike and not self.sharded
         self.readings = 1 + len(further_readings(loss))  # of each row by the teacher
         self.packed = not (on_gpu or self.lora or train["gradient_checkpointing"]) and self.student.width == 4
@@ -97,8 +99,8 @@ def phases(work: Work) -> dict[str, Counter[str]]:
     update = Counter(buffers=4 * (work.trained if foreach else min(work.trained, student.head)) / share)
     taught = [_reading(work), *([_writing(work, work.teacher, work.rows, read)] if work.teacher_writes else [])]
     exam = _writing(work, work.teacher, work.exam_rows, read)
-    if work.teacher_is_elsewhere:  # only its states come here
-        taught, exam = [Counter(activations=work.rows * work.new * teacher.hidden * work.teacher.width)], Counter()
+    if work.teacher_is_elsewhere:  # only its states come here, or what is told of them
+        taught, exam = [Counter(activations=work.rows * work.new * (work.told or teacher.hidden * work.teacher.width))], Counter()
     return {
         "exam": held + exam,
         "rollout": trained + _writing(work, work.student, max(work.rows, work.exam_rows), tokens["prompt"]),

@@ -15,6 +15,7 @@ from gold_style.config.yaml_file import mapping_in
 from gold_style.job.steps import too_few_rows
 from gold_style.prompts import build_source
 from gold_style.runs import trackers
+from gold_style.runs.completions import check_served
 from gold_style.runs.ranks import from_main
 from gold_style.runs.ray_cluster import check_ray
 from gold_style.runs.run_directory import choose
@@ -37,10 +38,9 @@ def absences(settings: Settings, argv: Sequence[str]) -> list[str]:
 
 
 def lacks(settings: Settings) -> list[str]:
-    """What this machine lacks: a GPU, vLLM, Ray. Where one is asked for, torch is imported."""
-    return _faults(
-        (check_vllm, settings), (check_ray, settings.teacher_backend), (check_device, settings.hardware.device), (check_float16, settings)
-    )
+    """What this machine lacks: a GPU, vLLM, Ray, a served teacher. Where one of the first two is asked for, torch is imported."""
+    teacher = (check_ray, settings.teacher_backend), (check_served, settings)
+    return _faults((check_vllm, settings), *teacher, (check_device, settings.hardware.device), (check_float16, settings))
 
 
 def spread_mistakes(hardware: Hardware) -> list[str]:

@@ -2,7 +2,7 @@
 
 run.write_samples(readings(inputs, teacher, exam.requests, after), "readings.jsonl")
 
-Shapes: N tokens of an answer, V the teacher's vocabulary.
+Shapes: N tokens of an answer.
 """
 
 from collections.abc import Sequence
@@ -32,12 +32,9 @@ def readings(inputs: Inputs, teacher: AnyTeacher, requests: Sequence[Prompt], an
     ids = [tuple(encode(teacher.tokenizer, answer.text)) for answer in asked]
     scored = [Scored(inputs.chat.teacher_ids(prompt), row) for prompt, row in zip(prompts, ids, strict=True)]
     rows = []
-    for prompt, row, hidden_ND in zip(prompts, ids, teacher.hidden(scored), strict=True):
-        logprobs_NV = teacher.head.logits(hidden_ND).float().log_softmax(-1)
-        best_N, choice_N = logprobs_NV.max(-1)
-        nats_N = best_N - logprobs_NV.gather(1, torch.tensor(row, device=logprobs_NV.device)[:, None])[:, 0]
+    for prompt, row, (own_N, best_N, choice_N) in zip(prompts, ids, teacher.chosen(scored), strict=True):
         texts = {"student_reads": inputs.chat.student_text(prompt), "teacher_reads": inputs.chat.teacher_text(prompt)}
-        tokens = pieces(teacher.tokenizer, row, nats_N.tolist(), choice_N.tolist())
+        tokens = pieces(teacher.tokenizer, row, (best_N - own_N).tolist(), choice_N.tolist())
         rows.append({"style": prompt.tag, "request": prompt.request, **texts, "tokens": tokens})
     return rows
 

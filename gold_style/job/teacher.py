@@ -1,4 +1,4 @@
-"""settings and inputs -> the teacher: in this process, or one that Ray keeps for several runs.
+"""settings and inputs -> the teacher: in this process, one that Ray keeps for several runs, or one that a server tells of.
 
 teacher = build_teacher(settings, inputs, student)
 """
@@ -19,14 +19,16 @@ from gold_style.config.schema import Model
 from gold_style.config.settings import Settings, local_model
 from gold_style.engine.disk_cache import DiskCache, code_digest
 from gold_style.engine.models import DTYPES, load_model, load_tokenizer, shell
+from gold_style.engine.openai_teacher import OpenAITeacher
 from gold_style.engine.ray_teacher import RayTeacher
 from gold_style.engine.remembered import RememberingTeacher, file_digest, weight_files
 from gold_style.engine.teacher import AnyTeacher, Teacher
 from gold_style.job.inputs import Inputs, device_of
+from gold_style.runs.completions import Completions
 
 
 def build_teacher(settings: Settings, inputs: Inputs, student: PreTrainedModel | None = None) -> AnyTeacher:
-    """The frozen teacher, here or behind Ray. Where it is the student's own model it is the student's start; where that is held once, it
+    """The frozen teacher, here or elsewhere. Where it is the student's own model it is the student's start; where that is held once, it
     has the tensors of `student`, untrained and without LoRA, in modules of its own, which LoRA will not wrap. Raises ValueError where it
     cannot be had."""
     model, device, tokenizer = settings.model, device_of(settings.hardware.device), inputs.chat.teacher_tokenizer
@@ -38,6 +40,10 @@ def build_teacher(settings: Settings, inputs: Inputs, student: PreTrainedModel |
         )  # the actor works in another directory
         how = partial(load_shared, sent, cache_bytes), partial(identity, sent, cache_bytes), settings.teacher_backend
         return RayTeacher(tokenizer, bare(sent), *how, device, disk)
+    if settings.teacher_backend.kind == "openai":
+        known = min(len(tokenizer), student.get_output_embeddings().weight.shape[0])
+        served = Completions(settings.teacher_backend, model.teacher, settings.teacher_backend.limit_s)
+        return OpenAITeacher(tokenizer, bare(model), served, settings.loss.tail_k, known, device)
     if student is not None and is_held_once(model):
         weights = untouched_by_lora(student)
     else:

@@ -38,7 +38,7 @@ def fused_jsd(
     student_hidden_ND: Tensor,
     student_head_VD: Tensor,
     teacher_hidden_ND: Tensor,
-    teacher_head_VD: Tensor,
+    teacher_head_VD: Tensor | None,
     weight_N: Tensor,
     beta: float,
     temperature: float = 1.0,
@@ -55,27 +55,29 @@ def fused_jsd(
     factor. Products of half-precision inputs are summed and returned in fp32, and everything after them, the head's gradient
     included, is in fp32; float64 inputs stay float64. A head or bias that needs no gradient costs nothing, nor does
     anything under `torch.no_grad`. `target` changes the teacher's logits of a chunk, given the student's, which are constant for the
-    gradient; the statistics are those of the teacher itself.
+    gradient; the statistics are those of the teacher itself. Without a teacher's head `target` makes logits of `teacher_hidden_ND`, and
+    of the statistics there are those of the student.
 
     The statistics are detached (N,) tensors: `loss_N` (unweighted) for every token, and forward_kl_N, reverse_kl_N,
     teacher_entropy_N, student_entropy_N (at this temperature), top1_agree_N (0 or 1) for the tokens of the boolean
     `stats_mask_N` (default: all), NaN elsewhere.
     """
     assert 0 <= beta <= 1 and temperature > 0, (beta, temperature)
-    narrower = min(student_head_VD.shape[0], teacher_head_VD.shape[0])
+    narrower = min(head.shape[0] for head in (student_head_VD, teacher_head_VD) if head is not None)
     vocab_size = narrower if vocab_size is None else vocab_size
     assert 0 < vocab_size <= narrower, f"vocab_size={vocab_size}: the narrower head has {narrower} rows"
     num_tokens, dtype = student_hidden_ND.shape[0], _reduction_dtype(student_hidden_ND.dtype)
     if stats_mask_N is None:
         stats_mask_N = student_hidden_ND.new_ones(num_tokens, dtype=torch.bool)
     assert stats_mask_N.shape == (num_tokens,)
-    stats = {name: student_hidden_ND.new_full((num_tokens,), float("nan"), dtype=dtype) for name in STATISTICS}
+    names = STATISTICS if teacher_head_VD is not None else ("loss_N", "student_entropy_N")
+    stats = {name: student_hidden_ND.new_full((num_tokens,), float("nan"), dtype=dtype) for name in names}
     loss = _FusedJSD.apply(
         student_hidden_ND,
         student_head_VD,
         student_bias,
         teacher_hidden_ND.detach(),
-        teacher_head_VD.detach(),
+        None if teacher_head_VD is None else teacher_head_VD.detach(),
         None if teacher_bias is None else teacher_bias.detach(),
         weight_N.detach(),
         _Options(beta, temperature, vocab_size, torch.is_grad_enabled(), stats, stats_mask_N, target),
@@ -191,7 +193,8 @@ class _FusedJSD(torch.autograd.Function):
     def forward(ctx, hidden_ND, head_VD, bias_V, teacher_hidden_ND, teacher_head_VD, teacher_bias_V, weight_N, options):
         dtype, num_tokens, temperature = _reduction_dtype(hidden_ND.dtype), hidden_ND.shape[0], options.temperature
         student = _Side(hidden_ND, head_VD, bias_V, options.vocab_size, dtype)
-        teacher = _Side(teacher_hidden_ND, teacher_head_VD, teacher_bias_V, options.vocab_size, dtype)
+        has_head, target = teacher_head_VD is not None, options.target
+        teacher = _Side(teacher_hidden_ND, teacher_head_VD, teacher_bias_V, options.vocab_size, dtype) if has_head else None
         wanted = [needed and options.record_grad for needed in ctx.needs_input_grad[:3]]
         grads = _Gradients(student, head_VD, bias_V, hidden_ND, wanted)
         chunk, block = _chunk_and_block(options.vocab_size * dtype.itemsize, hidden_ND.is_cuda, num_tokens)
@@ -201,10 +204,11 @@ class _FusedJSD(torch.autograd.Function):
             for start in range(0, num_tokens, chunk):
                 stop = min(start + chunk, num_tokens)
                 student_CV = student.logits(start, stop, temperature, buffers[0])
-                teacher_CV = teacher.logits(start, stop, temperature, buffers[1])
+                told = teacher_hidden_ND[start:stop]
+                teacher_CV = teacher.logits(start, stop, temperature, buffers[1]) if teacher else target(student_CV, told)
                 _measure(options.stats, options.stats_mask_N, start, student_CV, teacher_CV)
-                if options.target is not None:
-                    teacher_CV = options.target(student_CV, teacher_CV)
+                if teacher and target is not None:
+                    teacher_CV = target(student_CV, teacher_CV)
                 loss_C = loss_N[start:stop]
                 for first in range(0, stop - start, block):
                     rows = slice(first, min(first + block, stop - start))
@@ -298,5 +302,5 @@ def _measure(stats: dict[str, Tensor], stats_mask_N: Tensor, start: int, student
         "student_entropy_N": -sums_N22[:, 0, 0],
         "top1_agree_N": (top1_N2[:, 0] == top1_N2[:, 1]).to(logprobs_N2V.dtype),
     }
-    for name, value_N in values.items():
-        stats[name][start + rows] = value_N
+    for name in stats.keys() & values.keys():
+        stats[name][start + rows] = values[name]

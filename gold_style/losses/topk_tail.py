@@ -75,7 +75,12 @@ def with_tail(student_logits_NV: Tensor, top_ids_NK: Tensor, top_logprobs_NK: Te
 
 
 def top_and_tail(student_logits_NV: Tensor, teacher_logits_NV: Tensor, tail_k: int) -> Tensor:
-    """`with_tail` for a teacher whose logits are all there; with as many top tokens as the vocabulary has, its logits as they are."""
+    """`with_tail` for a teacher whose logits are all there; with as many top tokens as the vocabulary has, its logits as they are.
+
+    What a server tells instead of logits has the shape (N, 2, K): ids and log-probabilities of the top tokens.
+    """
+    if teacher_logits_NV.dim() == 3:
+        return with_tail(student_logits_NV, teacher_logits_NV[:, 0].long(), teacher_logits_NV[:, 1])
     if tail_k >= teacher_logits_NV.shape[1]:
         return teacher_logits_NV
     top_NK, ids_NK = teacher_logits_NV.topk(tail_k, -1)

@@ -45,7 +45,7 @@ def check_ray(backend: TeacherBackend) -> None:
     at = f"teacher_backend.address={backend.address}"
     if backend.kind == "ray" and find_spec("ray") is None:
         raise ValueError("teacher_backend=ray: Ray is not installed: pip install 'gold-style[ray]'")
-    if backend.kind == "local" or backend.address is None:
+    if backend.kind != "ray" or backend.address is None:
         return
     if not (parts := re.fullmatch(r"([^\s/]+):(\d{1,5})", backend.address)) or not 0 < int(parts[2]) < 65536:
         raise ValueError(f"{at}: must be HOST:PORT, as `ray start --head --port=6379` prints it, or null")

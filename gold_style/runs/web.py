@@ -20,6 +20,7 @@ from gold_style.runs.redact import REDACTED, redact
 
 THIS_ONE = (400, 413, 422)  # about one request, a text that is too long or filtered, say: another may do
 TRANSIENT = (408, 409, 425, 429)  # and every 5xx: worth another try
+PAUSE_S = 1.0  # between two tries
 KEY_LOOKS = re.compile(r"\bsk-[\w*-]+")
 
 
@@ -31,8 +32,8 @@ class Unanswered(ValueError):
     """No reply to this request; the message is one sentence."""
 
 
-class NoReply(Unanswered):
-    """None yet; another try, after `wait_s` seconds, may get one. The message lacks the address."""
+class NoReply(ValueError):
+    """None yet; another try, after `wait_s` seconds, may get one."""
 
     def __init__(self, said: str, wait_s: float = 0.0):
         super().__init__(said)
@@ -81,12 +82,28 @@ class Service:
     """
 
     def __init__(self, url: str, keys: Sequence[str], option: str, end: str, most_bytes: int, about: str = ""):
-        self.url, self.keys, self.most_bytes, self.about = checked_url(url, option, keys[0], end), keys, most_bytes, about
+        self.url = self.where = checked_url(url, option, keys[0], end)
+        self.keys, self.most_bytes, self.about = keys, most_bytes, about
         api_key(self.url, keys)  # a broken one shows here
         self._opener = opener_for(self.url)
 
+    def ask(self, path: str, body: Any = None, *, patience_s: float = 0.0, least_s: float = 1.0) -> Any:
+        """The reply as JSON, None for an empty one; asked again until `patience_s` are over. It may take `least_s`. Raises as `reply`."""
+        end = time.monotonic() + patience_s
+        while True:
+            try:
+                text = self.reply(path, body, max(end - time.monotonic(), least_s))
+                return json.loads(text) if text else None
+            except NoReply as error:
+                said, pause_s = str(error), max(PAUSE_S, error.wait_s)
+            except json.JSONDecodeError:
+                said, pause_s = "replied with something that is no JSON", PAUSE_S
+            if time.monotonic() + pause_s > end:
+                raise NoReply(f"{self.where}: {said}")
+            time.sleep(pause_s)
+
     def reply(self, path: str, body: Any, timeout_s: float) -> bytearray:
-        """To one GET, or to a POST of `body`. Raises Refused, Unanswered or NoReply."""
+        """To one GET, or to a POST of `body`. Raises Refused, Unanswered, or NoReply, whose message lacks the address."""
         data = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
         request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
         _, key = api_key(self.url, self.keys)
@@ -107,7 +124,7 @@ class Service:
                 said, after = self._said(error), error.headers.get("Retry-After") or ""
             if error.code in TRANSIENT or error.code >= 500:
                 raise NoReply(said, float(after) if after.isdigit() else 0.0) from None
-            raise (Unanswered if error.code in THIS_ONE else Refused)(f"{self.url}: {said}") from None
+            raise (Unanswered if error.code in THIS_ONE else Refused)(f"{self.where}: {said}") from None
         except (TimeoutError, urllib.error.URLError) as error:
             reason = getattr(error, "reason", error)
             said = f"no reply within {timeout_s:g} s" if isinstance(reason, TimeoutError) else f"cannot be reached: {reason}"

@@ -21,6 +21,7 @@ PAIR = "model=qwen3b_to_1p5b"
 GROUPS = ("model", "prompts", "styles", "loss", "hardware", "teacher_backend", "tracker", "experiment", "sweep")
 OPTIONS = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]
 NEEDED = {"hf": ["prompts.name=user/dataset"], "seq_kd": [], "self": ["model.student=a/b"]}  # what an option cannot know by itself
+NEEDED["openai"] = ["teacher_backend.address=http://127.0.0.1:8000/v1", "loss=topk_tail"]
 ORIGIN_ROWS = re.findall(r"^\| `--([a-z-]+) (\S+)` \| `([^`]+)` \|", (PROJECT / "README.md").read_text(), re.M)
 
 
@@ -39,7 +40,7 @@ def test_the_promised_options_are_there():
         "styles": "joseon village bard",
         "loss": "uld_hybrid uld jsd seq_kd tree",
         "hardware": "auto cpu single_gpu multi_gpu fsdp deepspeed_zero3 vllm_colocate vllm_server gpu_16gb gpu_24gb gpu_48gb gpu_80gb",
-        "teacher_backend": "local ray",
+        "teacher_backend": "local ray openai",
         "tracker": "wandb tensorboard none",
         "experiment": "origin smoke",
     }

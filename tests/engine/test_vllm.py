@@ -157,5 +157,5 @@ def test_a_run(how, lora, model_directory, server, tmp_path):
 
 def test_what_a_server_cannot_do_is_said(server, tmp_path):
     vllm = Served(server, tmp_path, student="the/student")
-    with pytest.raises(ValueError, match="hardware.vllm_server=.* was answered with 400: .*maximum context length"):
+    with pytest.raises(ValueError, match="hardware.vllm_server=.*: 400 Bad Request: .*maximum context length"):
         vllm.write([[5] * 400], [0], **ask())
