@@ -3,8 +3,10 @@
 tests/commands.yaml is the list. `python train.py ...` and `python evaluate.py ...` go through the checks of the command line.
 """
 
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,27 @@ def entry_of(command: str) -> str | None:
 
 
 COMPOSED = [command for command in commands() if SCRIPT.fullmatch(command) and entry_of(command) is None]
+
+
+SCRIPTS = [
+    block for page in PAGES for block in re.findall(r"^```bash\n(#!/bin/bash\n.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=range(len(SCRIPTS)))
+def test_a_script_for_slurm_calls_a_command_that_composes(script, tmp_path):
+    """bash runs it as the third task of an array; srun, which is SLURM's own, writes down what it is asked to start."""
+    programs = {"srun": 'printf "%s\\n" "$*" >> asked', "scontrol": "echo one; echo two", "getent": "echo 10.0.0.5 one", "sleep": ""}
+    for name, body in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_NODELIST": "one,two"}
+    done = subprocess.run(["bash", "-eu", "-c", script + "wait"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "asked").read_text().splitlines()
+    (asked,) = (match for line in lines if (match := SCRIPT.search(line)))
+    check([*shlex.split(asked[2]), "dry_run=true"], "config")
+    assert "seed=3 output_dir=runs/3" in asked[2] or "one:29500" in asked[0] or "address=10.0.0.5:6379" in asked[2]
 
 
 def test_every_command_is_run_or_says_why_not():

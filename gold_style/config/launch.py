@@ -13,8 +13,8 @@ def world_size() -> int:
 
 
 def is_sharded() -> bool:
-    """Whether `accelerate launch` was asked to shard the student's weights over the processes (FSDP, ZeRO)."""
-    return any(os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true" for name in ("FSDP", "DEEPSPEED"))
+    """Whether `accelerate launch` was asked to shard the student's weights over the processes (FSDP)."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
 
 
 def is_main_process() -> bool:

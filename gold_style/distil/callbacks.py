@@ -49,9 +49,9 @@ class Totals(Resumable):
         super().on_train_begin(args, state, control, **kwargs)
         self._started = time.monotonic()
         if self.processes:
-            own = dict(self.processes[args.process_index])
-            self._seconds_before = own.pop("train_seconds")
-            self.meters.restore(own)
+            shares = [dict(share) for share in self.processes]
+            self._seconds_before = max(share.pop("train_seconds") for share in shares)
+            self.meters.restore(shares[args.process_index :: args.world_size])
 
     def collect(self) -> None:
         """Gather every process's share for the checkpoint that is about to be written; called by all of them."""

@@ -76,9 +76,14 @@ class Meters:
         """The fields, for `restore` and for the `pop` of another process."""
         return copy.deepcopy(vars(self))
 
-    def restore(self, fields: Mapping[str, Any]) -> None:
-        """Take back what `export` gave: a resumed run starts in the middle of a row."""
-        vars(self).update(copy.deepcopy(fields))
+    def restore(self, shares: Sequence[Mapping[str, Any]]) -> None:
+        """Take back what one process or several have exported: a resumed run starts in the middle of a row, maybe in fewer processes."""
+        for share in copy.deepcopy(list(shares)):
+            share["num_tokens"] += self.num_tokens
+            share["not_aligned"] = dict(Counter(self.not_aligned) + Counter(share["not_aligned"]))
+            for name, pair in self.sums.items():
+                share["sums"][name] = [a + b for a, b in zip(pair, share["sums"].get(name, (0.0, 0.0)), strict=True)]
+            vars(self).update(share)
 
     def pop(self, shares: Sequence[dict[str, Any]], of_the_loop: dict[str, float]) -> dict[str, float | None]:
         """The next logged row, from all processes' exports and the loop's own numbers; this process's sums start anew."""

@@ -5,11 +5,16 @@ Read in accelerate 1.15 and torch 2.13; tried over gloo in tests/distil/test_pro
 
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import DistributedDataParallelKwargs, FullyShardedDataParallelPlugin
+from safetensors.torch import load_file
+from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.utils._pytree import tree_map
 from transformers import TrainerCallback
 
 from gold_style.distil.options import Options
@@ -43,3 +48,41 @@ def accelerator_arguments(options: Options) -> dict[str, Any]:
         policy = MixedPrecisionPolicy(gathered, reduce_dtype=torch.float32, output_dtype=torch.float32, cast_forward_inputs=False)
         arguments["fsdp_plugin"] = FullyShardedDataParallelPlugin(mixed_precision_policy=policy)
     return arguments
+
+
+# ---- checkpoints of a sharded student: the files of a whole one, so that any launch resumes from those of any other ------------------
+
+
+def whole(state: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer's state with its sharded tensors in one piece, on the CPU. Collective."""
+    return tree_map(lambda value: value.full_tensor().cpu() if isinstance(value, DTensor) else value, state)
+
+
+def share(value: Any, own: Tensor) -> Any:
+    """This process's part of what belongs to all of `own`, where that is sharded; what has another shape (a count of steps), whole."""
+    if not isinstance(own, DTensor) or not isinstance(value, Tensor) or value.shape != own.shape:
+        return value
+    return distribute_tensor(value.to(own.device), own.device_mesh, own.placements, src_data_rank=None).clone()
+
+
+@torch.no_grad()
+def load_weights(model: nn.Module, checkpoint: Path) -> None:
+    """Puts a checkpoint's weights, or its adapter's, into a sharded student."""
+    adapters = getattr(model, "peft_config", ())  # PEFT leaves their names out of its files
+    weights = model.state_dict()
+    for adapter in adapters:
+        weights = {name.replace(f".{adapter}.", ".").removesuffix(f".{adapter}"): weight for name, weight in weights.items()}
+    for path in sorted(checkpoint.glob("*model*.safetensors")):
+        for name, value in load_file(path).items():
+            weights[name].copy_(share(value, weights[name]))
+
+
+def load_optimizer(optimizer, path: Path) -> None:
+    """Puts the state of a whole student's optimizer into that of a sharded one."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    parts = getattr(optimizer.optimizer, "optimizers", None)  # of Muon with AdamW
+    for saved, part in [(state[name], part) for name, part in parts.items()] if parts else [(state, optimizer)]:
+        weights = [weight for group in part.param_groups for weight in group["params"]]
+        for number, values in saved["state"].items():
+            saved["state"][number] = {name: share(value, weights[number]) for name, value in values.items()}
+    optimizer.load_state_dict(state)

@@ -16,7 +16,6 @@ from accelerate.utils import DistributedType
 from torch import nn
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
-from trl.models import unwrap_model_for_generation
 
 from gold_style.distil.student_files import write_student
 from gold_style.engine.backbone import Backbone
@@ -37,10 +36,6 @@ class StudentCopy:
     @contextlib.contextmanager
     def for_rollouts(self) -> Iterator[Backbone]:
         """Unwrapped, in the compute dtype, in eval mode. Collective where the weights are sharded."""
-        if self.accelerator.distributed_type == DistributedType.DEEPSPEED:
-            with unwrap_model_for_generation(self.trainer.model_wrapped, self.accelerator) as unwrapped:
-                yield Backbone(unwrapped, self.trainer.backbone.reading)
-            return
         student = self._unwrapped()
         if self._is_sharded or hasattr(student, "get_base_model") or next(student.parameters()).dtype != self.compute_dtype:
             student = self._synced(student)
@@ -53,7 +48,7 @@ class StudentCopy:
         """The student, LoRA merged, and its present weights in `dtype` (None: the compute dtype), named as `from_pretrained` reads them.
 
         With LoRA they are on the CPU, merged tensor by tensor: a device has no room for them once more. Collective: every process has to
-        call it; under ZeRO 3 only the main one gets the weights.
+        call it.
         """
         student, dtype = self._unwrapped(), dtype or self.compute_dtype
         if self._is_sharded:

@@ -9,6 +9,7 @@ Every override names the upstream fact it mends; the facts, with numbers, are in
 | `training_step`        | scale under accumulation (5), global random draws (11), one generate call per slice (12), seq_kd (2)     |
 | `compute_loss`         | no hook for a teacher-only prompt (9), text round trip (7, 8), logits of all positions (14)              |
 | `_load_optimizer_and_scheduler` | a longer run resumes at the learning rate of the shorter one                                   |
+| `_save_optimizer_and_scheduler`, `_load_from_checkpoint` | only FSDP can resume what FSDP has saved                              |
 | `create_optimizer`, `_build_accelerator_args`, `train` | `muon`; bf16 sums of gradients; a traceback where memory runs out   |
 | `_save_checkpoint`, `_get_output_dir` | checkpoints appear complete or not at all                                                 |
 | `_get_grad_norm`       | a non-finite gradient trains on                                                                          |
@@ -42,7 +43,7 @@ from gold_style.distil.muon import MuonWithAdamW
 from gold_style.distil.nonfinite import FiniteWeights, nonfinite
 from gold_style.distil.objective import install_scoring
 from gold_style.distil.phases import Phases
-from gold_style.distil.placement import FOR_THE_PARENT, ExactEmbedding, accelerator_arguments
+from gold_style.distil.placement import FOR_THE_PARENT, ExactEmbedding, accelerator_arguments, load_optimizer, load_weights, whole
 from gold_style.distil.row_maker import RowMaker
 from gold_style.distil.student_copy import StudentCopy
 from gold_style.distil.window import Row, Steps
@@ -71,7 +72,7 @@ class StyleGOLDTrainer(GOLDTrainer):
             # The parent loads the teacher's tokenizer once more, by name: here the very one that is used, whatever its revision.
             self.teacher.tokenizer.save_pretrained(directory)
             args.teacher_tokenizer_name_or_path = directory
-            described = torch.nn.Module()  # a teacher without weights: TRL shards them under ZeRO 3, under FSDP they stay on the CPU
+            described = torch.nn.Module()  # a teacher without weights: under FSDP TRL leaves them on the CPU
             described.config = self.teacher.head.base.config
             super().__init__(
                 model=student,
@@ -90,7 +91,7 @@ class StyleGOLDTrainer(GOLDTrainer):
         is_on_gpu, asked = self.args.device.type == "cuda", self.options.tokens_per_microbatch
         self.decisions.tokens_per_microbatch = run.tokens_per_microbatch if asked == "auto" else asked
         self.backbone = install_scoring(self.model, row_maker.objective)
-        self.memory = CudaMemory() if is_on_gpu and not self.is_deepspeed_enabled else None
+        self.memory = CudaMemory() if is_on_gpu else None
         self.meters = Meters()
         self._timed = self.phases = Phases(self.meters, partial(torch.cuda.Event, enable_timing=True) if is_on_gpu else None)
         self.totals = Totals(self.meters)
@@ -133,11 +134,29 @@ class StyleGOLDTrainer(GOLDTrainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """With the next step's rate from this run's own schedule: the checkpoint's is that of the run which is extended."""
-        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None and self.is_fsdp_enabled and (path := Path(checkpoint, "optimizer.pt")).exists():
+            load_optimizer(self.optimizer, path)
+            self.lr_scheduler.load_state_dict(torch.load(path.with_name("scheduler.pt"), weights_only=True))
+        else:
+            super()._load_optimizer_and_scheduler(checkpoint)
         schedule = getattr(self.lr_scheduler, "scheduler", self.lr_scheduler)
         if checkpoint is not None and isinstance(schedule, LambdaLR):
             schedule.last_epoch -= 1
             schedule.step()
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.is_fsdp_enabled:
+            return super()._save_optimizer_and_scheduler(output_dir)
+        state = whole(self.optimizer.state_dict())
+        if self.args.should_save:
+            torch.save(state, Path(output_dir, "optimizer.pt"))
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir, "scheduler.pt"))
+
+    def _load_from_checkpoint(self, checkpoint: str, model=None) -> None:
+        if self.is_fsdp_enabled and not Path(checkpoint, "pytorch_model_fsdp.bin").exists():  # older runs have it
+            load_weights(model or self.model, Path(checkpoint))
+        else:
+            super()._load_from_checkpoint(checkpoint, model)
 
     # ---- one optimizer step ------------------------------------------------------------------------------------------
 

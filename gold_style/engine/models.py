@@ -14,7 +14,6 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.configuration_utils import PreTrainedConfig
-from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging
 
@@ -66,7 +65,7 @@ def load_model(
             trust_remote_code=model.trust_remote_code,
             attn_implementation=model.attn_implementation,
             use_safetensors=True,
-            device_map=None if is_deepspeed_zero3_enabled() else device,  # ZeRO 3 shards as it loads
+            device_map=device,
             output_loading_info=True,
         )
     if lacking := sorted(found["missing_keys"]):

@@ -53,7 +53,7 @@ class Work:
         own = self.rows if asked == "auto" and on_gpu else train["per_device_train_batch_size"]
         asked = asked // self.row if isinstance(asked, int) else own
         self.at_once = max(1, min(at_once or asked, self.rows))
-        self.processes, self.sharded = hardware.num_processes or 1, hardware.name in ("fsdp", "deepspeed_zero3")
+        self.processes, self.sharded = hardware.num_processes or 1, hardware.name == "fsdp"
         self.share = self.processes if self.sharded else 1
         shape, self.lora, self.optim = self.student.shape, model.lora.r if model.lora.enabled else 0, train["optim"]
         of_a_layer = 7 * shape.hidden + 2 * shape.queries + 2 * shape.keys + 3 * shape.inner  # inputs and outputs of its seven products

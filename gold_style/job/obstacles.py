@@ -52,7 +52,7 @@ def spread_mistakes(hardware: Hardware) -> list[str]:
     found = PartialState().distributed_type.value
     if found.startswith("MULTI_") and found != "MULTI_CPU" and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
         found = "FSDP"
-    if wanted == found or not {wanted, found} & {"FSDP", "DEEPSPEED"} or wanted is None:
+    if wanted == found or "FSDP" not in (wanted, found) or wanted is None:
         return []
     launch = f"on GPUs, with `accelerate launch --config_file {hardware.accelerate_config}`, or take another hardware option"
     return [f"hardware={hardware.name} is {wanted}, and this launch is {found}: start it {launch}"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from gold_style import PACKAGE, PROJECT, __version__
 from gold_style.config.launch import world_size
 
-COMPUTING = ("torch", "transformers", "trl", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "peft", "vllm", "deepspeed")
+COMPUTING = ("torch", "transformers", "trl", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "peft", "vllm")
 TOOLS = ("hydra-core", "omegaconf", "wandb", "tensorboard")
 RECORDED = ("python", "platform", "num_processes", "device", "template_date", "data", "config_hash")  # beside code and packages
 

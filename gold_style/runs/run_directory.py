@@ -8,6 +8,7 @@ Example: `choose(settings, ["train.py", "resume=auto"]).directory`.
 """
 
 import hashlib
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -28,6 +29,7 @@ from gold_style.runs.naming import key_of
 from gold_style.runs.redact import redact
 
 LOCK, STATE, CONFIG, CHECKPOINTS, SUMMARY = ".lock", "run.json", "config.yaml", "checkpoints", "summary.json"
+ROWS = ("train.per_device_train_batch_size", "train.gradient_accumulation_steps")  # x processes: the rows of a step
 SEARCH_DEPTH = 3  # multirun/<date>/<time>/<n>
 
 
@@ -138,9 +140,11 @@ def choose(settings, argv: Sequence[str] = (), excluding: Collection[Path] = (),
     if settings.extend and not start.continues:
         key, recorded = f"extend={settings.extend}", read_json(Path(settings.extend) / STATE) or {}
         start = replace(start, **_extension(Path(settings.extend), recorded, settings))
-    if recorded and recorded.get("num_processes", 1) != world_size():
-        here = f"this launch has {world_size()}; another number would be another experiment"
-        raise ValueError(f"{key}: ran with {recorded['num_processes']} processes, {here}")
+    if recorded and (number := recorded.get("num_processes", 1)) != world_size():
+        rows = _rows(read_config(start.directory if start.continues else Path(settings.extend)), number)
+        if rows != _rows(settings.to_dict(), world_size()):
+            here = f"this launch has {world_size()}; its steps must have {rows} rows, too: {' x '.join(ROWS)} x processes"
+            raise ValueError(f"{key}: ran with {number} processes, {here}")
     then = recorded.get("data")
     if data is not None and then is not None and data != then:
         raise ValueError(
@@ -212,10 +216,12 @@ def _judge_changes(directory: Path, recorded: dict, settings) -> list[str]:
     now = settings.to_dict()
     if recorded.get("config_hash") == config_hash(now):
         return []
-    before, after = (flattened(experiment(config)) for config in (read_config(directory), as_before(now)))
+    then = read_config(directory)
+    before, after = (flattened(experiment(config)) for config in (then, as_before(now)))
     changed = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
     lines = {key: f"{key}: {before.get(key)} then, {after.get(key)} now" for key in changed}
-    refused = [line for key, line in lines.items() if not is_below(key, ADJUSTABLE)]
+    free = ROWS if _rows(then, recorded.get("num_processes", 1)) == _rows(now, world_size()) else ()
+    refused = [line for key, line in lines.items() if not is_below(key, ADJUSTABLE) and key not in free]
     if refused:
         command = recorded.get("resume_command")
         raise ValueError(
@@ -224,6 +230,11 @@ def _judge_changes(directory: Path, recorded: dict, settings) -> list[str]:
             + (f"\nto go on with the run unchanged: {command}" if command else "")
         )
     return [f"changed since this run started: {line}" for line in lines.values()]
+
+
+def _rows(config: dict, num_processes: int) -> int:
+    """Rows of an optimizer step, over all processes."""
+    return num_processes * math.prod(config["train"].get(key.partition(".")[2], 1) for key in ROWS)
 
 
 def _resume_or_new(settings, explicit: bool, excluding: Collection[Path]) -> RunStart:

@@ -39,7 +39,7 @@ def test_the_promised_options_are_there():
         "prompts": "dynamic jsonl hf",
         "styles": "joseon village bard",
         "loss": "uld_hybrid uld jsd seq_kd tree",
-        "hardware": "auto cpu single_gpu multi_gpu fsdp deepspeed_zero3 vllm_colocate vllm_server gpu_16gb gpu_24gb gpu_48gb gpu_80gb",
+        "hardware": "auto cpu single_gpu multi_gpu fsdp vllm_colocate vllm_server gpu_16gb gpu_24gb gpu_48gb gpu_80gb",
         "teacher_backend": "local ray openai",
         "tracker": "wandb tensorboard none",
         "experiment": "origin smoke",

@@ -39,7 +39,7 @@ def test_events_are_waited_for_only_when_they_are_read():
 
 def test_without_events_the_clock_counts_and_a_resumed_run_adds_to_its_seconds():
     phases = Phases(meters := Meters())
-    meters.restore(Meters(seconds={"student": 5.0}).export())
+    meters.restore([Meters(seconds={"student": 5.0}).export()])
     with phases("student"):
         time.sleep(0.01)
     phases.read()

@@ -68,7 +68,8 @@ def shard_on_cpus() -> None:
 
     def init(self, *args, **kwargs):
         plain(self, *args, **kwargs)
-        if self._shared_state.get("distributed_type") == DistributedType.MULTI_CPU:
+        sharding = os.environ["ACCELERATE_USE_FSDP"] == "true"
+        if sharding and self._shared_state.get("distributed_type") == DistributedType.MULTI_CPU:
             self._shared_state["distributed_type"] = self.__dict__["distributed_type"] = DistributedType.MULTI_GPU
 
     PartialState.__init__ = init

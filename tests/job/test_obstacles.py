@@ -60,7 +60,7 @@ def test_vllm_gets_the_context_that_a_row_can_fill(prompt_tokens, longest, tmp_p
     assert colocated.options["max_model_len"] == longest
 
 
-@pytest.mark.parametrize(("option", "kind"), [("fsdp", "FSDP"), ("deepspeed_zero3", "DEEPSPEED"), ("multi_gpu", None), ("cpu", None)])
+@pytest.mark.parametrize(("option", "kind"), [("fsdp", "FSDP"), ("multi_gpu", None), ("cpu", None)])
 def test_an_option_that_shards_is_held_against_the_launch(option, kind):
     """This process shards nothing, whatever the option."""
     found = spread_mistakes(Settings.compose(f"hardware={option}", "hardware.device=cpu").hardware)

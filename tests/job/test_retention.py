@@ -18,7 +18,6 @@ from tests.helpers.wandb_file import read_wandb_file, wandb_files
     [
         (["styles=bard", "styles.language=fr"], "there are held-out texts in en and ko, none in styles.language=fr"),
         (["evaluation.untagged=false"], "add evaluation.untagged=true"),
-        (["hardware=deepspeed_zero3"], "python evaluate.py RUN evaluation.retention=true"),
         (["evaluation.retention=maybe"], "evaluation.retention"),
     ],
 )

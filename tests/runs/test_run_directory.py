@@ -73,14 +73,30 @@ def test_resume_refuses_what_cannot_go_on(base, tmp_path):
     with pytest.raises(ValueError, match=f"resume takes the run directory: resume={done}"):
         choose(at(base, done, resume=str(checkpoint)))
     two = leave_run(tmp_path / "two", base, num_processes=2)
-    with pytest.raises(ValueError, match="ran with 2 processes, this launch has 1"):
+    with pytest.raises(
+        ValueError, match="ran with 2 processes, this launch has 1; its steps must have 16 rows, too: train.per_device_train"
+    ):
         choose(at(base, two, resume=str(two)))
+    with pytest.raises(ValueError, match="per_device_train_batch_size: .* then, 3 now"):
+        choose(changed(at(base, two, resume=str(two)), "train", per_device_train_batch_size=3))
     busy = leave_run(tmp_path / "busy", base, status="running")
     lock = FileLock(busy / ".lock")
     lock.acquire()
     with pytest.raises(ValueError, match=f"in use by process {os.getpid()} on"):
         choose(at(base, busy, resume=str(busy)))
     lock.release()
+
+
+def test_another_number_of_processes_continues_with_as_many_rows_in_a_step(base, tmp_path, monkeypatch):
+    two = leave_run(tmp_path / "two", base, num_processes=2)
+    now = at(base, two, resume=str(two))
+    rows, parts = now.train["per_device_train_batch_size"], now.train["gradient_accumulation_steps"]
+    for change in ({"per_device_train_batch_size": 2 * rows}, {"gradient_accumulation_steps": 2 * parts}):
+        start = choose(changed(now, "train", **change))
+        assert start.continues and any(f"{next(iter(change))}: " in note for note in start.notes)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="another experiment"):
+        choose(changed(now, "train", per_device_train_batch_size=2 * rows))
 
 
 def test_a_completed_run_is_trained_further_from_its_last_checkpoint(base, tmp_path):

@@ -28,6 +28,8 @@ def launch_mistakes(hardware: str, num_processes: int | None, accelerate_config:
     if command and (asked := asked_processes(command, sys.argv[0])) and asked[0] != world:
         remedy = "; use `accelerate launch --multi_gpu --num_processes N` (on CPUs too) or torchrun" if world == 1 else ""
         mistakes.append(f"the launcher was asked for {asked[0]} processes ({asked[1]}) and started {world}{remedy}")
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+        mistakes.append("DeepSpeed has never been run here; take accelerate_configs/fsdp.yaml and hardware=fsdp, which shard as well")
     if num_processes is not None and num_processes != world:
         mistakes.append(f"hardware.num_processes={num_processes}: this run was started with {world}")
     if accelerate_config is not None and not command and world == 1:

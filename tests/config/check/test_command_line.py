@@ -503,6 +503,12 @@ def test_hardware_that_needs_a_launcher_says_how():
     check([PAIR, "hardware=fsdp", "dry_run=true"], "config")
 
 
+def test_a_launch_with_deepspeed_is_refused(monkeypatch):
+    """accelerate would not shard on a CPU, and on GPUs nobody has tried."""
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    assert "take accelerate_configs/fsdp.yaml and hardware=fsdp" in faults()["launch"]
+
+
 @pytest.mark.slow
 def test_a_launch_that_lost_a_process_is_refused(tmp_path):
     """accelerate on a machine without a GPU starts one process where two were asked for."""
