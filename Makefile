@@ -93,7 +93,7 @@ test-handover: setup  ## hand a student on: GGUF read by transformers and llama.
 
 test-ray: setup  ## test a teacher behind Ray: the same bits, twelve runs at once, and everything that dies
 	$(RUN) -m pip install --quiet -c constraints.txt -e '.[ray]'
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -m ray tests/engine/test_ray_teacher.py $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m ray tests/engine/test_ray_teacher.py tests/test_equal_mathematics.py $(ARGS)
 
 test-transformers4: setup $(VENV)-transformers4/.installed  ## open a student with a pinned transformers 4, in .venv-transformers4
 	TRANSFORMERS4_PYTHON=$(VENV)-transformers4/bin/python OMP_NUM_THREADS=1 $(RUN) -m pytest -m transformers4 tests/transformers4 $(ARGS)

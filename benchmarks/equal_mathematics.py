@@ -21,10 +21,10 @@ HEADS = {
 }
 TEXT = f"""# Equal mathematics
 
-The same experiment in every way that the project offers: twenty optimizer steps of eight rows that student and teacher write, small random models, a
-CPU. It is spread over processes, cut into micro-batches, and continued from checkpoints of step 10. Each row says how far its numbers are, relatively,
-from those of the run that it is held against: at most {TOLERANCE:g} in float32, {BF16_TOLERANCE:g} in bf16. Same rows: both trained on the same
-completions, token by token.
+The same experiment in every way that the project offers: twenty optimizer steps of eight rows that student and teacher write, small
+random models, a CPU. It is spread over processes, cut into micro-batches, and continued from checkpoints of step 10. Each row says how
+far its numbers are, relatively, from those of the run that it is held against: at most {TOLERANCE:g} in float32, {BF16_TOLERANCE:g} in
+bf16. Same rows: both trained on the same completions, token by token.
 
 ```bash
 python benchmarks/equal_mathematics.py     # writes this page; `make test-all` holds every row, `make test-ray` that of Ray
@@ -35,7 +35,8 @@ python benchmarks/equal_mathematics.py     # writes this page; `make test-all` h
 - Gradient: of the whole vector, |difference| / |gradient|. For a run that continues from a checkpoint, the gradient's norm.
 - Two processes use gloo. FSDP2 is torch's; accelerate is told that the CPU is an accelerator, without which it does not shard
   ([what could not be run](how_to/cluster.md#what-could-not-be-run-here)).
-- In bf16 the teacher writes all rows, and micro-batches have one row: products of other batches round otherwise, and a sampled token can change.
+- In bf16 the teacher writes all rows, and micro-batches have one row: products of other batches round otherwise, and a sampled token
+  can change.
 - Dropout draws anew in every process, so a student with dropout has other numbers there.
 """
 

@@ -1,8 +1,10 @@
 """The project's own commands as a user types them: real processes, real files."""
 
 import os
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,20 +56,17 @@ def door(name: str, *arguments: str, **extra: str) -> Done:
     return finish(subprocess.Popen(command, cwd=PROJECT, env=environment(**extra), text=True, stdin=subprocess.DEVNULL, **streams))
 
 
-def torchrun(num_processes: int, *arguments: str, cwd: Path) -> Done:
-    """`torchrun --nproc_per_node <n> train.py <arguments>`."""
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        str(num_processes),
-        str(PROJECT / "train.py"),
-        *arguments,
-    ]
-    return finish(
-        subprocess.Popen(
-            command, cwd=cwd, env=environment(), text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-    )
+def torchrun(num_processes: int, *arguments: str, cwd: Path, launch: tuple[str, ...] = ("--standalone",)) -> Done:
+    """`torchrun <launch> --nproc_per_node <n> train.py <arguments>`."""
+    command = [sys.executable, "-m", "torch.distributed.run", *launch, "--nproc_per_node", str(num_processes)]
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return finish(subprocess.Popen([*command, str(PROJECT / "train.py"), *arguments], cwd=cwd, env=environment(), text=True, **streams))
+
+
+def two_nodes(*arguments: str, cwd: Path) -> list[Done]:
+    """The same line of torchrun twice, one process each: two machines that find each other on the loopback device."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        launch = ("--nnodes", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{free.getsockname()[1]}")
+    with ThreadPoolExecutor(2) as nodes:
+        return [node.result() for node in [nodes.submit(torchrun, 1, *arguments, cwd=cwd, launch=launch) for _ in range(2)]]

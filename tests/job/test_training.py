@@ -12,7 +12,7 @@ from gold_style.config.settings import Settings
 from gold_style.job.build import build_row_maker, load_student
 from gold_style.job.inputs import Inputs
 from tests.helpers import prompt_settings
-from tests.helpers.commands import SMALL, finish, python, start, torchrun
+from tests.helpers.commands import SMALL, finish, python, start, torchrun, two_nodes
 
 pytestmark = pytest.mark.slow
 
@@ -56,6 +56,18 @@ def test_two_processes_make_one_run(tmp_path):
     for one, two in zip(rows_of(tmp_path / "alone" / "metrics.jsonl"), rows_of(tmp_path / "both" / "metrics.jsonl"), strict=True):
         assert one["step"] == two["step"] and one["perf/tokens"] == two["perf/tokens"]
         assert two["train/loss"] == pytest.approx(one["train/loss"], rel=1e-3)
+
+
+def test_two_nodes_make_the_numbers_of_two_processes_on_one(tmp_path):
+    settings = (*SMALL, "hardware.threads=1", "evaluation.every_steps=0", "train.per_device_train_batch_size=2", "train.save_steps=2")
+    both = torchrun(2, *settings, "output_dir=both", cwd=tmp_path)
+    nodes = two_nodes(*settings, f"output_dir={tmp_path / 'nodes'}", cwd=tmp_path)
+    assert [done.code for done in (both, *nodes)] == [0, 0, 0], "\n".join(done.stderr[-2000:] for done in nodes)
+    assert [done.stdout.count("run directory: ") for done in nodes].count(1) == 1  # one of them speaks
+    rows = (rows_of(tmp_path / name / "metrics.jsonl") for name in ("both", "nodes"))
+    one, two = ([{name: value for name, value in row.items() if not name.startswith("perf/")} for row in side] for side in rows)
+    assert one == two
+    assert (tmp_path / "both/student/model.safetensors").read_bytes() == (tmp_path / "nodes/student/model.safetensors").read_bytes()
 
 
 def test_a_dry_run_shows_both_sides_and_leaves_nothing(tmp_path):
