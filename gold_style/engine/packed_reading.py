@@ -86,7 +86,8 @@ class PackedReader:
         """
         num_prefix = prefix.num_tokens if prefix else 0
         positions_N = torch.cat([torch.arange(num_prefix, num_prefix + length) for length in lengths])
-        x_ND = F.embedding(ids_N, self.decoder.embed_tokens.weight)
+        embedding = self.decoder.embed_tokens
+        x_ND = F.embedding(ids_N, embedding.weight, embedding.padding_idx)  # whose row of the embedding gets no gradient
         cos, sin = rotary_tables(self.decoder, positions_N.to(self.device))
         places_BT = self._places(lengths) if self.is_padded else None
         for index, layer in enumerate(self.layers):
