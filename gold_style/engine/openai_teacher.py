@@ -63,13 +63,9 @@ class OpenAITeacher(AnyTeacher):
 
     def _read(self, rows: Sequence[Scored], tail_k: int) -> list[Told]:
         """What is told of the completions' tokens."""
-
-        def of(row: Scored) -> Told:
-            whole = row.prompt.prefix + row.prompt.rest + row.completion
-            told = self.served.read(whole, tail_k) if row.completion else Told([], [], [])
-            return Told(*(part[-len(row.completion) :] for part in told))
-
-        return self._each(of, rows)
+        whole = [row.prompt.prefix + row.prompt.rest + row.completion for row in rows]
+        told = self._each(lambda ids: self.served.read(ids, tail_k), whole)
+        return [Told(*(part[len(part) - len(row.completion) :] for part in one)) for row, one in zip(rows, told, strict=True)]
 
     def _each(self, ask: Callable[[Any], Told], asked: Iterable) -> list[Told]:
         """Answers in the order of the questions, many of which are under way at a time."""

@@ -116,7 +116,7 @@ class Served:
     """
 
     def __init__(self, url: str, handover: Path, *, student: str):
-        self.service = Service(url, ("VLLM_API_KEY",), "hardware.vllm_server", "/v1", 1 << 30)
+        self.service = Service(url, ("VLLM_API_KEY",), "hardware.vllm_server", "/v1")
         self.service.where, self.handover, self.num_logits = f"hardware.vllm_server={self.service.url}", handover, 0
         self.start = f"start one with: VLLM_SERVER_DEV_MODE=1 vllm serve {student} --host 127.0.0.1 --port 8000"
         self.model = self._call("/v1/models", patience_s=0.0)["data"][0]["id"]

@@ -67,8 +67,8 @@ def facts(forecast: Forecast, num_rows: int | None) -> dict[str, str]:
         + (f"at most {kept + 1:g} checkpoints of {checkpoint}" if saves else f"no checkpoints ({checkpoint} each)"),
     }
     if work.teacher_is_elsewhere:
-        counted = "its memory is not" if work.told else "of its memory only the head is"
-        found["elsewhere"] = f"the teacher is at {settings.teacher_backend.address}: {counted} counted here"
+        counted = "nothing" if work.told else "only the head"
+        found["elsewhere"] = f"the teacher is at {settings.teacher_backend.address}: of its memory {counted} is counted here"
     for side in ("teacher", "student"):
         name = getattr(settings.model, side)
         if not find_directory(name).is_dir() and (model := known(name)):

@@ -27,7 +27,7 @@ class Endpoint(Service):
     """`body`: further fields of a request; None takes a field out. `stop`: set it and no retry waits any longer. Raises as Service."""
 
     def __init__(self, url: str, model: str, *, timeout_s=60.0, retries=3, backoff_s=0.5, body: Mapping[str, Any] | None = None):
-        super().__init__(url, KEYS, "--url", "/chat/completions", LONGEST_REPLY, f" for model {model!r}")
+        super().__init__(url, KEYS, "--url", "/chat/completions", f" for model {model!r}", LONGEST_REPLY)
         self.model, self.timeout_s, self.retries, self.backoff_s = model, timeout_s, retries, backoff_s
         fields = {"model": model, "temperature": 0, "max_tokens": 256, **(body or {})}
         self.body = {name: value for name, value in fields.items() if value is not None}

@@ -8,17 +8,14 @@ explains the questions and the numbers.
 
 import argparse
 import json
-import os
 from typing import Any
-from urllib.parse import urlsplit
 
-from gold_style.opinions.endpoint import KEYS, Endpoint, Refused, Unanswered, api_key
+from gold_style.opinions.endpoint import Endpoint, Refused, Unanswered
 from gold_style.opinions.judge import TASKS, Replies, ask_all, plan
 from gold_style.opinions.judge_summary import judge_lines, judge_summary
 from gold_style.opinions.rated_run import RatedRun, run_parser, whole
 from gold_style.runs.files import FileLock, write_json
 from gold_style.runs.redact import redact, say
-from gold_style.runs.web import is_loopback
 
 CUT_OFF = {Unanswered: 1, Refused: 2, KeyboardInterrupt: 130}  # exit codes
 
@@ -73,7 +70,7 @@ def judge_run(asked: argparse.Namespace) -> int:
     run = RatedRun.read(asked.run, asked.config)
     body = {"max_tokens": asked.max_tokens, **asked.body}
     endpoint = Endpoint(asked.url, asked.model, timeout_s=asked.timeout, retries=asked.retries, body=body)
-    warn_of_clear_text(endpoint.url)
+    endpoint.warn_of_clear_text()
     wanted = plan(run.samples, run.pack, asked.questions, asked.number, asked.seed)
     if not wanted.questions:
         raise ValueError(f"{run.directory / 'samples.jsonl'}: holds no answer to ask about")
@@ -97,12 +94,3 @@ def judge_run(asked: argparse.Namespace) -> int:
         say(f"questions without a reply: {len(reasons)}; the last one because of {reasons[-1]}")
     print(run.directory / "judge.json")
     return 1 if reasons else 0
-
-
-def warn_of_clear_text(url: str) -> None:
-    """Say it where a key would be readable on the way."""
-    name, key = api_key(url)
-    if key and not url.startswith("https:") and not is_loopback(url):
-        say(f"warning: the key in {name} goes to {urlsplit(url).hostname} unencrypted (http)")
-    elif not key and os.environ.get(KEYS[1]):
-        say(f"warning: {KEYS[1]} is not sent over http to another machine; if it is meant to be, set {KEYS[0]}")

@@ -18,8 +18,7 @@ from gold_style.config.settings import Settings
 from gold_style.runs.web import Service, Unanswered
 
 KEYS = ("GOLD_STYLE_TEACHER_API_KEY", "OPENAI_API_KEY")  # the first that is set
-LISTED_S, PROBED_S = 5.0, 60.0  # that an answer may take before training: which models are served; what is told of a few tokens
-MOST_BYTES = 1 << 30  # of an answer: some hundred for each of the most probable tokens of each place
+LISTED_S, PROBED_S = 3.0, 60.0  # that an answer may take before training: which models are served; what is told of a few tokens
 PROBE = (0, 1, 2, 3)  # ids that every vocabulary has
 ID = "token_id:"
 READ = {"echo": True, "max_tokens": 1, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}  # whatever its files say
@@ -41,7 +40,7 @@ class Completions(Service):
     """
 
     def __init__(self, backend: TeacherBackend, teacher: str, patience_s: float = 0.0):
-        super().__init__(backend.address or "", KEYS, "teacher_backend.address", "/completions", MOST_BYTES)
+        super().__init__(backend.address or "", KEYS, "teacher_backend.address", "/completions")
         self.where, self.patience_s = f"teacher_backend.address={self.url}", patience_s
         try:
             served = {model["id"]: model for model in self.ask("/models", least_s=LISTED_S)["data"]}
@@ -75,6 +74,7 @@ class Completions(Service):
 
     def check(self, tail_k: int) -> None:
         """Raises ValueError where it does not tell so many log-probabilities of a prompt's tokens, naming how many it does tell."""
+        self.warn_of_clear_text()
         if self._tells(tail_k):
             return
         most = bisect_left(range(1, tail_k), True, key=lambda number: not self._tells(number))
@@ -99,8 +99,7 @@ class Completions(Service):
         found = self.told(text, logprobs=1, add_special_tokens=False, **READ).ids[:-1]
         if found[-len(ids) :] == ids:  # some servers put the token for a text's beginning before it whatever they are asked
             return []
-        other = "which has another tokenizer; name its own model, or serve this one"
-        return [f"model.teacher={teacher}: {self.url} serves {self.model}, {other}"]
+        return [f"model.teacher={teacher}: {self.url} serves {self.model}, which has another tokenizer; name the model that is served"]
 
 
 def check_served(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from gold_style.runs.redact import REDACTED, redact
+from gold_style.runs.redact import REDACTED, redact, say
 
 THIS_ONE = (400, 413, 422)  # about one request, a text that is too long or filtered, say: another may do
 TRANSIENT = (408, 409, 425, 429)  # and every 5xx: worth another try
@@ -47,14 +47,6 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def opener_for(url: str) -> urllib.request.OpenerDirector:
-    """What opens `url`: follows no redirect, and asks no proxy for an address of this machine."""
-    handlers: list[Any] = [NoRedirect]
-    if is_loopback(url):
-        handlers.append(urllib.request.ProxyHandler({}))  # a proxy does not know our loopback
-    return urllib.request.build_opener(*handlers)
-
-
 def is_loopback(url: str) -> bool:
     """Whether `url` stays on this machine."""
     host = urlsplit(url).hostname or ""
@@ -81,11 +73,12 @@ class Service:
     for a URL that is none or holds a password, and for a key that no header can hold.
     """
 
-    def __init__(self, url: str, keys: Sequence[str], option: str, end: str, most_bytes: int, about: str = ""):
+    def __init__(self, url: str, keys: Sequence[str], option: str, end: str, about: str = "", most_bytes: int = 1 << 30):
         self.url = self.where = checked_url(url, option, keys[0], end)
         self.keys, self.most_bytes, self.about = keys, most_bytes, about
         api_key(self.url, keys)  # a broken one shows here
-        self._opener = opener_for(self.url)
+        own = [urllib.request.ProxyHandler({})] if is_loopback(url) else []  # a proxy does not know our loopback
+        self._opener = urllib.request.build_opener(NoRedirect, *own)
 
     def ask(self, path: str, body: Any = None, *, patience_s: float = 0.0, least_s: float = 1.0) -> Any:
         """The reply as JSON, None for an empty one; asked again until `patience_s` are over. It may take `least_s`. Raises as `reply`."""
@@ -94,10 +87,9 @@ class Service:
             try:
                 text = self.reply(path, body, max(end - time.monotonic(), least_s))
                 return json.loads(text) if text else None
-            except NoReply as error:
-                said, pause_s = str(error), max(PAUSE_S, error.wait_s)
-            except json.JSONDecodeError:
-                said, pause_s = "replied with something that is no JSON", PAUSE_S
+            except (NoReply, json.JSONDecodeError) as error:
+                said = str(error) if isinstance(error, NoReply) else "replied with something that is no JSON"
+                pause_s = max(PAUSE_S, getattr(error, "wait_s", 0.0))
             if time.monotonic() + pause_s > end:
                 raise NoReply(f"{self.where}: {said}")
             time.sleep(pause_s)
@@ -131,6 +123,14 @@ class Service:
         except (OSError, http.client.HTTPException) as error:
             said = f"the connection broke: {type(error).__name__}"
         raise NoReply(self._clean(said)) from None
+
+    def warn_of_clear_text(self) -> None:
+        """Say it where a key would be readable on the way."""
+        name, key = api_key(self.url, self.keys)
+        if key and not self.url.startswith("https:") and not is_loopback(self.url):
+            say(f"warning: the key in {name} goes to {urlsplit(self.url).hostname} unencrypted (http)")
+        elif not key and os.environ.get(self.keys[-1]):
+            say(f"warning: {self.keys[-1]} is not sent over http to another machine; if it is meant to be, set {self.keys[0]}")
 
     def _said(self, error: urllib.error.HTTPError) -> str:
         """What an HTTP error means, in a sentence without secrets."""

@@ -1,6 +1,7 @@
 """The teacher behind an OpenAI-compatible server: the numbers of a local one, its texts, and what happens when it goes away."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -135,22 +136,23 @@ def asked(server: CompletionsServer, *others: str) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("others", "reason"),
     [
-        (["loss=jsd"], "teacher_backend.kind=openai: tells the teacher's most probable tokens and no more"),
-        (["teacher_backend.address=null"], "teacher_backend.address=null: must be given with teacher_backend=openai"),
-        (["loss.temperature=0.7"], "loss.temperature=0.7: a server tells probabilities at temperature 1; add loss.temperature=1"),
-        (["evaluation.retention=true"], "evaluation.retention=true: needs the teacher's weights"),
         (["loss.tail_k=64"], "tells at most 20 log-probabilities a token; add loss.tail_k=20"),
+        (["teacher_backend.address=http://127.0.0.1:9/v1"], "teacher_backend.address=http://127.0.0.1:9/v1: cannot be reached"),
+        (["model.teacher=gold_style/pairs/tiny_cross_tokenizer/teacher"], "which has another tokenizer; name the model that is served"),
         (["teacher_backend.model=techer"], "serves teacher; give one of these names; did you mean teacher?"),
     ],
 )
+@pytest.mark.slow
 def test_a_mistake_is_found_before_anything_is_loaded(others, reason, tiny, tmp_path):
     done = python("train.py", *(text for text in asked(tiny) if text.split("=")[0] != others[0].split("=")[0]), *others, cwd=tmp_path)
     assert done.code == 2 and reason in done.stderr and "Traceback" not in done.stderr and not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
-def test_a_whole_run_with_a_served_teacher_and_no_trace_of_the_key(tiny, tmp_path):
-    done = python("train.py", *asked(tiny, "loss.warm_start_steps=1"), cwd=tmp_path, GOLD_STYLE_TEACHER_API_KEY=KEY)
+def test_a_whole_run_with_a_served_teacher_without_its_weights_here_and_no_trace_of_the_key(tiny, tmp_path):
+    shutil.copytree(TINY, tmp_path / "teacher", ignore=shutil.ignore_patterns("*.safetensors"))
+    typed = asked(tiny, "loss.warm_start_steps=1", "model.teacher=teacher")
+    done = python("train.py", *typed, cwd=tmp_path, GOLD_STYLE_TEACHER_API_KEY=KEY, http_proxy="http://127.0.0.1:9")
     assert done.code == 0, done.stderr[-3000:]
     assert "gets token ids: its chat template is that of model.teacher" in done.stderr
     rows = list(read_json_lines(done.run / "metrics.jsonl"))

@@ -132,3 +132,5 @@ def test_a_teacher_at_an_address_is_not_counted_here_but_for_its_head():
     parts = phases(forecast("teacher_backend=ray", "teacher_backend.address=10.0.0.5:6379").work)
     assert beside == local and parts["exam"]["teacher weights"] == 2 * forecast().work.teacher.shape.head
     assert local["teacher"] - parts["teacher"].total() / 1e9 > 5.5  # 3 B weights in bfloat16
+    told = phases(forecast("teacher_backend=openai", "teacher_backend.address=http://10.0.0.5:8000/v1", "loss=topk_tail").work)
+    assert told["exam"]["teacher weights"] == 0 == told["exam"]["caches"]

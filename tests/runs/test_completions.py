@@ -92,7 +92,7 @@ def test_another_tokenizer_is_found():
         assert Completions(served.backend(), "teacher").mistakes(text, own, "teacher") == []
         served.tokenizer, served.model = other, toys.model(len(other))
         (found,) = Completions(served.backend(), "teacher").mistakes(text, own, "teacher")
-        assert found.startswith("model.teacher=teacher: ") and "another tokenizer; name its own model" in found
+        assert found.startswith("model.teacher=teacher: ") and "another tokenizer; name the model that is served" in found
         served.tokenizer, served.trouble = TOKENIZER, "bos"  # put before a text, it changes no token after it
         assert Completions(served.backend(), "teacher").mistakes(text, own, "teacher") == []
 

@@ -112,8 +112,8 @@ for entry in TABLE["combinations"]:
     rule(*entry["when"])(combination(**entry))
 
 
-@rule("hardware.vllm_server", "hardware.rollouts")
-def a_server_has_an_address(address, rollouts):
+@rule("hardware.vllm_server", "hardware.rollouts", "teacher_backend.address")
+def a_server_has_an_address(address, rollouts, teacher):
     try:
         parts = urlsplit(address)
         known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and "@" not in parts.netloc
@@ -121,6 +121,8 @@ def a_server_has_an_address(address, rollouts):
         known = False
     if rollouts == "vllm_server" and not known:
         return "must be an address such as http://127.0.0.1:8000, without a password"
+    if rollouts == "vllm_server" and f"{teacher}/".startswith(f"{parts.scheme}://{parts.netloc}/"):
+        return f"serves the teacher (teacher_backend.address={teacher}), whom the student's weights would replace; start another server"
 
 
 @rule("objective")

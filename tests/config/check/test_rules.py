@@ -58,3 +58,28 @@ def test_readings_that_cannot_be_had_together_are_refused_with_what_helps(overri
     assert mistake.key == key and remedy.removesuffix("=null") in str(mistake)
     kept = [override for override in overrides if override.partition("=")[0] != remedy.partition("=")[0]]
     assert rule_mistakes(Settings.compose(model, *kept, remedy)) == []
+
+
+def test_the_student_is_not_served_where_the_teacher_is():
+    asked = ["hardware=vllm_server", "teacher_backend=openai", "loss=topk_tail", "teacher_backend.address=http://127.0.0.1:8000/v1"]
+    with pytest.raises(SettingsError, match="hardware.vllm_server=http://127.0.0.1:8000: serves the teacher"):
+        check(asked, "config")
+    check([*asked, "hardware.vllm_server=http://127.0.0.1:80"], "config")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (["loss=uld"], "teacher_backend.kind=openai: .* loss.kind=uld cannot compare; add loss=topk_tail"),
+        (["teacher_backend.address=null"], "teacher_backend.address=null: must be given with teacher_backend=openai"),
+        (["loss.temperature=0.7"], "loss.temperature=0.7: .*; add loss.temperature=1"),
+        (["evaluation.retention=true"], "evaluation.retention=true: needs the teacher's weights"),
+        (["teacher_backend=opnai"], "did you mean"),
+    ],
+)
+def test_what_a_served_teacher_cannot_do_is_refused(changes, reason):
+    asked = ["teacher_backend=openai", "loss=topk_tail", "teacher_backend.address=http://127.0.0.1:8000/v1"]
+    check(asked, "config")
+    kept = [text for text in asked if text.partition("=")[0] != changes[0].partition("=")[0]]
+    with pytest.raises(SettingsError, match=reason):
+        check([*kept, *changes], "config")
