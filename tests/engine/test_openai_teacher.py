@@ -138,7 +138,7 @@ def asked(server: CompletionsServer, *others: str) -> tuple[str, ...]:
     [
         (["loss.tail_k=64"], "tells at most 20 log-probabilities a token; add loss.tail_k=20"),
         (["teacher_backend.address=http://127.0.0.1:9/v1"], "teacher_backend.address=http://127.0.0.1:9/v1: cannot be reached"),
-        (["model.teacher=gold_style/pairs/tiny_cross_tokenizer/teacher"], "which has another tokenizer; name the model that is served"),
+        ([f"model.teacher={TINY.parents[1]}/tiny_cross_tokenizer/teacher"], "which has another tokenizer; name the model that is served"),
         (["teacher_backend.model=techer"], "serves teacher; give one of these names; did you mean teacher?"),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_whole_run_with_a_served_teacher_without_its_weights_here_and_no_trace
     typed = asked(tiny, "loss.warm_start_steps=1", "model.teacher=teacher")
     done = python("train.py", *typed, cwd=tmp_path, GOLD_STYLE_TEACHER_API_KEY=KEY, http_proxy="http://127.0.0.1:9")
     assert done.code == 0, done.stderr[-3000:]
-    assert "gets token ids: its chat template is that of model.teacher" in done.stderr
+    assert "gets token ids: the chat template is that of model.teacher" in done.stderr
     rows = list(read_json_lines(done.run / "metrics.jsonl"))
     assert rows and all("train/teacher_entropy" not in row for row in rows) and "train/student_entropy" in rows[0]
     assert [*read_json_lines(done.run / "readings.jsonl")] and set(tiny.keys) == {f"Bearer {KEY}"}
