@@ -181,10 +181,12 @@ def adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 @dataclass(frozen=True)
 class TeacherIds:
-    """What the teacher reads: `prefix + rest`. Prompts with equal `prefix` share key/values."""
+    """What the teacher reads: `prefix + rest`. Prompts with equal `prefix` share key/values. `style` says whose teacher, where tags have
+    teachers of their own; None: that of untagged rows."""
 
     prefix: tuple[int, ...]
     rest: tuple[int, ...]
+    style: str | None = field(default=None, compare=False)
 
 
 @dataclass(eq=False)
@@ -207,12 +209,18 @@ class Chat:
     teacher_system_prompt: str | None = None
     today: date = field(default_factory=date.today)
     teacher_context: str = "full"
-    _prefixes: dict[tuple[tuple[str, str], ...], tuple[int, ...]] = field(default_factory=dict, init=False)
+    teacher_tokenizers: Mapping[str, PreTrainedTokenizerBase] = field(default_factory=dict)  # by style, where not `teacher_tokenizer`
+    _prefixes: dict[tuple[Any, ...], tuple[int, ...]] = field(default_factory=dict, init=False)
+
+    def reader_of(self, style: str) -> PreTrainedTokenizerBase:
+        """The tokenizer of the teacher that reads what is asked in this style."""
+        return self.teacher_tokenizers.get(style, self.teacher_tokenizer)
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know about the two chat templates."""
-        sides = {"student": self.student_tokenizer, "teacher": self.teacher_tokenizer}
+        """What the user should know about the chat templates."""
+        teachers = {f"teacher of <style:{tag}>": tokenizer for tag, tokenizer in self.teacher_tokenizers.items()}
+        sides = {"student": self.student_tokenizer} | (teachers or {"teacher": self.teacher_tokenizer})
         one = f"asks for the date and reads {self.today} in the whole run (template_date in run.json)"
         dated = [f"the {side}'s chat template {one}" for side, tokenizer in sides.items() if CLOCK in tokenizer.get_chat_template()]
         parts = [side for side, tokenizer in sides.items() if takes_parts(tokenizer)]
@@ -243,7 +251,7 @@ class Chat:
         return render(self.student_tokenizer, self.student_messages(prompt), self.today, "student")
 
     def teacher_text(self, prompt: Prompt, context: str = "full") -> str:
-        return render(self.teacher_tokenizer, self.teacher_messages(prompt, context), self.today, "teacher")
+        return render(self.reader_of(prompt.style), self.teacher_messages(prompt, context), self.today, "teacher")
 
     @lru_cache(maxsize=4096)  # noqa: B019 - a Chat lives as long as its run
     def student_ids(self, prompt: Prompt) -> tuple[int, ...]:
@@ -251,34 +259,35 @@ class Chat:
 
     @lru_cache(maxsize=4096)  # noqa: B019
     def teacher_ids(self, prompt: Prompt, context: str = "full") -> TeacherIds:
-        prefix = self._prefix(self._opening(prompt, context))
-        ids = tuple(encode(self.teacher_tokenizer, self.teacher_text(prompt, context)))
+        prefix = self._prefix(self._opening(prompt, context), self.reader_of(prompt.style))
+        ids = tuple(encode(self.reader_of(prompt.style), self.teacher_text(prompt, context)))
         if ids[: len(prefix)] != prefix:  # a template that looks at the whole conversation first
             prefix = ()
-        return TeacherIds(prefix, ids[len(prefix) :])
+        return TeacherIds(prefix, ids[len(prefix) :], prompt.style)
 
-    def _prefix(self, opening: tuple[tuple[str, str], ...]) -> tuple[int, ...]:
+    def _prefix(self, opening: tuple[tuple[str, str], ...], tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
         """Ids that every prompt under these first turns begins with, cut just before a special token.
 
         Raises ValueError where the chat template does not write example turns.
         """
-        if opening not in self._prefixes:
-            probes = [encode(self.teacher_tokenizer, self._probed(opening, text)) for text in (f"가{PROBE}", PROBE)]
-            special = _special_ids(self.teacher_tokenizer)
+        key = id(tokenizer), opening
+        if key not in self._prefixes:
+            probes = [encode(tokenizer, self._probed(opening, text, tokenizer)) for text in (f"가{PROBE}", PROBE)]
+            special = _special_ids(tokenizer)
             common = next((i for i, (a, b) in enumerate(zip(*probes, strict=False)) if a != b), 0)
             cut = max((i for i in range(common) if probes[0][i] in special), default=0)
-            self._prefixes[opening] = tuple(probes[0][:cut])
-        return self._prefixes[opening]
+            self._prefixes[key] = tuple(probes[0][:cut])
+        return self._prefixes[key]
 
-    def _probed(self, opening: tuple[tuple[str, str], ...], text: str) -> str:
+    def _probed(self, opening: tuple[tuple[str, str], ...], text: str, tokenizer: PreTrainedTokenizerBase) -> str:
         asked: list[Message] = [{"role": "user", "content": text}]
         try:
-            return render(self.teacher_tokenizer, [*_messages(opening), *asked], self.today, "teacher")
+            return render(tokenizer, [*_messages(opening), *asked], self.today, "teacher")
         except ValueError as error:
             system = tuple(turn for turn in opening if turn[0] == "system")
             if system == opening:
                 raise
-            render(self.teacher_tokenizer, [*_messages(system), *asked], self.today, "teacher")  # else the examples are not to blame
+            render(tokenizer, [*_messages(system), *asked], self.today, "teacher")  # else the examples are not to blame
             other = "few_shots=0 leaves them out" if self.teacher_system_prompt else "examples=system writes them into the system text"
             raise ValueError(f"styles.examples=turns: {error}; styles.{other}") from None
 

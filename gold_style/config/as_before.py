@@ -28,6 +28,7 @@ AS_BEFORE: dict[str, Any] = {
     "extend": None,
     "hardware.fsdp_gathers": "compute",
     "model.student_adapter": None,
+    "model.teachers": None,
     "model.teacher_quantization": "none",
     "model.student_quantization": "none",
     "model.recipe.lora_learning_rate": 1.0e-4,

@@ -4,16 +4,41 @@ LoRA never changes the weights that it adapts, so teacher and student then read 
 """
 
 import os
+from dataclasses import replace
 
 from gold_style.config.launch import is_sharded
 from gold_style.config.schema import Model
-from gold_style.config.settings import local_model
+from gold_style.config.settings import Settings, local_model
 
 BYTES = {
     "float32": 4,
     "bfloat16": 2,
     "float16": 2,
 }  # of a parameter; trained ones are float32, the frozen base of LoRA has the compute dtype
+
+
+def teacher_of_each_tag(settings: Settings) -> dict[str, Model]:
+    """Tag -> `settings.model` with the teacher of that tag as the only one; one object for the tags that one model teaches."""
+    model, tags = settings.model, [str(tag) for tag in settings.styles.styles]
+    names = {str(tag): name for tag, name in (model.teachers or dict.fromkeys(tags, model.teacher)).items()}
+    places = {tag: os.path.realpath(local_model(names[tag])) for tag in tags}
+    found = {place: replace(model, teacher=names[tag], teachers=None) for tag, place in reversed(places.items())}
+    return {tag: found[place] for tag, place in places.items()}
+
+
+def teacher_key(model: Model, tag: str) -> str:
+    """The key of the settings that names the teacher of a tag."""
+    return "model.teacher" if model.teachers is None else f"model.teachers.{tag}"
+
+
+def teacher_names(model: Model) -> str:
+    """The teacher's name, or those of the tags."""
+    return model.teacher or ", ".join(f"{name} (<style:{tag}>)" for tag, name in model.teachers.items())
+
+
+def teachers_by_key(settings: Settings) -> dict[str, Model]:
+    """As `teacher_of_each_tag`, under the keys of the settings."""
+    return {teacher_key(settings.model, tag): model for tag, model in teacher_of_each_tag(settings).items()}
 
 
 def is_own_teacher(model: Model) -> bool:

@@ -78,7 +78,8 @@ class Recipe:
 @dataclass(kw_only=True)
 class Model:
     name: str
-    teacher: str
+    teacher: str | None
+    teachers: dict[str, str] | None
     student: str
     dtype: Dtype
     teacher_dtype: Dtype | None

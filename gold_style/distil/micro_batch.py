@@ -6,7 +6,7 @@ Shapes: B rows of a micro-batch, T tokens, N scored tokens, D hidden.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -39,6 +39,14 @@ class MicroBatch:
     def reading(self, name: str) -> Tensor:
         """All rows' states, (N, D)."""
         return torch.cat([reading[name] for reading in self.readings])
+
+    def part(self, members: list[int]) -> tuple["MicroBatch", Tensor]:
+        """Only those of its rows, and which of the N tokens are theirs."""
+        place_B = self.row_N.new_tensor([members.index(b) if b in members else -1 for b in range(len(self.rows))])
+        own_N = place_B[self.row_N] >= 0
+        rows = {name: [getattr(self, name)[b] for b in members] for name in ("rows", "readings")}
+        tokens = {name: getattr(self, name)[own_N] for name in ("position_N", "completion_N", "stats_mask_N")}
+        return replace(self, student_ids_BT=self.student_ids_BT[members], row_N=place_B[self.row_N[own_N]], **rows, **tokens), own_N
 
 
 def cut(rows: Sequence[Row], rows_per_microbatch: int | None, tokens_per_microbatch: int | None) -> list[list[Row]]:

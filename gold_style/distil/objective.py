@@ -11,7 +11,7 @@ An objective has `prepare(rows)`, which says how many units of each row are scor
 Shapes: B batch, T tokens, N scored tokens, D hidden, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -38,8 +38,8 @@ class Objective(Protocol):
     def set_beta(self, beta: float) -> None:
         """The divergence of the steps to come."""
 
-    def to_student_ids(self, completion: Completion) -> Completion:
-        """A teacher-written completion in the student's token ids."""
+    def to_student_ids(self, completion: Completion, style: str | None = None) -> Completion:
+        """A completion that the teacher of `style` wrote, in the student's token ids."""
 
     def loss(self, student: Backbone, hidden_ND: Tensor, batch: MicroBatch) -> Tensor:
         """`batch.weight` x the sum over scored units, a scalar in nats; statistics go to `batch.stats`."""
@@ -96,7 +96,7 @@ class TokenExact:
     def set_beta(self, beta: float) -> None:
         self.token_loss = replace(self.token_loss, beta=beta)
 
-    def to_student_ids(self, completion: Completion) -> Completion:
+    def to_student_ids(self, completion: Completion, style: str | None = None) -> Completion:
         return completion
 
     def loss(self, student: Backbone, hidden_ND: Tensor, batch: MicroBatch) -> Tensor:
@@ -141,6 +141,48 @@ class TokenExact:
         batch.stats = statistics(student_logits_NV.detach(), teacher_logits_NV, batch.stats_mask_N)
         batch.stats["loss_N"] = loss_N.detach()
         return (weight_N * loss_N).sum()
+
+
+@dataclass
+class Routed:
+    """Several teachers: every row by the objective of its style's teacher, as if that were the only one, added up.
+
+    `parts`: style -> objective. Tokens and spans both count as units, and the window's loss is per unit.
+    """
+
+    parts: Mapping[str, Objective]
+    readings: Sequence[str] = ()  # of losses for one tokenizer only
+
+    def prepare(self, rows: Sequence[Row]) -> None:
+        for part, members in self._split(rows):
+            part.prepare([rows[i] for i in members])
+
+    def set_beta(self, beta: float) -> None:
+        for part in self.parts.values():
+            part.set_beta(beta)
+
+    def to_student_ids(self, completion: Completion, style: str | None = None) -> Completion:
+        return self.parts[style].to_student_ids(completion)
+
+    def loss(self, student: Backbone, hidden_ND: Tensor, batch: MicroBatch) -> Tensor:
+        losses, rows, found = [], [], []
+        for part, members in self._split(batch.rows):
+            own, own_N = batch.part(members)
+            losses.append(part.loss(student, hidden_ND[own_N], own))
+            rows.append(torch.tensor(members, device=own_N.device)[own.row_N if own.stats_rows_N is None else own.stats_rows_N])
+            found.append(own.stats)
+        batch.stats_rows_N, nan_N = torch.cat(rows), [torch.full(row_N.shape, float("nan"), device=row_N.device) for row_N in rows]
+        names = dict.fromkeys(name for stats in found for name in stats)
+        batch.stats = {name: torch.cat([stats.get(name, nan) for stats, nan in zip(found, nan_N, strict=True)]) for name in names}
+        return sum(losses[1:], losses[0])
+
+    def _split(self, rows: Sequence[Row]) -> list[tuple[Objective, list[int]]]:
+        """The objectives that have rows, and the places of those."""
+        places: dict[int, tuple[Objective, list[int]]] = {}
+        for i, row in enumerate(rows):
+            part = self.parts[row.prompt.style]
+            places.setdefault(id(part), (part, []))[1].append(i)
+        return list(places.values())
 
 
 def statistics(student_logits_NV: Tensor, teacher_logits_NV: Tensor, mask_N: Tensor) -> dict[str, Tensor]:

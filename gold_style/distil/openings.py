@@ -48,7 +48,7 @@ def measure_openings(row_maker: RowMaker, student: Backbone, prompts: Sequence[P
         uniforms_BG = uniforms([(options.seed, "opening", style, prompt.request) for prompt in asked], OPENING_TOKENS)
         written = teacher.generate(teacher_prompts, max_new_tokens=OPENING_TOKENS, sampling=options.sampling, uniforms_BG=uniforms_BG)
         scored = [Scored(prompt, completion.ids) for prompt, completion in zip(teacher_prompts, written, strict=True)]
-        as_student = [row_maker.objective.to_student_ids(completion).ids for completion in written]
+        as_student = [row_maker.objective.to_student_ids(completion, style).ids for completion in written]
         rows = [(chat.student_ids(prompt), ids) for prompt, ids in zip(asked, as_student, strict=True) if ids]
         of_student = _scored(student, rows, row_maker)
         found.append(

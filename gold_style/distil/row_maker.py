@@ -103,7 +103,7 @@ class RowMaker:
     def _teacher_writes(self, step: int, rows: list[Row]) -> list[Completion]:
         uniforms_BG = uniforms(self._keys(step, rows), self.options.max_completion_length)
         written = self.teacher.generate([row.teacher_prompt for row in rows], uniforms_BG=uniforms_BG, **self._asked)
-        return [self.objective.to_student_ids(completion) for completion in written]
+        return [self.objective.to_student_ids(completion, row.prompt.style) for completion, row in zip(written, rows, strict=True)]
 
     @property
     def _asked(self) -> dict:

@@ -43,7 +43,7 @@ class CrossTokenizer:
     def set_beta(self, beta: float) -> None:
         self.span_loss = replace(self.span_loss, beta=beta)
 
-    def to_student_ids(self, completion: Completion) -> Completion:
+    def to_student_ids(self, completion: Completion, style: str | None = None) -> Completion:
         """A teacher-written completion in student ids, as far as its bytes go; empty where nothing can be carried over."""
         student, teacher = self.sides
         ids, _ = retokenise(completion.ids, teacher.bytes, student.tokenizer, completion.finished, student.stop_id)

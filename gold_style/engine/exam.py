@@ -66,7 +66,7 @@ class Exam:
         def write(prompts: list[Prompt], **how) -> list[Completion]:
             return generate(backbone, [self.chat.student_ids(prompt) for prompt in prompts], output_ids=output_ids, **how)
 
-        return self._answers(write, self.chat.student_tokenizer, begin)
+        return self._answers(write, lambda prompt: self.chat.student_tokenizer, begin)
 
     def teacher(self, teacher: AnyTeacher, begin: Begin | None = None) -> list[Answer]:
         """Answers of the teacher with its system prompt in view: the ceiling."""
@@ -74,9 +74,9 @@ class Exam:
         def write(prompts: list[Prompt], **how) -> list[Completion]:
             return teacher.generate([self.chat.teacher_ids(prompt) for prompt in prompts], **how)
 
-        return self._answers(write, teacher.tokenizer, begin)
+        return self._answers(write, lambda prompt: teacher.of(prompt.style).tokenizer, begin)
 
-    def _answers(self, write, tokenizer: PreTrainedTokenizerBase, begin: Begin | None) -> list[Answer]:
+    def _answers(self, write, tokenizer_of: Callable[[Prompt], PreTrainedTokenizerBase], begin: Begin | None) -> list[Answer]:
         mine = [group[self.rank :: self.num_processes] for group in self.groups]
         total = sum(map(len, mine))
         tick = begin(total) if begin and total else None
@@ -88,7 +88,7 @@ class Exam:
                 keys = [(self.seed, "evaluation", prompt.request, prompt.tag or "") for prompt in prompts]
                 how["uniforms_BG"] = uniforms(keys, self.max_completion_length)
             for (place, number, prompt), completion in zip(batch, write(prompts, **how), strict=True):
-                answers.append((place, answer_of(number, prompt, completion, tokenizer)))
+                answers.append((place, answer_of(number, prompt, completion, tokenizer_of(prompt))))
             if tick:
                 tick(len(answers), total)
         if self.num_processes > 1:

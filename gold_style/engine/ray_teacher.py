@@ -95,8 +95,8 @@ class RayTeacher(AnyTeacher):
     """What a run holds of it: the head.
 
     Args: the teacher's tokenizer; its model without weights; what loads it, in the actor, on a GPU or not; what its numbers depend on,
-    computed here and there; the settings; where the head goes; what the jobs of a sweep share. Raises ValueError where Ray cannot be had,
-    the teacher cannot be loaded, or is another one than here.
+    computed here and there; the settings; where the head goes; what the jobs of a sweep share; how many teachers the run has. Raises
+    ValueError where Ray cannot be had, the teacher cannot be loaded, or is another one than here.
     """
 
     def __init__(
@@ -108,6 +108,7 @@ class RayTeacher(AnyTeacher):
         backend: TeacherBackend,
         device: torch.device,
         disk: DiskCache | None = None,
+        num_teachers: int = 1,
     ):
         self.tokenizer, self.limit_s, self.device, self.disk = tokenizer, backend.limit_s, device, disk
         address, own = join(backend), identify()
@@ -116,9 +117,9 @@ class RayTeacher(AnyTeacher):
         self.run, self.where = ray.get_runtime_context().get_job_id(), f"the teacher {own['model']} on Ray at {address}"
         there = ray.cluster_resources().get("GPU", 0)
         wants_one = backend.address is not None or device.type != "cpu"
-        num_gpus = float(min(there, wants_one)) if backend.gpus is None else backend.gpus
-        if num_gpus > there:
-            raise ValueError(f"teacher_backend.gpus={num_gpus:g}: the Ray cluster at {address} has {there:g}")
+        num_gpus = float(min(there / num_teachers, wants_one)) if backend.gpus is None else backend.gpus
+        if num_gpus * num_teachers > there:
+            raise ValueError(f"teacher_backend.gpus={num_gpus:g}{' each' * (num_teachers > 1)}: the Ray cluster at {address} has {there:g}")
         how = {"name": f"teacher-{sha256(to_json(own)).hexdigest()[:16]}", "namespace": NAMESPACE, "get_if_exists": True}
         how |= {"lifetime": "detached", "num_cpus": 0, "num_gpus": num_gpus, "max_restarts": -1, "max_task_retries": DEATHS}
         actor = ray.remote(concurrency_groups={"beside": 1})(SharedTeacher).options(**how)

@@ -6,9 +6,9 @@ Shapes: N scored tokens, D the teacher's hidden size.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,10 @@ class AnyTeacher(Protocol):
     tokenizer: PreTrainedTokenizerBase
     output_ids: OutputIds  # what it may write
     head: Head  # weight (V, D), bias, logits: on the student's device; its weight is None where a server tells its most probable tokens
+
+    def of(self, style: str | None) -> "AnyTeacher":
+        """Who of several teachers reads what is asked in this style: of one, itself."""
+        return self
 
     def hidden(self, rows: Sequence[Scored]) -> list[Tensor]:
         """For each row the states that predict each of its completion's tokens, shape (N_row, D), on the head's device; without a head
@@ -145,6 +149,52 @@ class Teacher(AnyTeacher):
         release(self.model)
         self.model.to("meta")
         self.prefixes = PrefixCache(self.backbone, 0)
+
+
+class Teachers(AnyTeacher):
+    """Several: what is asked in a style goes to the teacher of its tag, which reads it as it would without the others.
+
+    Their states differ in size, so whoever needs a head, a tokenizer or the ids that may be written asks `of` first; those of the
+    whole are the ones of untagged text. Args: style -> teacher, one object where several have one; the style of untagged text.
+    """
+
+    def __init__(self, by_style: Mapping[str, AnyTeacher], untagged: str):
+        self.by_style, self.untagged = by_style, by_style[untagged]
+        self.tokenizer, self.output_ids, self.head = self.untagged.tokenizer, self.untagged.output_ids, self.untagged.head
+        self.disk = getattr(self.untagged, "disk", None)
+
+    def of(self, style: str | None) -> AnyTeacher:
+        return self.untagged if style is None else self.by_style[style]
+
+    def each(self) -> list[AnyTeacher]:
+        return [*dict.fromkeys(self.by_style.values())]
+
+    def hidden(self, rows: Sequence[Scored]) -> list[Tensor]:
+        return self._answers("hidden", rows, [row.prompt.style for row in rows])
+
+    def generate(self, prompts: Sequence[TeacherIds], *, uniforms_BG: Tensor | None = None, **how) -> list[Completion]:
+        return self._answers("generate", prompts, [prompt.style for prompt in prompts], uniforms_BG=uniforms_BG, **how)
+
+    def chosen(self, rows: Sequence[Scored]) -> list[tuple[Tensor, Tensor, Tensor]]:
+        return self._answers("chosen", rows, [row.prompt.style for row in rows])
+
+    def place(self, prepare: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        return nn.ModuleList([teacher.place(prepare) for teacher in self.each()])
+
+    def free(self) -> None:
+        for teacher in self.each():
+            teacher.free()
+
+    def _answers(self, what: str, asked: Sequence[Any], styles: Sequence[str | None], *, uniforms_BG: Tensor | None = None, **how) -> list:
+        """Each teacher's answers to what is asked of it, in the order of `asked`."""
+        found: list[Any] = [None] * len(asked)
+        for teacher in self.each():
+            members = [i for i, style in enumerate(styles) if self.of(style) is teacher]
+            drawn = {} if uniforms_BG is None else {"uniforms_BG": uniforms_BG[members]}
+            answers = getattr(teacher, what)([asked[i] for i in members], **drawn, **how) if members else []
+            for i, answer in zip(members, answers, strict=True):
+                found[i] = answer
+        return found
 
 
 def _by_prefix(prompts: Sequence[TeacherIds]) -> list[tuple[tuple[int, ...], list[int]]]:

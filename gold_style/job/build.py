@@ -19,7 +19,7 @@ from gold_style.config.losses import LOSSES, further_readings, reads
 from gold_style.config.own_teacher import student_dtype
 from gold_style.config.schedule import at_step
 from gold_style.config.settings import Settings, local_model
-from gold_style.distil.objective import Objective, TokenExact
+from gold_style.distil.objective import Objective, Routed, TokenExact
 from gold_style.distil.options import Options
 from gold_style.distil.row_maker import RowMaker
 from gold_style.distil.trainer import StyleGOLDTrainer
@@ -117,15 +117,16 @@ def build_row_maker(settings: Settings, inputs: Inputs, student: PreTrainedModel
     """Everything a step needs besides the student's weights; loads the teacher."""
     teacher = build_teacher(settings, inputs, student)
     output_ids = OutputIds.of(inputs.chat.student_tokenizer, student)
-    if inputs.same_tokenizer:  # an id that the teacher lacks could not be scored
-        output_ids = replace(output_ids, vocab_size=min(output_ids.vocab_size, teacher.output_ids.vocab_size))
+    exact = [teacher.of(tag).output_ids.vocab_size for tag, is_exact in inputs.is_exact.items() if is_exact]
+    if exact:  # an id that the teacher lacks could not be scored
+        output_ids = replace(output_ids, vocab_size=min(output_ids.vocab_size, *exact))
     return RowMaker(
         options=build_options(settings),
         chat=inputs.chat,
         source=inputs.source,
         teacher=teacher,
         output_ids=output_ids,
-        objective=build_objective(settings, inputs, teacher, output_ids),
+        objective=build_objectives(settings, inputs, teacher, output_ids),
         vllm=vllm,
         row_mistakes=inputs.row_mistakes,
     )
@@ -156,11 +157,19 @@ def build_options(settings: Settings) -> Options:
     )
 
 
-def build_objective(settings: Settings, inputs: Inputs, teacher: AnyTeacher, output_ids: OutputIds) -> Objective:
+def build_objectives(settings: Settings, inputs: Inputs, teacher: AnyTeacher, output_ids: OutputIds) -> Objective:
+    """The objective of the teacher, or where tags have teachers of their own the rows' by tag."""
+    tags = {teacher.of(tag): tag for tag in inputs.pack.tags}
+    parts = {own: build_objective(settings, inputs, own, output_ids, inputs.is_exact[tag]) for own, tag in tags.items()}
+    by_tag = {tag: parts[teacher.of(tag)] for tag in inputs.pack.tags}
+    return Routed(by_tag, further_readings(settings.loss)) if len(parts) > 1 else parts[teacher]
+
+
+def build_objective(settings: Settings, inputs: Inputs, teacher: AnyTeacher, output_ids: OutputIds, is_exact: bool) -> Objective:
     """Token by token where the tokenizers are one, over spans of common bytes where they are two."""
     loss, module = settings.loss, import_module(f"gold_style.losses.{settings.loss.kind}")
     options = getattr(module, "Options", dict)(**{name: getattr(loss, name) for name in LOSSES[loss.kind].keys})
-    if inputs.same_tokenizer:
+    if is_exact:
         token_loss, unscored_ids = module.build(options), output_ids.stop_ids if skips_stop(options) else ()
         exact = {"vocab_size": output_ids.vocab_size, "token_loss": token_loss, "unscored_ids": unscored_ids, **applied(options)}
         return TokenExact(teacher=teacher, readings=further_readings(loss), **exact)

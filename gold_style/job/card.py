@@ -57,7 +57,8 @@ class Part(NamedTuple):
 def parts_of(config: dict[str, Any]) -> dict[str, Part]:
     """Student, teacher and data of a run's config."""
     model, prompts = config["model"], config["prompts"]
-    parts = {side: Part.of(model[side], model[f"{side}_revision"]) for side in ("student", "teacher")}
+    names = {f"teacher under `{tag_text(tag)}`": name for tag, name in (model["teachers"] or {}).items()} or {"teacher": model["teacher"]}
+    parts = {side: Part.of(name, model[f"{side.split()[0]}_revision"]) for side, name in ({"student": model["student"]} | names).items()}
     if prompts["source"] == "hf":
         return parts | {"data": Part.of(prompts["name"], prompts["revision"], "dataset")}
     if prompts["source"] == "jsonl":

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gold_style.config.hub import missing_models
+from gold_style.config.own_teacher import teachers_by_key
 from gold_style.config.settings import EVALUATION_PROMPTS, EvaluateSettings, Settings
 from gold_style.config.target import Target
 from gold_style.engine.backbone import Backbone
@@ -65,10 +66,8 @@ def evaluate(asked: EvaluateSettings, argv: Sequence[str]) -> float:
 def inputs_of(asked: EvaluateSettings, target: Target) -> Inputs:
     """Everything that is read before any weights. Raises ValueError where target or teacher cannot be had, and as Inputs.load."""
     settings = settings_of(asked, target)
-    names = {
-        "target": (target.model, settings.model.student_revision),
-        "teacher": (settings.model.teacher, settings.model.teacher_revision),
-    }
+    names = {"target": (target.model, settings.model.student_revision)}
+    names |= {key.replace("model.", ""): (own.teacher, own.teacher_revision) for key, own in teachers_by_key(settings).items()}
     if missing := missing_models({key: model for key, model in names.items() if key == "target" or model[0] != target.model}):
         raise ValueError("\n".join(missing))
     check_device(settings.hardware.device)
@@ -80,7 +79,8 @@ def settings_of(asked: EvaluateSettings, target: Target) -> Settings:
     if bare_requests(asked):
         asked = replace(asked, prompts=replace(asked.prompts, source=None, eval_samples=None))
     settings = asked.for_target(Settings.load(target.run) if target.run else None)
-    settings.model.teacher = asked.teacher or (settings.model.teacher if target.run else target.model)
+    if asked.teacher or not target.run:
+        settings.model.teacher, settings.model.teachers = asked.teacher or target.model, None
     if asked.tags is not None:
         settings.evaluation.untagged = None in asked.tags
     if settings.evaluation.retention and not target.run:
@@ -223,8 +223,12 @@ def judged(answers: list[Answer], exam: Exam, inputs: Inputs, teacher: Teacher |
 
 
 def likelihood_ratios(teacher: Teacher, inputs: Inputs, requests: Sequence[Prompt], answers: list[Answer]) -> list[float | None]:
-    """For each answer log p_T(answer | first tag) - log p_T(answer | neutral tag), nats per token, teacher's system prompt in view."""
+    """For each answer log p_T(answer | first tag) - log p_T(answer | neutral tag), nats per token, teacher's system prompt in view. None
+    where the two tags have two teachers, which differ in more than what they read."""
     tags = inputs.pack.tags[0], inputs.pack.neutral
+    teacher, other = map(teacher.of, tags)
+    if other is not teacher:
+        return [None] * len(answers)
     contexts = [[inputs.chat.teacher_ids(prompt.under(tag, tag)) for prompt in requests] for tag in tags]
     ids = [tuple(teacher.tokenizer(answer.text, add_special_tokens=False)["input_ids"]) if answer.text else () for answer in answers]
     logprobs = [

@@ -12,7 +12,7 @@ from accelerate import PartialState
 
 from gold_style.chat import Chat, encode, fix_arguments
 from gold_style.config.losses import LOSSES
-from gold_style.config.own_teacher import is_own_teacher, teacher_weights
+from gold_style.config.own_teacher import is_own_teacher, teacher_key, teacher_of_each_tag, teacher_weights
 from gold_style.config.schedule import lowest, shortened
 from gold_style.config.settings import Settings
 from gold_style.engine.exam import Exam
@@ -38,9 +38,9 @@ class Inputs:
     classifier: Classifier
     source: PromptSource
     chat: Chat
-    same_tokenizer: bool
+    is_exact: dict[str, bool]  # by style: whether its teacher has the student's tokenizer
     student_limits: Limits
-    teacher_limits: Limits
+    teacher_limits: dict[str, Limits]  # by style
     template_notes: list[str]  # what the chat templates were given
 
     @classmethod
@@ -60,27 +60,32 @@ class Inputs:
         model = settings.model
         pack = StylePack.from_settings(settings.styles)
         student = load_tokenizer(model.student, model.student_revision, model.trust_remote_code)
-        teacher = load_tokenizer(model.teacher, model.teacher_revision, model.trust_remote_code)
+        places = {tag: (own.teacher, own.teacher_revision, own.trust_remote_code) for tag, own in teacher_of_each_tag(settings).items()}
+        loaded = {place: load_tokenizer(*place) for place in places.values()}
+        same = {place: identical_tokenizers(student, tokenizer) for place, tokenizer in loaded.items()}
+        limits = {place: Limits.of(*place, tokenizer) for place, tokenizer in loaded.items()}
+        teachers = {tag: loaded[place] for tag, place in places.items()}
         notes = [
             f"the {side}'s chat template reads {name}={value}; {key}={{}} leaves it out"
-            for side, tokenizer in (("student", student), ("teacher", teacher))
+            for side, tokenizer in (("student", student), *(("teacher", teacher) for teacher in loaded.values()))
             for key in (f"model.{side}_template_kwargs",)
             for name, value in fix_arguments(tokenizer, getattr(model, f"{side}_template_kwargs"), key).items()
         ]
         today = date.fromisoformat(template_date) if template_date else date.today()
         own = settings.prompts
-        chat = Chat(student, teacher, pack, own.student_system_prompt, own.teacher_system_prompt, today, own.teacher_context)
-        for asked in (chat.student_ids, chat.teacher_ids):  # what holds for every row is said once
-            asked(Prompt(request="zqz", style=pack.tags[0], tag=pack.tags[0]))
+        systems = own.student_system_prompt, own.teacher_system_prompt, today, own.teacher_context
+        chat = Chat(student, teachers[pack.untagged], pack, *systems, teachers if len(loaded) > 1 else {})
+        for asked, tag in ((chat.student_ids, pack.tags[0]), *((chat.teacher_ids, tag) for tag in pack.tags)):
+            asked(Prompt(request="zqz", style=tag, tag=tag))  # what holds for every row is said once
         return cls(
             settings=settings,
             pack=pack,
             classifier=classifier_of(pack),
             source=build_source(settings, pack, None, control_tokens(chat)),
             chat=chat,
-            same_tokenizer=identical_tokenizers(student, teacher),
+            is_exact={tag: same[place] for tag, place in places.items()},
             student_limits=Limits.of(model.student, model.student_revision, model.trust_remote_code, student),
-            teacher_limits=Limits.of(model.teacher, model.teacher_revision, model.trust_remote_code, teacher),
+            teacher_limits={tag: limits[place] for tag, place in places.items()},
             template_notes=notes,
         )
 
@@ -99,9 +104,11 @@ class Inputs:
     def notes(self) -> list[str]:
         """What the user should know about rows, chat templates and one model's weights on both sides."""
         model, found = self.settings.model, [*self.source.notes, *self.chat.notes, *self.template_notes]
-        if is_own_teacher(model) and self.settings.teacher_backend.kind == "local":
-            found.append(teacher_weights(model, num_parameters(model.student, model.student_revision, model.trust_remote_code)))
-        sides = (self.student_limits, model.dtype), (self.teacher_limits, model.teacher_dtype or model.dtype)
+        own = next(filter(is_own_teacher, teacher_of_each_tag(self.settings).values()), None)
+        if own and self.settings.teacher_backend.kind == "local":
+            found.append(teacher_weights(own, num_parameters(model.student, model.student_revision, model.trust_remote_code)))
+        teachers = ((limits, model.teacher_dtype or model.dtype) for limits in self.teacher_limits.values())
+        sides = (self.student_limits, model.dtype), *teachers
         if names := dict.fromkeys(limits.name for limits, dtype in sides if (dtype, limits.dtype) == ("float16", torch.bfloat16)):
             remedy = "if a logit, loss or gradient is no number, take bfloat16 (a T4 has none) or float32"
             found.append(f"float16 ends at 65,504, and the bfloat16 weights of {' and '.join(names)} may compute more than that: {remedy}")
@@ -141,16 +148,19 @@ class Inputs:
                 "loss.seq_kd=true to let the teacher write them, or loss.lmbda=1"
             )
         is_told = settings.teacher_backend.kind == "openai"
-        if not LOSSES[kind := settings.loss.kind].has_spans and not self.same_tokenizer:
+        if not LOSSES[kind := settings.loss.kind].has_spans and not all(self.is_exact.values()):
             others = " or ".join(f"loss.kind={name}" for name, module in LOSSES.items() if module.has_spans)
             others += ", with teacher_backend=local" * is_told
             mistakes.append(f"loss.kind={kind} compares token by token, but teacher and student have different tokenizers: use {others}")
         if is_told:
             served, text = Completions(settings.teacher_backend, settings.model.teacher), self.chat.teacher_text(self.source[0])
             mistakes += served.mistakes(text, encode(self.chat.teacher_tokenizer, text), settings.model.teacher)
-            room = min(self.teacher_limits.context_tokens, served.context_tokens - 1)  # it writes a token more
-            self.teacher_limits = replace(self.teacher_limits, context_tokens=room)
-        mistakes += self.student_limits.stop_mistakes("model.student") + self.teacher_limits.stop_mistakes("model.teacher")
+            for tag, limits in self.teacher_limits.items():
+                room = min(limits.context_tokens, served.context_tokens - 1)  # it writes a token more
+                self.teacher_limits[tag] = replace(limits, context_tokens=room)
+        mistakes += self.student_limits.stop_mistakes("model.student")
+        keys = {tag: teacher_key(settings.model, tag) for tag in self.pack.tags}
+        mistakes += dict.fromkeys(fault for tag, key in keys.items() for fault in self.teacher_limits[tag].stop_mistakes(key))
         return mistakes + self.length_mistakes()
 
     def length_mistakes(self) -> list[str]:
@@ -170,11 +180,12 @@ class Inputs:
         except ValueError as error:  # a chat template that this conversation does not suit
             return [f"{where}: {error}"]
         found = self.student_limits.row_mistakes("model.student", student_ids)
-        found += self.teacher_limits.row_mistakes("model.teacher", teacher_ids.prefix + teacher_ids.rest)
+        limits = self.teacher_limits[prompt.style]
+        found += limits.row_mistakes(teacher_key(self.settings.model, prompt.style), teacher_ids.prefix + teacher_ids.rest)
         fewer = " or lower styles.few_shots" if self.pack.few_shots else ""
         for side, length, limit, other in (
             ("student's", len(student_ids), self.settings.prompts.max_prompt_tokens or self.student_limits.context_tokens - room, ""),
-            ("teacher's", len(teacher_ids.prefix) + len(teacher_ids.rest), self.teacher_limits.context_tokens - room, fewer),
+            ("teacher's", len(teacher_ids.prefix) + len(teacher_ids.rest), limits.context_tokens - room, fewer),
         ):
             if length > limit:
                 found.append(f"{where}: the {side} prompt has {length} tokens, {limit} fit; shorten the request{other}")
@@ -194,4 +205,4 @@ def device_of(device: str) -> torch.device:
 
 def control_tokens(chat: Chat) -> frozenset[str]:
     """The tokenizers' special tokens, which no text of a row may hold; a pack's own tag forges no turn, even where it is one."""
-    return special_tokens(chat.student_tokenizer, chat.teacher_tokenizer) - {f"<style:{tag}>" for tag in chat.pack.tags}
+    return special_tokens(chat.student_tokenizer, *map(chat.reader_of, chat.pack.tags)) - {f"<style:{tag}>" for tag in chat.pack.tags}

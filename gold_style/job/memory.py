@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from gold_style.config.losses import further_readings
-from gold_style.config.own_teacher import BYTES, is_own_teacher
+from gold_style.config.own_teacher import BYTES, is_own_teacher, teachers_by_key
 from gold_style.config.schedule import lowest
 from gold_style.config.schema import Model
 from gold_style.config.settings import Settings
@@ -27,8 +27,8 @@ WRITTEN_ROWS = 256  # at a time, at most
 class Side:
     """Teacher or student: sizes, bytes of a number that it computes with, how its layers are stored. Raises ValueError as shape_of."""
 
-    def __init__(self, model: Model, name: str):
-        self.shape = shape_of(f"model.{name}", getattr(model, name))
+    def __init__(self, model: Model, name: str, key: str = ""):
+        self.shape = shape_of(key or f"model.{name}", getattr(model, name))
         self.width = BYTES[getattr(model, f"{name}_dtype", None) or model.dtype]
         self.quantization = getattr(model, f"{name}_quantization")
         self.restored = 0 if self.quantization == "none" else self.shape.hidden * self.shape.inner  # numbers at a time, where they are used
@@ -46,7 +46,10 @@ class Work:
 
     def __init__(self, settings: Settings, tokens: Mapping[str, int], on_gpu: bool, at_once: int | None = None, card: float = 0):
         model, train, hardware, loss = settings.model, settings.train, settings.hardware, settings.loss
-        self.student, self.teacher, self.tokens, self.on_gpu = Side(model, "student"), Side(model, "teacher"), tokens, on_gpu
+        models = {id(own): (key, own) for key, own in teachers_by_key(settings).items()}.values()
+        self.teachers = [Side(own, "teacher", key) for key, own in models]
+        self.teacher = max(self.teachers, key=lambda side: side.shape.parameters)  # of several, the one that takes most room at work
+        self.student, self.tokens, self.on_gpu = Side(model, "student"), tokens, on_gpu
         self.rates = table("cards")["rates"]["gpu" if on_gpu else "cpu"]
         self.new, self.rows = train["max_completion_length"], rows_per_window(settings)
         self.row, asked = tokens["prompt"] + self.new - 1, hardware.tokens_per_microbatch
@@ -62,9 +65,10 @@ class Work:
         backend = settings.teacher_backend
         self.told, width = 8 * loss.tail_k if backend.kind == "openai" else 0, self.teacher.width  # bytes of a token
         self.teacher_is_elsewhere = backend.kind != "local" and backend.address is not None
-        held = self.teacher.shape.head * width * (not self.told)
-        self.weights_of_teacher = held if self.teacher_is_elsewhere else self.teacher.weights(width)
-        self.held_once = backend.kind == "local" and is_own_teacher(model) and bool(self.lora) and alike and not self.sharded
+        held_once = backend.kind == "local" and bool(self.lora) and alike and not self.sharded
+        held = [side for side, (_, own) in zip(self.teachers, models, strict=True) if not (held_once and is_own_teacher(own))]
+        heads = sum(side.shape.head * width * (not self.told) for side in held)
+        self.weights_of_teachers = heads if self.teacher_is_elsewhere else sum(side.weights(width) for side in held)
         self.readings = 1 + len(further_readings(loss))  # of each row by the teacher
         self.packed = not (on_gpu or self.lora or train["gradient_checkpointing"]) and self.student.width == 4
         self.checkpointing, self.exam_rows = bool(train["gradient_checkpointing"]), settings.evaluation.batch_size
@@ -82,14 +86,15 @@ class Work:
 def phases(work: Work) -> dict[str, Counter[str]]:
     """Phase -> part -> bytes."""
     student, teacher, width, share, tokens = work.student.shape, work.teacher.shape, work.student.width, work.share, work.tokens
+    cached = sum(side.shape.cached for side in work.teachers)
     own, read = width if work.lora and not work.sharded else 4, tokens["prefix"] + tokens["rest"]
     held = Counter(
         {
             "student weights": (work.student.weights(own) + (4 * work.trained if work.lora else 0)) / share,
-            "teacher weights": 0 if work.held_once else work.weights_of_teacher,
+            "teacher weights": work.weights_of_teachers,
             # under LoRA its embedding is the student's own
             "rollout copy": 0 if own == width and not work.lora else width * (student.trunk if own == width else student.parameters),
-            "caches": 0 if work.teacher_is_elsewhere else tokens["prefix"] * PREFIXES * teacher.cached * work.teacher.width,
+            "caches": 0 if work.teacher_is_elsewhere else tokens["prefix"] * PREFIXES * cached * work.teacher.width,
             "vLLM": work.vllm,
         }
     )

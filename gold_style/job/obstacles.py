@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gold_style import PROJECT
 from gold_style.config.hub import missing_models
+from gold_style.config.own_teacher import teachers_by_key
 from gold_style.config.schema import Hardware
 from gold_style.config.settings import Settings, find_directory
 from gold_style.config.yaml_file import mapping_in
@@ -33,7 +34,8 @@ def refuse(settings: Settings, argv: Sequence[str]) -> None:
 def absences(settings: Settings, argv: Sequence[str]) -> list[str]:
     """What is wrong with the models, where the hub has to be asked for them, the tracker, the run directory and the rows."""
     model = settings.model
-    names = {"model.teacher": (model.teacher, model.teacher_revision), "model.student": (model.student, model.student_revision)}
+    names = {key: (own.teacher, own.teacher_revision) for key, own in teachers_by_key(settings).items()}
+    names["model.student"] = model.student, model.student_revision
     return missing_models(names) + _faults((trackers.check, settings), (check_place, settings, argv), (check_rows, settings))
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gold_style.config.launch import is_main_process
-from gold_style.config.own_teacher import BYTES
+from gold_style.config.own_teacher import BYTES, teachers_by_key
 from gold_style.config.settings import Settings, find_directory
 from gold_style.job.forecast import Forecast, Machine, Refused, read_rows
 from gold_style.job.memory import phases
@@ -69,8 +69,8 @@ def facts(forecast: Forecast, num_rows: int | None) -> dict[str, str]:
     if work.teacher_is_elsewhere:
         counted = "nothing" if work.told else "only the head"
         found["elsewhere"] = f"the teacher is at {settings.teacher_backend.address}: of its memory {counted} is counted here"
-    for side in ("teacher", "student"):
-        name = getattr(settings.model, side)
+    names = {key.removeprefix("model."): model.teacher for key, model in teachers_by_key(settings).items()}
+    for side, name in (names | {"student": settings.model.student}).items():
         if not find_directory(name).is_dir() and (model := known(name)):
             gated = "; gated: accept it on the hub and log in (hf auth login)" if model.get("gated") else ""
             found[side] = f"{name}: {model['hub_gb']:g} GB from the hub; {model['licence']}{gated}"

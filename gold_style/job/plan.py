@@ -16,7 +16,7 @@ from rich.text import Text
 
 from gold_style import PROJECT
 from gold_style.config.losses import further_readings
-from gold_style.config.own_teacher import is_held_once
+from gold_style.config.own_teacher import is_held_once, teacher_names, teacher_of_each_tag
 from gold_style.config.schedule import shortened
 from gold_style.config.settings import Settings
 from gold_style.job.forecast import Refused
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gold_style.job.inputs import Inputs
 
 SCORED = "black on green"
+WAYS = {True: "token by token (one tokenizer)", False: "over spans of common bytes (two tokenizers)"}
 PLACEHOLDER = "〈the student's own completion〉"
 
 
@@ -111,12 +112,12 @@ def pack_notes(settings: Settings, pack: StylePack) -> list[str]:
 
 def _facts(settings: Settings, pack: StylePack, source: PromptSource | None) -> dict[str, str]:
     """What the settings say, and the rows where they can be read."""
-    loss, train, rows = settings.loss, settings.train, rows_per_step(settings)
+    loss, train, rows, teachers = settings.loss, settings.train, rows_per_step(settings), teacher_of_each_tag(settings)
     tags = ", ".join(f"<style:{tag}>" for tag in pack.tags)
     examples = f", examples per style: {pack.few_shots} ({pack.examples})" if pack.few_shots else ""
     facts = {
         "run directory": settings.output_dir,
-        "pair": f"{settings.model.teacher} -> {settings.model.student} ({settings.model.dtype})",
+        "pair": f"{teacher_names(settings.model)} -> {settings.model.student} ({settings.model.dtype})",
         "styles": f"{pack.name}: {tags} (teacher prompt {pack.teacher_prompt}{examples})",
         "prompts": settings.prompts.source,
         "loss": f"{loss.kind}, beta {shortened(loss.beta)}, lmbda {shortened(loss.lmbda)}, seq_kd {str(loss.seq_kd).lower()}",
@@ -130,7 +131,7 @@ def _facts(settings: Settings, pack: StylePack, source: PromptSource | None) -> 
         muon = f"train/learning_rate {settings.model.recipe.muon_learning_rate} for the layers' matrices"
         facts["optimizer"] = f"muon, {muon}; train.learning_rate {train['learning_rate']} (AdamW) for the rest, on the same schedule"
     if settings.evaluation.retention:
-        again = "which is the teacher" if is_held_once(settings.model) else "loaded again at the end, in the teacher's place"
+        again = "which is the teacher" if is_held_once(teachers[pack.untagged]) else "loaded again at the end, in the teacher's place"
         facts["retention"] = f"held-out texts in {pack.language}, read by teacher, student and its start ({again})"
     if source is not None:
         rows_text = f"{source.num_rows} training rows" if source.num_rows else "unlimited rows"
@@ -148,9 +149,11 @@ def _token_facts(inputs: "Inputs") -> dict[str, str]:
     rows = [*inputs.training_prompts()]
     student = sorted(len(inputs.chat.student_ids(prompt)) for prompt in rows)
     teacher = sorted(len(ids.prefix) + len(ids.rest) for ids in map(inputs.chat.teacher_ids, rows))
+    ways = {tag: WAYS[is_exact] for tag, is_exact in inputs.is_exact.items()}
+    compared = {*ways.values()} if len({*ways.values()}) == 1 else [f"{tag_text(tag)} {way}" for tag, way in ways.items()]
     prefixes = {tag_text(prompt.tag): len(inputs.chat.teacher_ids(prompt).prefix) for prompt in _shown(inputs)}
     return {
-        "compared": "token by token (one tokenizer)" if inputs.same_tokenizer else "over spans of common bytes (two tokenizers)",
+        "compared": ", ".join(compared),
         "student prompt": f"{student[0]} to {student[-1]} tokens, median {student[len(student) // 2]}",
         "teacher prompt": f"{teacher[0]} to {teacher[-1]} tokens, median {teacher[len(teacher) // 2]}; read once for all rows: "
         + ", ".join(f"{tag} {tokens}" for tag, tokens in prefixes.items()),
@@ -164,7 +167,7 @@ def _side_by_side(inputs: "Inputs", prompt: Prompt) -> Table:
     cells = []
     for side, tokenizer, text in (
         ("student reads", inputs.chat.student_tokenizer, inputs.chat.student_text(prompt)),
-        ("teacher reads", inputs.chat.teacher_tokenizer, inputs.chat.teacher_text(prompt, inputs.chat.teacher_context)),
+        ("teacher reads", inputs.chat.reader_of(prompt.style), inputs.chat.teacher_text(prompt, inputs.chat.teacher_context)),
     ):
         stop = tokenizer.decode([i for i in [template_stop_id(tokenizer, stop_ids(tokenizer))] if i is not None])
         completion = PLACEHOLDER if inputs.settings.loss.lmbda != 0 or prompt.reference is None else prompt.reference

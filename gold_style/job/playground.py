@@ -11,9 +11,9 @@ terminal. What a model wrote is text there, never markup.
 import os
 import time
 from collections.abc import Collection, Iterator, Sequence
-from functools import cache
+from functools import cache, cached_property
 from html import escape
-from itertools import repeat
+from itertools import groupby, product, repeat
 from pathlib import Path
 
 import torch
@@ -26,6 +26,7 @@ from gold_style.config.settings import EvaluateSettings
 from gold_style.config.target import Target
 from gold_style.engine.exam import answer_of
 from gold_style.engine.rollout import OutputIds, Sampling, stream
+from gold_style.engine.teacher import AnyTeacher
 from gold_style.job.evaluation import inputs_of, load, load_teacher
 from gold_style.job.inputs import control_tokens
 from gold_style.measure.answers import Answer, Judged, finished_part
@@ -54,13 +55,18 @@ class AskedRun:
         self.length = inputs.exam([]).max_completion_length  # tokens of an answer in the run's own evaluation
         self.held_out = [prompt.request for prompt in (*inputs.source.evaluation(), *inputs.source.selection())]
 
+    @cached_property
+    def teacher(self) -> AnyTeacher:
+        return load_teacher(self.inputs, say)
+
     @cache  # noqa: B019 - a run is asked until the process ends
-    def side(self, name: str) -> tuple:
-        """One of MODELS, loaded once: (Backbone, OutputIds, tokenizer, Limits, what reads a Prompt). Raises ValueError as `load`."""
+    def side(self, name: str, style: str | None = None) -> tuple:
+        """One of MODELS, loaded once: (Backbone, OutputIds, tokenizer, Limits, what reads a Prompt). `style`: whose teacher, where tags
+        have teachers of their own. Raises ValueError as `load`."""
         inputs, chat = self.inputs, self.inputs.chat
         if name == "teacher":
-            teacher, whole = load_teacher(inputs, say), lambda prompt: (ids := chat.teacher_ids(prompt)).prefix + ids.rest
-            return teacher.backbone, teacher.output_ids, chat.teacher_tokenizer, inputs.teacher_limits, whole
+            own, whole = self.teacher.of(style), lambda prompt: (ids := chat.teacher_ids(prompt)).prefix + ids.rest
+            return own.backbone, own.output_ids, own.tokenizer, inputs.teacher_limits[style], whole
         student, tokenizer = load(name, self.target, inputs, say), chat.student_tokenizer
         return student, OutputIds.of(tokenizer, student.model), tokenizer, inputs.student_limits, chat.student_ids
 
@@ -88,16 +94,17 @@ class AskedRun:
     def _answers(self, prompts: list[Prompt], models: Collection[str], temperature: float, length: int) -> Iterator[tuple[Cells, str]]:
         cells, loss = Cells(), self.inputs.settings.loss
         sampling = Sampling(temperature=temperature, top_p=loss.top_p, top_k=loss.top_k)
-        for name in sorted({*models}):  # the student after training first
+        groups = [[*own] for _, own in groupby(prompts, lambda prompt: id(self.inputs.chat.reader_of(prompt.style)))]  # one, of one teacher
+        for name, own in product(sorted({*models}), groups):  # the student after training first
             yield cells, TEXTS["loading"].format(model=TEXTS[name])
-            backbone, output_ids, tokenizer, limits, read = self.side(name)
-            asked, seen = [read(prompt) for prompt in prompts], 0.0
+            backbone, output_ids, tokenizer, limits, read = self.side(name, own[0].style if name == "teacher" else None)
+            asked, seen = [read(prompt) for prompt in own], 0.0
             drawn = torch.rand(len(asked), min(length, limits.context_tokens - max(map(len, asked))), dtype=torch.float64)
             for completions in stream(backbone, asked, output_ids, sampling, drawn):
                 if time.monotonic() - seen > EVERY_S:
-                    seen, answers = time.monotonic(), map(answer_of, repeat(0), prompts, completions, repeat(tokenizer))
+                    seen, answers = time.monotonic(), map(answer_of, repeat(0), own, completions, repeat(tokenizer))
                     yield cells | {(name, answer.style): answer for answer in answers}, TEXTS["writing"].format(model=TEXTS[name])
-            answers = self.inputs.judged(map(answer_of, repeat(0), prompts, completions, repeat(tokenizer)))
+            answers = self.inputs.judged(map(answer_of, repeat(0), own, completions, repeat(tokenizer)))
             cells = cells | {(name, answer.style): answer for answer in answers}
         end, rows = prompts[0].request.split()[-2:], self.inputs.training_prompts()  # the end of a request tells its form
         is_foreign = "gold_style/pairs/" in self.inputs.settings.model.student and end not in (row.request.split()[-2:] for row in rows)

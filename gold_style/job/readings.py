@@ -29,12 +29,12 @@ def readings(inputs: Inputs, teacher: AnyTeacher, requests: Sequence[Prompt], an
     """
     asked = [answer for answer in answers if answer.id < REQUESTS and answer.style in inputs.pack.tags and answer.text]
     prompts = [requests[answer.id].under(answer.style, answer.style) for answer in asked]
-    ids = [tuple(encode(teacher.tokenizer, answer.text)) for answer in asked]
+    ids = [tuple(encode(teacher.of(answer.style).tokenizer, answer.text)) for answer in asked]
     scored = [Scored(inputs.chat.teacher_ids(prompt), row) for prompt, row in zip(prompts, ids, strict=True)]
     rows = []
     for prompt, row, (own_N, best_N, choice_N) in zip(prompts, ids, teacher.chosen(scored), strict=True):
         texts = {"student_reads": inputs.chat.student_text(prompt), "teacher_reads": inputs.chat.teacher_text(prompt)}
-        tokens = pieces(teacher.tokenizer, row, (best_N - own_N).tolist(), choice_N.tolist())
+        tokens = pieces(teacher.of(prompt.style).tokenizer, row, (best_N - own_N).tolist(), choice_N.tolist())
         rows.append({"style": prompt.tag, "request": prompt.request, **texts, "tokens": tokens})
     return rows
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gold_style.config.launch import is_sharded
-from gold_style.config.own_teacher import is_held_once, is_own_teacher
+from gold_style.config.own_teacher import is_held_once, is_own_teacher, teacher_of_each_tag
 from gold_style.config.schema import Model
 from gold_style.config.settings import Settings, local_model
 from gold_style.engine.disk_cache import DiskCache, code_digest
@@ -22,16 +22,24 @@ from gold_style.engine.models import DTYPES, load_model, load_tokenizer, shell
 from gold_style.engine.openai_teacher import OpenAITeacher
 from gold_style.engine.ray_teacher import RayTeacher
 from gold_style.engine.remembered import RememberingTeacher, file_digest, weight_files
-from gold_style.engine.teacher import AnyTeacher, Teacher
+from gold_style.engine.teacher import AnyTeacher, Teacher, Teachers
 from gold_style.job.inputs import Inputs, device_of
 from gold_style.runs.completions import Completions
 
 
 def build_teacher(settings: Settings, inputs: Inputs, student: PreTrainedModel | None = None) -> AnyTeacher:
-    """The frozen teacher, here or elsewhere. Where it is the student's own model it is the student's start; where that is held once, it
-    has the tensors of `student`, untrained and without LoRA, in modules of its own, which LoRA will not wrap. Raises ValueError where it
-    cannot be had."""
-    model, device, tokenizer = settings.model, device_of(settings.hardware.device), inputs.chat.teacher_tokenizer
+    """The frozen teacher, or where tags have teachers of their own all of them. Raises ValueError where one cannot be had."""
+    models = teacher_of_each_tag(settings)
+    asked = {id(model): (replace(settings, model=model), inputs.chat.reader_of(tag)) for tag, model in models.items()}
+    built = {key: build_one(*how, student, len(asked)) for key, how in asked.items()}
+    by_tag = {tag: built[id(model)] for tag, model in models.items()}
+    return Teachers(by_tag, inputs.pack.untagged) if len(built) > 1 else by_tag[inputs.pack.untagged]
+
+
+def build_one(settings: Settings, tokenizer: PreTrainedTokenizerBase, student: PreTrainedModel | None, num_teachers: int) -> AnyTeacher:
+    """A teacher, here or elsewhere. Where it is the student's own model it is the student's start; where that is held once, it
+    has the tensors of `student`, untrained and without LoRA, in modules of its own, which LoRA will not wrap."""
+    model, device = settings.model, device_of(settings.hardware.device)
     disk = None if settings.cache.dir in (None, "auto") else DiskCache(Path(settings.cache.dir), settings.cache.max_bytes)
     cache_bytes = settings.hardware.prefix_cache_bytes
     if settings.teacher_backend.kind == "ray":
@@ -39,7 +47,7 @@ def build_teacher(settings: Settings, inputs: Inputs, student: PreTrainedModel |
             model, teacher=local_model(model.teacher), student=local_model(model.student)
         )  # the actor works in another directory
         how = partial(load_shared, sent, cache_bytes), partial(identity, sent, cache_bytes), settings.teacher_backend
-        return RayTeacher(tokenizer, bare(sent), *how, device, disk)
+        return RayTeacher(tokenizer, bare(sent), *how, device, disk, num_teachers)
     if settings.teacher_backend.kind == "openai":
         known = min(len(tokenizer), student.get_output_embeddings().weight.shape[0])
         served = Completions(settings.teacher_backend, model.teacher, settings.teacher_backend.limit_s)

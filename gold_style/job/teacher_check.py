@@ -61,9 +61,9 @@ def check_readings(inputs: Inputs, say: Say, *, student: Backbone | None = None,
     """
     prompt = inputs.source[0]
     found = check_reading(student, "student", inputs.chat.student_ids(prompt)) if student else []
-    if teacher:
-        ids = inputs.chat.teacher_ids(prompt)
-        found += teacher.check(ids.prefix + ids.rest)
+    for own, tag in {teacher.of(tag): tag for tag in inputs.pack.tags}.items() if teacher else ():
+        ids = inputs.chat.teacher_ids(prompt.under(tag, tag))
+        found += own.check(ids.prefix + ids.rest)
     for note in found:
         say(f"note: {note}")
 
@@ -71,9 +71,10 @@ def check_readings(inputs: Inputs, say: Say, *, student: Backbone | None = None,
 def check_tags(inputs: Inputs, teacher: AnyTeacher, say: Say) -> None:
     """Warn of tags that are one token of the vocabulary, where the embedding of that token may be no more than its first values."""
     for tag in inputs.pack.tags:
-        token = encode(teacher.tokenizer, f"<style:{tag}>")
+        own = teacher.of(tag)
+        token = encode(own.tokenizer, f"<style:{tag}>")
         if len(token) == 1:
-            is_new = teacher.is_untrained(token[0])
+            is_new = own.is_untrained(token[0])
             found = "was never trained: it is zero or the mean of all" if is_new else "may be untrained, which cannot be known from here"
             remedy = "if its margin is low, take a teacher without that token"
             say(f"warning: the teacher reads <style:{tag}> as one token, and that token's embedding {found}; {remedy}")

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from gold_style.config.launch import is_main_process
-from gold_style.config.own_teacher import is_held_once
+from gold_style.config.own_teacher import is_held_once, teacher_of_each_tag
 from gold_style.config.settings import Settings
 from gold_style.distil.callbacks import Bar, LiveEvaluation, StopOnSignal, WarmStart
 from gold_style.distil.collapse import CollapseGuard
@@ -213,7 +213,7 @@ class Job:
         """What the student has kept of its start, which is the teacher, or is loaded again in the teacher's place."""
         with self.trainer.student_copy.for_rollouts() as student:
             start = TeacherReader(self.trainer.teacher)
-            if not is_held_once(self.settings.model):
+            if not is_held_once(teacher_of_each_tag(self.settings)[self.inputs.pack.untagged]):
                 self.trainer.teacher.free()
                 model = load_student(self.settings, self.trainer.options.compute_dtype).to(student.device).eval()
                 start = Reader(Backbone(model, student.reading))

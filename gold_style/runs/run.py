@@ -191,6 +191,7 @@ def first_state(settings, argv: Sequence[str], overrides: Sequence[str]) -> dict
         "overrides": redact(list(overrides)),
         "config_hash": config_hash(settings.to_dict()),
         "seed": settings.seed,
+        "teachers": redact(settings.model.teachers),
         "started": now(),
         "ended": None,
     }

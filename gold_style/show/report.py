@@ -84,6 +84,8 @@ def first_screen(directory: Path, run: dict[str, Any], summary: dict[str, Any], 
     toggle, verdict = toggle_of(summary), verdict_of(summary)
     first, neutral = tag_text(toggle["first"]), tag_text(toggle["neutral"])
     names = {side: "/".join(Path(str(config.get(f"model.{side}") or side)).parts[-2:]) for side in ("student", "teacher")}
+    several = {key.rpartition(".")[2]: Path(str(name)) for key, name in config.items() if key.startswith("model.teachers.")}
+    names["teacher"] = ", ".join(f"{'/'.join(path.parts[-2:])} ({tag_text(tag)})" for tag, path in several.items()) or names["teacher"]
     words = {"target": toggle["target"], "first": first, "neutral": neutral, **names}
     status = status_of(directory, run) or summary.get("status") or "unknown"  # says `interrupted` of a run that was killed
     facts = [f"status: {status}"]

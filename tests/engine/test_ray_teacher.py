@@ -218,6 +218,26 @@ def test_four_jobs_of_a_sweep_are_the_runs_that_they_are_without_ray(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_teachers_of_two_tags_are_two_actors_with_the_bits_of_local_ones(tmp_path):
+    pairs = "gold_style/pairs"
+    teachers = f"model.teachers={{chosun: {pairs}/tiny/teacher, none: {pairs}/tiny_cross_tokenizer/teacher}}"
+    asked = (
+        *SMALL,
+        "model=tiny_cross_tokenizer",
+        "model.teacher=null",
+        teachers,
+        "loss.lmbda=0.5",
+        "loss.seq_kd=true",
+        "hardware.threads=1",
+    )
+    here, there = (
+        python("train.py", *asked, *more, cwd=tmp_path) for more in (("output_dir=here",), ("output_dir=there", "teacher_backend=ray"))
+    )
+    assert here.code == there.code == 0, there.stderr[-3000:]
+    assert first_difference(here.run, there.run) is None
+
+
+@pytest.mark.slow
 def test_a_run_that_loses_its_teacher_ends_in_a_sentence(tmp_path, home):
     asked = (*SMALL, "tracker=none", "teacher_backend=ray", "teacher_backend.limit_s=20", "output_dir=run")
     run = start("train.py", *asked, cwd=tmp_path, GOLD_STYLE_RAY=str(home))

@@ -151,7 +151,7 @@ def check(arguments: Sequence[str], config_name: str) -> tuple[list[str], list[s
             unread.append({} if wrong else {mistake.key: mistake for mistake in unread_mistakes(settings, given)})
             if not shows_config:
                 planned = getattr(settings, "plan", None)  # which needs no model
-                mistakes += file_mistakes(settings, [*wrong, "model.teacher", "model.student"] if planned else wrong)
+                mistakes += file_mistakes(settings, [*wrong, "model.teacher", "model.teachers", "model.student"] if planned else wrong)
                 mistakes += _place_mistakes(settings, wrong, job, line) if number == 0 else []
             remarks += notes(settings, given) if not wrong else []
         mistakes += [mistake for key, mistake in unread[0].items() if all(key in of_job for of_job in unread)]

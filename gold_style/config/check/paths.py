@@ -14,7 +14,7 @@ from typing import Any
 
 from gold_style import did_you_mean
 from gold_style.config.check.rules import value_at
-from gold_style.config.mirror import Mistake, written
+from gold_style.config.mirror import Mistake, is_below, written
 from gold_style.config.settings import ROW_SUFFIXES, find_directory, row_suffix
 
 UNPACKED = {  # models that a command of ours makes: name of the directory -> the commands
@@ -38,10 +38,12 @@ def file_mistakes(settings: Any, wrong: Iterable[str] = ()) -> list[Mistake]:
         "reproduce": run_fault,
         "cache.dir": cache_fault,
     }
+    if isinstance(teachers := value_at(settings, "model.teachers"), dict):
+        checks |= {f"model.teachers.{tag}": model_fault for tag in teachers}
     mistakes = []
     for key, fault_of in checks.items():
         value = value_at(settings, key)
-        if key in wrong or not isinstance(value, str):
+        if is_below(key, wrong) or not isinstance(value, str):
             continue
         try:
             fault = fault_of(value)

@@ -112,6 +112,22 @@ for entry in TABLE["combinations"]:
     rule(*entry["when"])(combination(**entry))
 
 
+@rule("model.teacher", "model.teachers")
+def there_is_one_teacher_or_one_for_each_tag(teacher, teachers):
+    if (teacher is None) == (teachers is None):
+        both = "is replaced by model.teachers, which is given, too; add model.teacher=null, or leave model.teachers out"
+        return both if teacher else "must be given, or else model.teachers={TAG: NAME, ...} with one for each tag"
+
+
+@rule("model.teachers", "styles.styles")
+def every_tag_has_a_teacher(teachers, tags):
+    given = [] if teachers is None else [str(tag) for tag in teachers]
+    found = [f"{tag} is no tag of the pack, whose tags are {', '.join(tags)}{did_you_mean(tag, tags)}" for tag in given if tag not in tags]
+    if teachers is not None and (missing := [tag for tag in tags if tag not in given]):
+        found.append(f"needs a teacher for every tag; none is given for {' and '.join(missing)}")
+    return "; ".join(found) or None
+
+
 @rule("hardware.vllm_server", "hardware.rollouts", "teacher_backend.address")
 def a_server_has_an_address(address, rollouts, teacher):
     try:
@@ -201,7 +217,8 @@ def notes(settings: Any, given: Iterable[str]) -> list[str]:
             said.append(f"train.lr_scheduler_type={schedule} depends on the number of steps: {reason}")
     model = value_at(settings, "model")
     if model is not ABSENT and model is not None and model.trust_remote_code:
-        names = " and ".join(dict.fromkeys(filter(None, (getattr(model, "teacher", None), getattr(model, "student", None)))))
+        models = (getattr(model, "teacher", None), *(getattr(model, "teachers", None) or {}).values(), getattr(model, "student", None))
+        names = " and ".join(dict.fromkeys(filter(None, models)))
         said.append(f"model.trust_remote_code=true: Python code that comes with {names or 'the model'} will be run")
     return said
 
