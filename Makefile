@@ -93,7 +93,8 @@ test-handover: setup  ## hand a student on: GGUF read by transformers and llama.
 
 test-ray: setup  ## test a teacher behind Ray: the same bits, twelve runs at once, and everything that dies
 	$(RUN) -m pip install --quiet -c constraints.txt -e '.[ray]'
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -m ray tests/engine/test_ray_teacher.py tests/test_equal_mathematics.py $(ARGS)
+	$(RUN) -m pip install --quiet --no-deps hydra-ray-launcher==1.2.2
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -m ray tests/engine/test_ray_teacher.py tests/test_equal_mathematics.py tests/sweep/test_launchers.py $(ARGS)
 
 test-transformers4: setup $(VENV)-transformers4/.installed  ## open a student with a pinned transformers 4, in .venv-transformers4
 	TRANSFORMERS4_PYTHON=$(VENV)-transformers4/bin/python OMP_NUM_THREADS=1 $(RUN) -m pytest -m transformers4 tests/transformers4 $(ARGS)
@@ -130,6 +131,7 @@ $(VENV)-beyond/.installed: $(VENV)-newest/.installed
 
 torture: setup  ## try to break runs: kills, full disks, a failing W&B server, a dying teacher, thousands of bad inputs (under 25 minutes on two cores)
 	$(RUN) -m pip install --quiet -c constraints.txt -e '.[ray]'
+	$(RUN) -m pip install --quiet --no-deps hydra-ray-launcher==1.2.2
 	$(RUN) -m tests.torture $(ARGS)
 
 audit: setup  ## list known vulnerabilities of the installed packages; says so if the advisories cannot be reached
