@@ -7,7 +7,7 @@ benchmarks/equal_mathematics.py writes them into docs/equal_mathematics.md. Two 
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,11 +17,13 @@ from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
 import tests.conftest  # noqa: F401 - threads and offline switches before torch is imported
-from gold_style.engine.teacher import AnyTeacher, Teacher
+from gold_style.distil.objective import Routed
+from gold_style.engine.teacher import AnyTeacher, Teacher, Teachers
 from gold_style.job.teacher import untouched_by_lora
 from tests.helpers import sharded_processes, toy_runs, toys
 
 WINDOW, STEPS, SAVED = 8, 20, 10
+STYLES = ("chosun", "none")
 LORA = {"lora": True}
 BF16 = {"bf16": True, "rows_per_microbatch": 1, "lmbda": 0.0}  # the teacher writes: a batch of other rows would round, and draw, otherwise
 BF16_TOLERANCE = 1e-3
@@ -67,6 +69,8 @@ CASES = {
     "LoRA, FSDP2, from the checkpoint of one process": Case(ONE_LORA, LORA, spread="fsdp", resumes=ONE_LORA),
     OWN: Case(OWN, LORA | {"teacher": "twice"}),
     "LoRA, teacher = the student's start, held once": Case(OWN, LORA | {"teacher": "once"}),
+    "a teacher for each tag": Case(ONE, {"teacher": "per tag"}),
+    "a teacher for each tag, DDP": Case(ONE, {"teacher": "per tag"}, spread="ddp"),
     RAY: Case(ONE, {"teacher": "ray"}),
     ONE_BF16: Case(ONE_BF16, BF16),
     "bf16, DDP": Case(ONE_BF16, BF16, spread="ddp"),
@@ -100,6 +104,8 @@ def teacher_of(kind: str | None, student, tokenizer, directory: Path) -> AnyTeac
         from tests.helpers.ray_teachers import ray_teacher
 
         return ray_teacher(toys.saved(tokenizer, toys.model(len(tokenizer), seed=1), directory / "teacher"))
+    if kind == "per tag":
+        return Teachers({tag: teacher_of(None, student, tokenizer, directory) for tag in STYLES}, STYLES[-1])
     return Teacher(toys.model(len(tokenizer), seed=0 if kind == "twice" else 1), tokenizer)
 
 
@@ -116,6 +122,8 @@ def run(name: str, directory: Path) -> dict:
     if bf16:
         options["compute_dtype"] = torch.bfloat16
     maker = toy_runs.row_maker(tokenizer, teacher, toys.prompts(WINDOW), **options)
+    if kind == "per tag":
+        maker.objective = Routed({tag: replace(maker.objective, teacher=teacher.of(tag)) for tag in STYLES})
     noted, training = Noted(), {"max_steps": STEPS, "save_strategy": "steps", "save_steps": SAVED, "bf16": bool(bf16)}
     if checkpointing:
         training |= {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": False}}

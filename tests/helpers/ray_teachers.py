@@ -57,7 +57,7 @@ def ray_teacher(model: str, *, identify=identity, limit_s: float = 600.0, addres
         shell(model, None, False),
         load=partial(load, *settings),
         identify=partial(identify, *settings),
-        backend=TeacherBackend(kind="ray", address=address, gpus=None, limit_s=limit_s),
+        backend=TeacherBackend(kind="ray", address=address, model=None, gpus=None, limit_s=limit_s),
         device=torch.device("cpu"),
         disk=None,
     )

@@ -28,7 +28,7 @@ def test_without_ray_the_extra_is_named(monkeypatch):
 
 def mistake(address: str) -> str:
     with pytest.raises(ValueError) as error:
-        check_ray(TeacherBackend(kind="ray", address=address, gpus=None, limit_s=60.0))
+        check_ray(TeacherBackend(kind="ray", address=address, model=None, gpus=None, limit_s=60.0))
     return str(error.value)
 
 
