@@ -173,7 +173,7 @@ class Settings(Composed):
             return settings, [Mistake(key, getattr(settings, key), str(error))]
         # a new run has a place of its own, and is followed as the run that it repeats or extends
         kept = (key, "output_dir", "dry_run", "plan", *((*({*BESIDE} - {"tracker"}), "tracker.run_name") if key != "resume" else ()))
-        free = (*ADJUSTABLE, *(BESIDE if key != "reproduce" else ()), *(EXTENSION if key == "extend" else ()))
+        free = (*ADJUSTABLE, *(BESIDE if key != "reproduce" else ()), *FURTHER.get(key, ()))
         mapping, mistakes = inherited(key, settings.to_dict() | {key: str(run)}, _defaults(), own, overrides, kept, free)
         if key == "extend" and (mapping["train"].get("max_steps") or -1) > 0:
             mapping["train"].pop("num_train_epochs", None)
@@ -182,7 +182,8 @@ class Settings(Composed):
 
 
 BESIDE = tuple(keys_of(Settings, Role.BESIDE))
-EXTENSION = ("train.max_steps", "evaluation.early_stop_margin")  # what an extension may change besides
+ROWS = ("train.per_device_train_batch_size", "train.gradient_accumulation_steps")  # x processes: the rows of a step
+FURTHER = {"extend": ("train.max_steps", "evaluation.early_stop_margin"), "resume": ROWS}  # may be changed besides; the rows may not
 ADJUSTABLE = (*keys_of(Settings, Role.ADJUSTABLE), *(f"train.{name}" for name in gold_config.ADJUSTABLE))
 
 

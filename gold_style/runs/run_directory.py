@@ -21,7 +21,7 @@ from gold_style.config.as_before import AS_BEFORE, as_before
 from gold_style.config.launch import world_size
 from gold_style.config.mirror import is_below, nodes
 from gold_style.config.schedule import shortened
-from gold_style.config.settings import ADJUSTABLE, BESIDE
+from gold_style.config.settings import ADJUSTABLE, BESIDE, ROWS
 from gold_style.config.yaml_file import read_mapping
 from gold_style.runs.checkpoints import newest_valid_checkpoint, step_of
 from gold_style.runs.files import lock_is_held, lock_owner, plain, read_json, to_json, write_text
@@ -29,7 +29,6 @@ from gold_style.runs.naming import key_of
 from gold_style.runs.redact import redact
 
 LOCK, STATE, CONFIG, CHECKPOINTS, SUMMARY = ".lock", "run.json", "config.yaml", "checkpoints", "summary.json"
-ROWS = ("train.per_device_train_batch_size", "train.gradient_accumulation_steps")  # x processes: the rows of a step
 SEARCH_DEPTH = 3  # multirun/<date>/<time>/<n>
 
 
@@ -232,9 +231,10 @@ def _judge_changes(directory: Path, recorded: dict, settings) -> list[str]:
     return [f"changed since this run started: {line}" for line in lines.values()]
 
 
-def _rows(config: dict, num_processes: int) -> int:
-    """Rows of an optimizer step, over all processes."""
-    return num_processes * math.prod(config["train"].get(key.partition(".")[2], 1) for key in ROWS)
+def _rows(config: dict, num_processes: int) -> int | None:
+    """Rows of an optimizer step, over all processes; None where a damaged run does not say."""
+    factors = [num_processes, *(flattened(config).get(key, 1) for key in ROWS)]
+    return math.prod(factors) if all(isinstance(factor, int) for factor in factors) else None
 
 
 def _resume_or_new(settings, explicit: bool, excluding: Collection[Path]) -> RunStart:
