@@ -24,9 +24,11 @@ def inherited(
     """
     typed = {text.partition("=")[0].lstrip("+~"): text.partition("=")[2] for text in overrides}
     chosen = {f"{group}.{name}" for group in typed for name in OPTION_KEYS}
+    other = [group for group in typed if _option(given, group) != _option(own, group)]  # another option: all that it says is meant
     defaults, owns, refused, derived = dict(nodes(shortened(default))), dict(nodes(shortened(own))), {}, []
     for name, value in nodes(shortened(given)):
-        changed = value != owns.get(name) and (name in typed or name in chosen or value != defaults.get(name))
+        is_meant = name in typed or name in chosen or value != defaults.get(name) or (is_below(name, other) and is_below(name, free))
+        changed = value != owns.get(name) and is_meant
         if (isinstance(value, Mapping) and value) or not (changed or is_below(name, kept)):
             continue
         if is_below(name, kept) or is_below(name, free):
@@ -41,3 +43,9 @@ def inherited(
             else:
                 refused.setdefault(group, Mistake(group, written(value) if group == name else typed[group], reason))
     return own, list(refused.values()) or derived
+
+
+def _option(settings: dict, group: str) -> list[Any]:
+    """What says which option of a group was chosen; for a single key nothing."""
+    values = settings.get(group)
+    return [values.get(name) for name in OPTION_KEYS] if isinstance(values, Mapping) else []

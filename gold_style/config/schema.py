@@ -186,7 +186,7 @@ class Hardware:
     auto_microbatch: Adjustable[bool]
     fsdp_gathers: Adjustable[Literal["float32", "compute"]]
     prefix_cache_bytes: Adjustable[CountOrZero]
-    accelerate_config: str | None
+    accelerate_config: Adjustable[str | None]
     rollouts: Literal["own", "vllm_colocate", "vllm_server"]
     vllm_gpu_memory: Adjustable[Nucleus]
     vllm_server: Adjustable[str]

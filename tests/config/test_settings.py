@@ -391,6 +391,16 @@ def test_a_resumed_run_stays_in_its_directory(tmp_path):
     assert settings.resume == settings.output_dir == str(tmp_path)
 
 
+def test_a_run_of_two_processes_is_resumed_in_one_with_all_that_the_other_option_says(tmp_path):
+    run = settings_with("hardware=multi_gpu", "hardware.threads=3", "train.gradient_accumulation_steps=2")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(run.to_dict()))
+    one = Settings.compose(f"resume={tmp_path}", "hardware=single_gpu", "train.gradient_accumulation_steps=4")
+    assert (one.hardware.name, one.hardware.accelerate_config, one.hardware.threads) == ("single_gpu", None, None)
+    assert one.train["gradient_accumulation_steps"] == 4
+    same = Settings.compose(f"resume={tmp_path}", "hardware=multi_gpu")
+    assert same.hardware == run.hardware and same.train == run.train
+
+
 def test_an_evaluation_follows_the_run_unless_told_otherwise(tmp_path):
     run = settings_with("seed=5", "prompts.eval_samples=7", "prompts.teacher_system_prompt=rules")
     asked = EvaluateSettings.compose("target=x", f"output_dir={tmp_path}", "evaluation.sampled=true", "hardware=cpu")
@@ -454,8 +464,5 @@ def test_settings_that_do_not_enter_the_numbers_are_known_by_their_annotations()
     own = {"objective", "grace_s", "on_nonfinite", "on_collapse", "train.logging_steps", "train.save_steps", "train.save_total_limit"}
     names = ("batch_size", "untagged", "misspelt", "retention", "bootstrap_samples", "confidence", "require_teacher_margin")
     scoring = {f"evaluation.{name}" for name in names}
-    hardware = {key for key in keys_of(Settings) if key.startswith(("hardware.", "teacher_backend."))} - {
-        "hardware.rollouts",
-        "hardware.accelerate_config",
-    }
+    hardware = {key for key in keys_of(Settings) if key.startswith(("hardware.", "teacher_backend."))} - {"hardware.rollouts"}
     assert set(ADJUSTABLE) == own | scoring | hardware
