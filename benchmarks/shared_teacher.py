@@ -24,7 +24,7 @@ import psutil
 from cells import RESULTS, ROOT, processor, write_page
 
 SHORT = (
-    *("train.max_steps=4", "prompts.eval_samples=8", "prompts.selection_samples=0", "evaluation.every_steps=0", "evaluation.misspelt=0"),
+    *("train.max_steps=2", "prompts.eval_samples=8", "prompts.selection_samples=0", "evaluation.every_steps=0", "evaluation.misspelt=0"),
     *("evaluation.bootstrap_samples=10", "tracker=none", "hardware=cpu", "hardware.threads=1", "cache.dir=null"),
 )
 PAIRS = {"smollm2": ("experiment=bard", "evaluation.keep=last", "evaluation.retention=null"), "tiny": ("model=tiny",)}
@@ -66,7 +66,7 @@ def text_of(rows: list[dict]) -> str:
     less, longer = (row["ray"][key] / row["local"][key] for key in ("bytes", "seconds"))
     which = "the same" if row["same_weights"] else "OTHER"
     said = f"On {row['pair']}, {less:.2f}x the memory and {longer:.2f}x the time; the students end with {which} weights."
-    made = f"Median of {row['rounds']}, 4 steps, {row['machine']} with {row['cores']} cores, {row['date']}."
+    made = f"Median of {row['rounds']}, 2 steps, {row['machine']} with {row['cores']} cores, {row['date']}."
     return "\n".join(lines) + f"\n\n{said} {made}\n"
 
 
