@@ -151,6 +151,7 @@ def test_a_mistake_is_found_before_anything_is_loaded(others, reason, tiny, tmp_
 @pytest.mark.slow
 def test_a_whole_run_with_a_served_teacher_without_its_weights_here_and_no_trace_of_the_key(tiny, tmp_path):
     shutil.copytree(TINY, tmp_path / "teacher", ignore=shutil.ignore_patterns("*.safetensors"))
+    tiny.keys.clear()  # of the tests before
     typed = asked(tiny, "loss.warm_start_steps=1", "model.teacher=teacher")
     done = python("train.py", *typed, cwd=tmp_path, GOLD_STYLE_TEACHER_API_KEY=KEY, http_proxy="http://127.0.0.1:9")
     assert done.code == 0, done.stderr[-3000:]
