@@ -90,7 +90,8 @@ def page(browser, served_runs):
     opened.goto(served_runs[0])
     opened.wait_for_selector(".asked >> nth=1")
     yield opened
-    assert said == []
+    aborted = ("AbortError", "errored out")  # what Gradio says of what it was still receiving when the page is loaded again
+    assert [text for text in said if not any(part in text for part in aborted)] == []
     assert [url for url in asked if not url.startswith((served_runs[0], "data:", "blob:"))] == []
     assert opened.evaluate("typeof window.owned") == "undefined"
     opened.close()
