@@ -24,7 +24,7 @@ import psutil
 from cells import RESULTS, ROOT, processor, write_page
 
 SHORT = (
-    *("train.max_steps=2", "prompts.eval_samples=8", "prompts.selection_samples=0", "evaluation.every_steps=0", "evaluation.misspelt=0"),
+    *("train.max_steps=2", "prompts.eval_samples=2", "prompts.selection_samples=0", "evaluation.every_steps=0", "evaluation.misspelt=0"),
     *("evaluation.bootstrap_samples=10", "tracker=none", "hardware=cpu", "hardware.threads=1", "cache.dir=null"),
 )
 PAIRS = {"smollm2": ("experiment=bard", "evaluation.keep=last", "evaluation.retention=null"), "tiny": ("model=tiny",)}
